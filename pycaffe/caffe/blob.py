@@ -1,0 +1,205 @@
+"""Blob: an N-d array of float32 with its gradient, as a tensor for layers and as NumPy for users."""
+
+import math
+import sys
+
+import numpy as np
+import torch
+
+from . import common
+from .errors import CaffeError
+
+
+class SyncedMemory:
+    """One array that layers see as a tensor and users as a NumPy view, kept equal.
+
+    The tensor may have any memory layout and lie on a GPU, until somebody asks for the array: then
+    it lies in C order on the host, and whoever holds that array may read and write it at any time,
+    as in Caffe. Nothing is allocated before the first use, which finds zeros.
+    """
+
+    def __init__(self, shape):
+        self.shape = tuple(shape)
+        self._tensor = None     # what layers computed last, or what mirrors _array
+        self._array = None      # the user's view; on the CPU it shares its memory with _tensor
+        self._exposed = False   # a user may have written to _array since _tensor was made
+        self._stale = False     # _tensor is newer than _array, which a user still holds
+        self._version = 0
+
+    @property
+    def array(self):
+        """C-contiguous float32 array on the host, to read and to write in place."""
+        if self._array is None:
+            host = self.tensor.cpu().contiguous()
+            self._array = host.detach().numpy()
+            if self._tensor.device.type == 'cpu':
+                self._tensor = host
+        elif self._stale:
+            self._array[...] = self._tensor.detach().cpu().numpy()
+        self._stale = False
+        self._exposed = True
+        return self._array
+
+    @property
+    def tensor(self):
+        """The tensor on the current device, with what a user wrote to the array."""
+        device = common.device()
+        if self._tensor is None:
+            self._tensor = torch.from_numpy(np.zeros(self.shape, np.float32)).to(device)
+        if self._array is not None and self._exposed and self._tensor.device.type != 'cpu':
+            self._tensor = torch.from_numpy(self._array).to(device)
+            self._settle()
+        if self._tensor.device != device:   # the mode has changed; a user's array stays the mirror
+            source = self._tensor if self._array is None else torch.from_numpy(self.array)
+            self._tensor = source.to(device)
+        return self._tensor
+
+    @tensor.setter
+    def tensor(self, value):
+        self._version += 1
+        if self._array is not None and not self._held():
+            self._forget_array()
+        if self._array is None or self._tensor.device.type != 'cpu' or value.device.type != 'cpu':
+            self._tensor = value
+            self._stale = self._array is not None
+            self._exposed = False
+        elif value.data_ptr() != self._tensor.data_ptr():
+            self._array[...] = value.detach().numpy()
+
+    @property
+    def version(self):
+        """A number that differs from an earlier one if the content may have changed since."""
+        if self._exposed:
+            self._version += 1
+            self._settle()
+        return self._version
+
+    def release(self):
+        """Drop a result that is about to be computed anew, so that its memory can be reused."""
+        if self._array is None or not self._held():
+            self._tensor = None
+            self._forget_array()
+
+    def view(self, shape):
+        """The same values under another shape of equal count."""
+        memory = SyncedMemory(shape)
+        if self._tensor is not None:
+            memory._tensor = self.tensor.reshape(shape)
+            memory._version = self._version + 1
+        return memory
+
+    def _held(self):
+        # The array, or any view of it, keeps _array alive: besides our attribute and the call's
+        # own argument somebody else then refers to it.
+        return sys.getrefcount(self._array) > _UNHELD
+
+    def _settle(self):
+        self._exposed = self._held()
+
+    def _forget_array(self):
+        self._array = None
+        self._exposed = self._stale = False
+
+
+class _Probe:
+    def __init__(self):
+        self._array = np.zeros(1)
+
+
+_UNHELD = sys.getrefcount(_Probe()._array)   # what getrefcount says of an array nobody else holds
+
+
+class Blob:
+    """Caffe's blob: `data` and `diff` of one shape, float32.
+
+    `data` and `diff` are NumPy arrays that may be read and written in place. `tensor` and
+    `diff_tensor` are the same values as layers see them, on the current device.
+    """
+
+    def __init__(self, shape=()):
+        self._data = SyncedMemory(shape)
+        self._diff = SyncedMemory(shape)
+
+    def __repr__(self):
+        return f'Blob{self.shape}'
+
+    @property
+    def shape(self):
+        """The dimensions, a tuple."""
+        return self._data.shape
+
+    @property
+    def count(self):
+        return math.prod(self.shape)
+
+    @property
+    def data(self):
+        return self._data.array
+
+    @property
+    def diff(self):
+        return self._diff.array
+
+    @property
+    def tensor(self):
+        return self._data.tensor
+
+    @tensor.setter
+    def tensor(self, value):
+        self._data.tensor = value
+
+    @property
+    def diff_tensor(self):
+        return self._diff.tensor
+
+    @diff_tensor.setter
+    def diff_tensor(self, value):
+        self._diff.tensor = value
+
+    @property
+    def version(self):
+        """Changes whenever `data` may have changed."""
+        return self._data.version
+
+    def reshape(self, *shape):
+        """Take another shape; the values stay where the count does, else they become zeros."""
+        shape = tuple(int(dim) for dim in shape)
+        if any(dim < 0 for dim in shape):
+            raise CaffeError(f'a blob cannot have the shape {shape}')
+        if shape == self.shape:
+            return
+        if math.prod(shape) == self.count:
+            self._data = self._data.view(shape)
+        else:
+            self._data = SyncedMemory(shape)
+        self._diff = SyncedMemory(shape)
+
+    def release(self):
+        """Let go of `data` before a layer computes it anew."""
+        self._data.release()
+
+    def share(self, other):
+        """Have the other blob's `data` and `diff` from now on: a write to one is seen in both."""
+        self._data = other._data
+        self._diff = other._diff
+
+    @property
+    def num(self):
+        return self._legacy(0)
+
+    @property
+    def channels(self):
+        return self._legacy(1)
+
+    @property
+    def height(self):
+        return self._legacy(2)
+
+    @property
+    def width(self):
+        return self._legacy(3)
+
+    def _legacy(self, axis):
+        if len(self.shape) > 4:
+            raise CaffeError(f'num, channels, height and width need at most 4 axes, not {self.shape}')
+        return self.shape[axis] if axis < len(self.shape) else 1

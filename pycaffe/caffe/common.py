@@ -1,0 +1,58 @@
+"""Caffe's global state: the mode, the device and the random numbers (common.hpp)."""
+
+import torch
+
+from .errors import CaffeError
+
+TRAIN, TEST = 0, 1
+
+# Caffe computes in full float32; torch would round the inputs of a GPU's convolutions to TF32.
+torch.backends.cudnn.allow_tf32 = False
+torch.backends.cuda.matmul.allow_tf32 = False
+
+
+class _State:
+    gpu = False         # the mode
+    device_id = 0
+    generator = torch.Generator()
+
+
+def set_mode_cpu():
+    """Compute on the CPU from the next call on."""
+    _State.gpu = False
+
+
+def set_mode_gpu():
+    """Compute on the GPU of `set_device` from the next call on.
+
+    Raises CaffeError where torch sees no such GPU.
+    """
+    _check_device(_State.device_id)
+    _State.gpu = True
+
+
+def set_device(device_id):
+    """Choose the GPU by its number; it is used once the mode is GPU."""
+    _check_device(device_id)
+    _State.device_id = device_id
+
+
+def device():
+    """The torch.device that layers compute on now."""
+    return torch.device('cuda', _State.device_id) if _State.gpu else torch.device('cpu')
+
+
+def set_random_seed(seed):
+    """Make every random number that follows (fillers, dropout) repeatable."""
+    _State.generator.manual_seed(seed)
+
+
+def generator():
+    """The torch.Generator (CPU) behind every random number of the engine."""
+    return _State.generator
+
+
+def _check_device(device_id):
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not 0 <= device_id < count:
+        raise CaffeError(f'there is no GPU {device_id}: torch {torch.__version__} sees {count}')

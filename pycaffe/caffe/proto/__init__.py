@@ -1,0 +1,1 @@
+"""Caffe's message types: `from caffe.proto import caffe_pb2`."""

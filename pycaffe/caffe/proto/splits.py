@@ -1,0 +1,43 @@
+"""Split layers where several layers read one blob (insert_splits.cpp).
+
+Caffe shows them in `net.blobs` and `net.layers`, so their names are part of its interface.
+"""
+
+from collections import defaultdict
+
+from ..errors import CaffeError
+from . import caffe_pb2
+
+
+def insert_splits(layers):
+    """The LayerParameters with a Split behind each top that more than one bottom reads.
+
+    Raises CaffeError for a bottom that no earlier layer makes.
+    """
+    readers = defaultdict(list)     # (layer, top) -> the (layer, bottom) that read it
+    makers = {}                     # blob name -> the (layer, top) that wrote it last
+    for i, layer in enumerate(layers):
+        for j, name in enumerate(layer.bottom):
+            if name not in makers:
+                raise CaffeError(f'layer {layer.name!r}: no layer before it makes its bottom {name!r}')
+            readers[makers[name]].append((i, j))
+        for j, name in enumerate(layer.top):
+            makers[name] = (i, j)
+
+    result = []
+    renamed = {}                    # (layer, bottom) -> the split's top it reads
+    for i, layer in enumerate(layers):
+        copy = caffe_pb2.LayerParameter()
+        copy.CopyFrom(layer)
+        for j in range(len(copy.bottom)):
+            copy.bottom[j] = renamed.get((i, j), copy.bottom[j])
+        result.append(copy)
+        for j, name in enumerate(layer.top):
+            places = readers[i, j]
+            if len(places) > 1:
+                stem = f'{name}_{layer.name}_{j}_split'
+                tops = [f'{stem}_{k}' for k in range(len(places))]
+                renamed.update(zip(places, tops))
+                result.append(caffe_pb2.LayerParameter(
+                    name=stem, type='Split', bottom=[name], top=tops))
+    return result
