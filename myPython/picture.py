@@ -18,9 +18,9 @@ BOX = (0, 200, 255)
 MARKS = {'positive': (80, 160, 40), 'negative': (60, 60, 210), 'junk': (150, 150, 150)}
 
 MARGIN, GAP = 16, 12  # pixels around the picture and between its columns
-FRAME = 4  # pixels around an image that is marked
+FRAME = 4  # pixels around an image, coloured where it is marked
 FONT, LARGE, SMALL = cv2.FONT_HERSHEY_SIMPLEX, 0.55, 0.45
-LINE = 20  # pixels of height for a line of text
+LINE, PAD = 20, 3  # pixels of height for a line of text, and of air above the first
 ELLIPSIS = '...'  # OpenCV 4 draws ASCII only
 
 
@@ -55,12 +55,17 @@ def strip(rows, cell=(150, 200)):
     if not rows:
         raise ValueError('a picture needs at least one row')
     columns = 1 + max(len(row.hits) for row in rows)
+    named = any(row.name or any(hit.name for hit in row.hits) for row in rows)
     titles = ['query'] + [f'top{place}' for place in range(1, columns)]
-    parts = [_beside([_caption(cell[1], [(title, LARGE, TEXT)]) for title in titles])]
-    parts += [_draw_row(row, columns, cell) for row in rows]
+    width = cell[1] + 2 * FRAME  # of a column
+    parts = [_beside([_caption(width, [(title, LARGE, TEXT)]) for title in titles])]
+    parts.append(_blank(PAD, parts[0].shape[1]))
+    gap = _blank(GAP, parts[0].shape[1])
+    for row in rows:
+        parts += [_draw_row(row, columns, cell, named), gap]
     marks = [mark for mark in MARKS if any(hit.mark == mark for row in rows for hit in row.hits)]
     if marks:
-        parts.append(_legend(marks, parts[0].shape[1]))
+        parts.append(_legend(marks, gap.shape[1]))
     return cv2.copyMakeBorder(np.vstack(parts), MARGIN, MARGIN, MARGIN, MARGIN,
                               cv2.BORDER_CONSTANT, value=WHITE)
 
@@ -83,19 +88,20 @@ def save(path, image):
     os.replace(aside, path)
 
 
-def _draw_row(row, columns, cell):
+def _draw_row(row, columns, cell, named):
     """Images of one row and the text below them, padded to the picture's columns."""
-    name = row.name or 'query'
-    cells = [_image_cell(f'the query {name}', row.query, cell, box=row.box)]
-    captions = [_caption(cell[1], [('similarity', LARGE, FAINT), (row.name, SMALL, FAINT)])]
+    width = cell[1] + 2 * FRAME
+    title = row.name or 'query'
+    cells = [_image_cell(f'the query image of {title}', row.query, cell, box=row.box)]
+    texts = [[('similarity', LARGE, FAINT), (row.name, SMALL, FAINT)]]
     for place, hit in enumerate(row.hits, start=1):
-        cells.append(_image_cell(f'top{place} of {name}', hit.image, cell, mark=hit.mark))
-        captions.append(_caption(cell[1], [(f'{hit.similarity:.3f}', LARGE, TEXT),
-                                           (hit.name, SMALL, FAINT)]))
-    while len(cells) < columns:
-        cells.append(_blank(*cell))
-        captions.append(_blank(*captions[0].shape[:2]))
-    return np.vstack([_beside(cells), _beside(captions), _blank(GAP, _width(columns, cell))])
+        cells.append(_image_cell(f'top{place} of {title}', hit.image, cell, mark=hit.mark))
+        texts.append([(f'{hit.similarity:.3f}', LARGE, TEXT), (hit.name, SMALL, FAINT)])
+    missing = columns - len(cells)
+    cells += [_blank(*cells[0].shape[:2])] * missing
+    captions = [_caption(width, text if named else text[:1]) for text in texts]
+    captions += [_blank(*captions[0].shape[:2])] * missing
+    return np.vstack([_beside(cells), _beside(captions)])
 
 
 def _image_cell(what, image, cell, box=None, mark=None):
@@ -103,15 +109,15 @@ def _image_cell(what, image, cell, box=None, mark=None):
     if mark is not None and mark not in MARKS:
         raise ValueError(f'{what}: no mark {mark!r}; known are {", ".join(MARKS)}')
     image = _bgr(what, image)
-    height, width = (side - 2 * FRAME for side in cell)  # all alike, framed or not
-    ratio = min(height / image.shape[0], width / image.shape[1])
+    ratio = min(cell[0] / image.shape[0], cell[1] / image.shape[1])
     size = [max(1, round(side * ratio)) for side in (image.shape[1], image.shape[0])]
     # averaging areas keeps small text and edges clean, but only downwards
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC)
     if box is not None:
         _draw_box(image, [round(value * ratio) for value in box])
-    out = _blank(*cell, BACKDROP)
-    top, left = (cell[0] - size[1]) // 2, (cell[1] - size[0]) // 2
+    top, left = FRAME + (cell[0] - size[1]) // 2, FRAME + (cell[1] - size[0]) // 2
+    out = _blank(cell[0] + 2 * FRAME, cell[1] + 2 * FRAME)  # alike with a frame and without
+    out[FRAME:-FRAME, FRAME:-FRAME] = BACKDROP
     if mark is not None:
         out[top - FRAME:top + size[1] + FRAME, left - FRAME:left + size[0] + FRAME] = MARKS[mark]
     out[top:top + size[1], left:left + size[0]] = image
@@ -128,7 +134,7 @@ def _draw_box(image, box):
 
 
 def _bgr(what, image):
-    """A copy-safe 3-channel view of an image; ValueError when it is none."""
+    """An image with three channels; ValueError when it is none."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or not image.size:
         raise ValueError(f'{what} is no image: a uint8 array is needed (cv2.imread gives None for '
                          'a file that it cannot read)')
@@ -143,17 +149,17 @@ def _bgr(what, image):
 
 def _caption(width, lines):
     """Lines of (text, scale, colour) in the middle of a white band."""
-    out = _blank(LINE * len(lines) + GAP // 2, width)
+    out = _blank(PAD + LINE * len(lines), width)
     for number, (text, scale, colour) in enumerate(lines):
         text = _shorten(text, scale, width)
         left = (width - _text_width(text, scale)) // 2
-        _write(out, text, left, LINE * number, scale, colour)
+        _write(out, text, left, PAD + LINE * number, scale, colour)
     return out
 
 
 def _legend(marks, width):
     """What the frames' colours say."""
-    out, left = _blank(LINE, width), 0
+    out, left = _blank(LINE, width), FRAME
     for mark in marks:
         out[4:LINE - 4, left:left + LINE - 8] = MARKS[mark]
         _write(out, mark, left + LINE - 2, 0, SMALL, TEXT)
@@ -185,11 +191,6 @@ def _beside(cells):
     """Cells in a row, with the columns' gap between them."""
     gap = _blank(cells[0].shape[0], GAP)
     return np.hstack([part for cell in cells for part in (gap, cell)][1:])
-
-
-def _width(columns, cell):
-    """Pixels of `columns` cells and the gaps between them."""
-    return columns * cell[1] + (columns - 1) * GAP
 
 
 def _blank(height, width, colour=WHITE):

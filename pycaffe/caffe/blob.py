@@ -91,7 +91,7 @@ class SyncedMemory:
     def _held(self):
         # The array, or any view of it, keeps _array alive: besides our attribute and the call's
         # own argument somebody else then refers to it.
-        return sys.getrefcount(self._array) > _UNHELD
+        return sys.getrefcount(self._array) > 2
 
     def _settle(self):
         self._exposed = self._held()
@@ -99,14 +99,6 @@ class SyncedMemory:
     def _forget_array(self):
         self._array = None
         self._exposed = self._stale = False
-
-
-class _Probe:
-    def __init__(self):
-        self._array = np.zeros(1)
-
-
-_UNHELD = sys.getrefcount(_Probe()._array)   # what getrefcount says of an array nobody else holds
 
 
 class Blob:

@@ -1,0 +1,59 @@
+"""The rigid grid: the square regions of R-MAC (Tolias, Sicre and Jegou, ICLR 2016).
+
+    rois = pack_regions_for_network([get_rmac_region_coordinates(H, W, L)])
+"""
+
+import math
+
+import numpy as np
+
+OVERLAP = 0.4           # wanted share of a region that it has in common with the next
+STEPS = range(2, 8)     # how many regions of the largest side may stand along the longer side
+
+
+def get_rmac_region_coordinates(H, W, L):
+    """Regions of levels 1 to L of an image of H x W pixels; L = 0 gives the whole image (MAC).
+
+    Returns N x 4 float32: x, y, width, height.
+    """
+    if L == 0:
+        return np.array([[0, 0, W, H]], np.float32)
+    shorter, extra = min(H, W), _extra_regions(H, W)
+    regions = []
+    for level in range(1, L + 1):
+        side = max(1, math.floor(2 * shorter / (level + 1)))
+        rows = _starts(H, side, level + (extra if H > W else 0))
+        columns = _starts(W, side, level + (extra if W > H else 0))
+        regions += [(x, y, side, side) for y in rows for x in columns]
+    return np.array(regions, np.float32)
+
+
+def pack_regions_for_network(regions):
+    """Regions of a batch (a list of N_i x 4, one an image) as the ROIPooling layer reads them.
+
+    Returns sum(N_i) x 5 float32: image index, x1, y1, x2, y2, the corners inclusive.
+    """
+    packed = []
+    for index, boxes in enumerate(regions):
+        first, size = boxes[:, :2], boxes[:, 2:]
+        packed.append(np.hstack([np.full((len(boxes), 1), index), first, first + size - 1]))
+    return np.vstack(packed).astype(np.float32)
+
+
+def _extra_regions(H, W):
+    """How many regions more a level has along the longer side than along the shorter one."""
+    if H == W:
+        return 0
+    side = min(H, W)
+    steps = [(max(H, W) - side) / (count - 1) for count in STEPS]
+    misses = [abs((side * side - side * step) / (side * side) - OVERLAP) for step in steps]
+    return 1 + misses.index(min(misses))
+
+
+def _starts(length, side, count):
+    """First pixels of `count` regions of `side` pixels, evenly along `length`."""
+    half = math.floor(side / 2 - 1)
+    step = (length - side) / (count - 1) if count > 1 else 0
+    # through the centres, as the paper's code does it: half may be -1, and floor rounds there
+    starts = [math.floor(half + step * k) - half for k in range(count)]
+    return [min(start, length - side) for start in starts]

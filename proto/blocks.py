@@ -1,0 +1,197 @@
+"""The blocks that the nets are made of.
+
+A block adds layers to `n`, a NetSpec or a Branch of one, and returns its last top. Names, shapes
+and fields are those that the released weights and the original nets carry.
+"""
+
+from collections import namedtuple
+
+from caffe import layers as L
+
+# The names of the bottleneck blocks of stages 2 to 5, and the width of each stage: its blocks give
+# 4 times as many channels.
+Trunk = namedtuple('Trunk', 'blocks widths conv1_bias', defaults=[False])
+
+WIDTHS = (64, 128, 256, 512)
+RESNET50 = Trunk(('abc', 'abcd', 'abcdef', 'abc'), WIDTHS, conv1_bias=True)
+RESNET101 = Trunk(('abc', ['a'] + [f'b{i}' for i in range(1, 4)],
+                   ['a'] + [f'b{i}' for i in range(1, 23)], 'abc'), WIDTHS)
+# For tests and quick trials. Stage 5 has three blocks so that the trunk ends in res5c.
+RESNET_TINY = Trunk(('a', 'a', 'a', 'abc'), (8, 16, 32, 64))
+
+
+class Branch:
+    """A NetSpec seen through a prefix: `branch['conv1']` is the net's `p_conv1`.
+
+    Blocks see the name without the prefix, so branches that name their parameters share them.
+    """
+
+    def __init__(self, n, prefix):
+        self.n = n
+        self.prefix = prefix
+
+    def __setitem__(self, name, top):
+        self.n[self.prefix + name] = top
+
+    def __getitem__(self, name):
+        return self.n[self.prefix + name]
+
+
+# Trunks: how their layers are learned is a function of type and name to a list of ParamSpecs.
+
+PARAM_SUFFIXES = {'Convolution': 'w', 'BatchNorm': '123', 'Scale': '12'}
+
+
+def default_param(layer_type, name):
+    """All of a trunk learns at the solver's own rate."""
+    return []
+
+
+def frozen(layer_type, name):
+    """The trunk stays as it is."""
+    return [dict(lr_mult=0, decay_mult=0) for _ in PARAM_SUFFIXES[layer_type]]
+
+
+def shared(layer_type, name):
+    """The trunk stays as it is, and its branches are one: conv1_w, bn_conv1_1, ..."""
+    return [dict(name=f'{name}_{suffix}', lr_mult=0, decay_mult=0)
+            for suffix in PARAM_SUFFIXES[layer_type]]
+
+
+def conv_bn(n, name, bottom, num_output, kernel_size, pad=0, stride=1, relu=False,
+            param=default_param, use_global_stats=True, bias_term=False, **convolution):
+    """Convolution, BatchNorm and Scale, and ReLU if wanted; all but the first in place."""
+    suffix = name[len('res'):] if name.startswith('res') else f'_{name}'
+    bn, scale = f'bn{suffix}', f'scale{suffix}'
+    n[name] = L.Convolution(bottom, num_output=num_output, kernel_size=kernel_size, pad=pad,
+                            stride=stride, bias_term=bias_term, param=param('Convolution', name),
+                            **convolution)
+    n[bn] = L.BatchNorm(n[name], in_place=True, use_global_stats=use_global_stats,
+                        param=param('BatchNorm', bn))
+    n[scale] = L.Scale(n[bn], in_place=True, bias_term=True, param=param('Scale', scale))
+    if not relu:
+        return n[scale]
+    n[f'{name}_relu'] = L.ReLU(n[scale], in_place=True)
+    return n[f'{name}_relu']
+
+
+def bottleneck(n, name, bottom, width, stride=1, project=False, **learned):
+    """1x1, 3x3 and 1x1 added to the bottom, or to a 1x1 of it (`project`) where its shape changes.
+
+    The stride is that of the first 1x1, as in the He et al. release.
+    """
+    shortcut = bottom
+    if project:
+        shortcut = conv_bn(n, f'{name}_branch1', bottom, 4 * width, 1, stride=stride, **learned)
+    top = conv_bn(n, f'{name}_branch2a', bottom, width, 1, stride=stride, relu=True, **learned)
+    top = conv_bn(n, f'{name}_branch2b', top, width, 3, pad=1, relu=True, **learned)
+    top = conv_bn(n, f'{name}_branch2c', top, 4 * width, 1, **learned)
+    n[name] = L.Eltwise(shortcut, top)
+    n[f'{name}_relu'] = L.ReLU(n[name], in_place=True)
+    return n[f'{name}_relu']
+
+
+def stem(n, bottom, trunk, **learned):
+    """conv1 and pool1: 1/4 of the image's size."""
+    top = conv_bn(n, 'conv1', bottom, trunk.widths[0], 7, pad=3, stride=2, relu=True,
+                  bias_term=trunk.conv1_bias, **learned)
+    n['pool1'] = L.Pooling(top, pool='MAX', kernel_size=3, stride=2)
+    return n['pool1']
+
+
+def stage(n, bottom, trunk, number, **learned):
+    """Stage `number`, 2 to 5: all but the first halve the size."""
+    top = bottom
+    for block in trunk.blocks[number - 2]:
+        first = top is bottom
+        top = bottleneck(n, f'res{number}{block}', top, trunk.widths[number - 2], project=first,
+                         stride=2 if first and number > 2 else 1, **learned)
+    return top
+
+
+def resnet(n, bottom, trunk, **learned):
+    """A whole trunk, conv1 to res5c: 1/32 of the image's size.
+
+    `learned` goes to each conv_bn: `param` (default_param, frozen, shared), `use_global_stats`,
+    and fields of the convolutions such as `weight_filler`. A trunk that does not learn alike all
+    through is made of `stem` and `stage`.
+    """
+    top = stem(n, bottom, trunk, **learned)
+    for number in range(2, 6):
+        top = stage(n, top, trunk, number, **learned)
+    return top
+
+
+# Heads: from a map of features and the rois to one descriptor an image.
+
+def python_layer(layer, param_str, *bottoms, **options):
+    """A layer of custom_layers; `param_str` is a dict. YAML knows lists, but no tuples."""
+    values = {key: list(value) if isinstance(value, tuple) else value
+              for key, value in param_str.items()}
+    return L.Python(*bottoms, module='custom_layers', layer=layer, param_str=str(values), **options)
+
+
+def normalize(n, name, bottom, python=False):
+    """Each row divided by its L2 norm, by the built-in layer or by ours in Python."""
+    n[name] = python_layer('NormalizeLayer', {}, bottom) if python else L.Normalize(bottom)
+    return n[name]
+
+
+def reshape(n, name, bottom, dim):
+    """0 in `dim` stands for the bottom's own."""
+    n[name] = L.Reshape(bottom, shape=dict(dim=list(dim)))
+    return n[name]
+
+
+def pool_regions(n, name, features, rois, stride=32, python=False):
+    """The maximum over each region of a map of 1/`stride` of the image's size, normalized."""
+    n[name] = L.ROIPooling(features, rois, pooled_w=1, pooled_h=1, spatial_scale=1 / stride)
+    return normalize(n, f'{name}/normalized', n[name], python)
+
+
+def centre(n, name, bottom, param=()):
+    """Minus the mean: a Scale whose bias carries it."""
+    n[name] = L.Scale(bottom, bias_term=True, filler=dict(type='constant', value=1),
+                      bias_filler=dict(type='constant', value=0), param=param)
+    return n[name]
+
+
+def project(n, name, bottom, num_output, layer=None, dim=(0, 0, 1, 1), python=False, param=()):
+    """An InnerProduct, called `layer` if not `name`, then `name`/reshaped and `name`/normalized.
+
+    `dim` None leaves out the reshape. Our Python layer normalizes N x D as it is: there the
+    reshaped blob is an end of its own, as in the original.
+    """
+    layer = layer or name
+    n[layer] = L.InnerProduct(bottom, num_output=num_output, weight_filler=dict(type='xavier'),
+                              bias_filler=dict(type='constant', value=0), param=param)
+    top = n[layer]
+    if dim is not None:
+        reshaped = reshape(n, f'{name}/reshaped', top, dim)
+        top = top if python else reshaped
+    return normalize(n, f'{name}/normalized', top, python)
+
+
+def aggregate(n, name, regions, rois=None, python=False, **param_str):
+    """The sum of each image's regions, normalized.
+
+    With the rois as second bottom the images may differ in their number of regions; without, it is
+    `num_rois` each.
+    """
+    bottoms = [regions] if rois is None else [regions, rois]
+    n[name] = python_layer('AggregateLayer', param_str, *bottoms)
+    return normalize(n, f'{name}/normalized', n[name], python)
+
+
+def rmac(n, features, rois, channels, num_output, layer='pooled_rois/pca', centred_param=(),
+         pca_param=(), rois_to_aggregate=True, python=False, **param_str):
+    """Regional maximum activations of `features`: pooled, centred, projected, summed.
+
+    `channels` is that of `features`, `layer` the name of the InnerProduct, `param_str` that of the
+    AggregateLayer.
+    """
+    top = pool_regions(n, 'pooled_rois', features, rois, python=python)
+    top = reshape(n, 'pooled_rois/normalized_flat', top, [0, channels, 1, 1])
+    top = centre(n, 'pooled_rois/centered', top, centred_param)
+    top = project(n, 'pooled_rois/pca', top, num_output, layer, python=python, param=pca_param)
+    return aggregate(n, 'rmac', top, rois if rois_to_aggregate else None, python, **param_str)
