@@ -70,7 +70,8 @@ class AggregateLayer(caffe.Layer):
 
     def reshape(self, bottom, top):
         self.images = self._images(bottom)
-        top[0].reshape(self.images.max() + 1, *bottom[0].shape[1:])
+        # pycaffe takes plain ints only
+        top[0].reshape(int(self.images.max()) + 1, *bottom[0].shape[1:])
 
     def forward(self, bottom, top):
         top[0].data[...] = aggregate(bottom[0].data, self.images)

@@ -70,7 +70,7 @@ def test_genuine_caffe_writes_the_same_net(spec):
 
 def test_a_net_survives_its_text():
     net = lenet()
-    assert text_format.Parse(str(net), caffe_pb2.NetParameter()) == net
+    assert text_format.Parse(text_format.MessageToString(net), caffe_pb2.NetParameter()) == net
 
 
 def test_layers_come_in_the_order_of_naming_with_what_they_need_first():

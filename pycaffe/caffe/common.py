@@ -1,5 +1,8 @@
 """Caffe's global state: the mode, the device and the random numbers (common.hpp)."""
 
+import ctypes
+import sys
+
 import torch
 
 from .errors import CaffeError
@@ -9,6 +12,23 @@ TRAIN, TEST = 0, 1
 # Caffe computes in full float32; torch would round the inputs of a GPU's convolutions to TF32.
 torch.backends.cudnn.allow_tf32 = False
 torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def _keep_freed_memory():
+    """Have glibc reuse the memory of freed blobs instead of giving it back to the system.
+
+    A forward makes blobs of tens of MB anew each time; fetching their pages from the system again
+    took up to a sixth of it.
+    """
+    mmap_threshold, trim_threshold = -3, -1     # names of <malloc.h>
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, 'mallopt'):
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+if sys.platform == 'linux':
+    _keep_freed_memory()
 
 
 class _State:

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Genuine Caffe 1.0 beside this engine on one machine: the descriptors, and images a second.
+
+    python benchmarks/compare_genuine.py --chroot FOLDER
+
+FOLDER is a Debian 11 with its package python3-caffe (debootstrap makes one; it needs root). BVLC Caffe
+has no ROIPooling, so there a naive Python layer stands in for it; the timed part, the ResNet-101 up
+to res5c, is Caffe's own on both sides. The two take turns, and the best of each counts.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+import cli
+from descriptor import END, DescriptorNet, to_blob
+from region_generator import get_rmac_region_coordinates, pack_regions_for_network
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = {'landscape': (384, 512), 'portrait': (512, 384), 'square': (448, 448)}
+LEVELS = (1, 2, 3)
+TIME_END = 'res5c_relu'
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--chroot', default=os.environ.get('GENUINE_CAFFE', '/srv/genuine_caffe'),
+                        help='folder of the system that has genuine Caffe')
+    parser.add_argument('--proto', default=ROOT / 'proto/deploy_resnet101_normpython.prototxt',
+                        help='net whose layers, ROIPooling aside, genuine Caffe has')
+    parser.add_argument('--weights', default=ROOT / 'caffemodel/demo_resnet101.caffemodel',
+                        help='caffemodel of the net')
+    parser.add_argument('--repeats', type=cli.positive, default=5, help='runs a turn')
+    parser.add_argument('--turns', type=cli.positive, default=2, help='turns of each side')
+    return parser.parse_args()
+
+
+def main(args):
+    if not os.path.isdir(args.chroot):
+        raise ValueError(f'{args.chroot}: is no folder; make the chroot and name it by --chroot')
+    rng = np.random.default_rng(0)
+    inputs, names = {}, []
+    for kind, size in SIZES.items():
+        data = to_blob([rng.integers(0, 256, (*size, 3), np.uint8)])
+        for L in LEVELS:
+            i = len(names)
+            names.append(f'{kind} {size[0]}x{size[1]}, L = {L}')
+            inputs[f'data_{i}'] = data
+            inputs[f'rois_{i}'] = pack_regions_for_network([get_rmac_region_coordinates(*size, L)])
+    # the last input is what is timed
+    first = {f'data_{len(names)}': inputs['data_1'], f'rois_{len(names)}': inputs['rois_1']}
+    names.append('timed')
+    inputs.update(first)
+    net = DescriptorNet(args.proto, args.weights, L=2)
+    ours, theirs, result = [], [], None
+    for _ in range(args.turns):
+        result = genuine(args, inputs)
+        theirs += list(result['seconds'])
+        outputs, seconds = engine(net, inputs, len(names), args.repeats)
+        ours += seconds
+    print(f'{"input":28} largest difference of the descriptors')
+    for i, name in enumerate(names[:-1]):
+        print(f'{name:28} {np.abs(outputs[i] - result[f"out_{i}"]).max():.1e}')
+    print(f'\nResNet-101 to {TIME_END}, 1 x 3 x 384 x 512, {os.cpu_count()} cores: '
+          f'genuine {min(theirs):.2f} s, here {min(ours):.3f} s, '
+          f'{min(theirs) / min(ours):.1f} times as fast')
+
+
+def engine(net, inputs, count, repeats):
+    """Descriptors of all inputs, and the seconds of each timed run, of this engine."""
+    outputs = []
+    for i in range(count):
+        net.feed('data', inputs[f'data_{i}'])
+        net.feed('rois', inputs[f'rois_{i}'])
+        net.net.forward(end=END)
+        outputs.append(net.net.blobs[END].data.copy())
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        net.net.forward(end=TIME_END)
+        seconds.append(time.perf_counter() - start)
+    return outputs, seconds
+
+
+def genuine(args, inputs):
+    """The same of genuine Caffe: result.npz of genuine_side.py."""
+    with tempfile.TemporaryDirectory(dir=os.path.join(args.chroot, 'tmp')) as folder:
+        inside = '/' + os.path.relpath(folder, args.chroot)
+        for source in (Path(__file__).with_name('genuine_side.py'), ROOT / 'myPython/custom_layers.py'):
+            shutil.copy(source, folder)
+        shutil.copy(args.weights, os.path.join(folder, 'net.caffemodel'))
+        Path(folder, 'net.prototxt').write_text(for_genuine(args.proto))
+        Path(folder, 'job.json').write_text(json.dumps(
+            {'end': END, 'time_end': TIME_END, 'repeats': args.repeats}))
+        np.savez(os.path.join(folder, 'inputs.npz'), **inputs)
+        threads = str(os.cpu_count())
+        subprocess.run(['chroot', args.chroot, 'env', f'OPENBLAS_NUM_THREADS={threads}', 'python3',
+                        f'{inside}/genuine_side.py', inside], check=True, stdout=sys.stderr)
+        with np.load(os.path.join(folder, 'result.npz')) as result:
+            return dict(result)
+
+
+def for_genuine(proto):
+    """The net's text with the Python stand-in for ROIPooling."""
+    net = text_format.Parse(Path(proto).read_text(), caffe_pb2.NetParameter())
+    for layer in net.layer:
+        if layer.type == 'ROIPooling':
+            layer.type = 'Python'
+            layer.python_param.module = 'genuine_side'
+            layer.python_param.layer = 'ROIPoolingLayer'
+            layer.python_param.param_str = str(layer.roi_pooling_param.spatial_scale)
+            layer.ClearField('roi_pooling_param')
+    return text_format.MessageToString(net)
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    with cli.user_errors():
+        main(arguments)
