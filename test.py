@@ -69,6 +69,10 @@ def main(args):
     if args.multires and args.S <= -min(MULTIRES):
         raise ValueError(f'--multires needs an S above {-min(MULTIRES)}')
     dataset = DATASETS[args.dataset_name](args.dataset)
+    for flag, k, most in (('aqe', args.aqe, len(dataset.images)),
+                          ('dbe', args.dbe, len(dataset.images) - 1)):
+        if k and k > most:
+            raise ValueError(f'--{flag} {k}: the dataset has images for {most} at most')
     cli.use_device(args.gpu)
     net = DescriptorNet(args.proto, args.weights, args.L, partial_weights=args.partial_weights)
     queries, database = descriptors(args, dataset, net)

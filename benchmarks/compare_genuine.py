@@ -29,15 +29,14 @@ from region_generator import get_rmac_region_coordinates, pack_regions_for_netwo
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {'landscape': (384, 512), 'portrait': (512, 384), 'square': (448, 448)}
 LEVELS = (1, 2, 3)
-TIME_END = 'res5c_relu'
+TIMED, TIME_END = 1, 'res5c_relu'     # the input and the last layer that are timed
 
 
 def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--chroot', default=os.environ.get('GENUINE_CAFFE', '/srv/genuine_caffe'),
-                        help='folder of the system that has genuine Caffe')
+    add_chroot_flag(parser)
     parser.add_argument('--proto', default=ROOT / 'proto/deploy_resnet101_normpython.prototxt',
                         help='net whose layers, ROIPooling aside, genuine Caffe has')
     parser.add_argument('--weights', default=ROOT / 'caffemodel/demo_resnet101.caffemodel',
@@ -47,22 +46,14 @@ def parse_args():
     return parser.parse_args()
 
 
+def add_chroot_flag(parser):
+    """Add the flag --chroot."""
+    parser.add_argument('--chroot', default=os.environ.get('GENUINE_CAFFE', '/srv/genuine_caffe'),
+                        help='folder of the system that has genuine Caffe')
+
+
 def main(args):
-    if not os.path.isdir(args.chroot):
-        raise ValueError(f'{args.chroot}: is no folder; make the chroot and name it by --chroot')
-    rng = np.random.default_rng(0)
-    inputs, names = {}, []
-    for kind, size in SIZES.items():
-        data = to_blob([rng.integers(0, 256, (*size, 3), np.uint8)])
-        for L in LEVELS:
-            i = len(names)
-            names.append(f'{kind} {size[0]}x{size[1]}, L = {L}')
-            inputs[f'data_{i}'] = data
-            inputs[f'rois_{i}'] = pack_regions_for_network([get_rmac_region_coordinates(*size, L)])
-    # the last input is what is timed
-    first = {f'data_{len(names)}': inputs['data_1'], f'rois_{len(names)}': inputs['rois_1']}
-    names.append('timed')
-    inputs.update(first)
+    names, inputs = describe_sizes(SIZES)
     net = DescriptorNet(args.proto, args.weights, L=2)
     ours, theirs, result = [], [], None
     for _ in range(args.turns):
@@ -71,11 +62,25 @@ def main(args):
         outputs, seconds = engine(net, inputs, len(names), args.repeats)
         ours += seconds
     print(f'{"input":28} largest difference of the descriptors')
-    for i, name in enumerate(names[:-1]):
+    for i, name in enumerate(names):
         print(f'{name:28} {np.abs(outputs[i] - result[f"out_{i}"]).max():.1e}')
-    print(f'\nResNet-101 to {TIME_END}, 1 x 3 x 384 x 512, {os.cpu_count()} cores: '
+    print(f'\nResNet-101 to {TIME_END}, {names[TIMED]}, {os.cpu_count()} cores: '
           f'genuine {min(theirs):.2f} s, here {min(ours):.3f} s, '
           f'{min(theirs) / min(ours):.1f} times as fast')
+
+
+def describe_sizes(sizes):
+    """Names, and the blobs data_I and rois_I, of a random image of each size at each level."""
+    rng = np.random.default_rng(0)
+    names, inputs = [], {}
+    for kind, size in sizes.items():
+        data = to_blob([rng.integers(0, 256, (*size, 3), np.uint8)])
+        for L in LEVELS:
+            inputs[f'data_{len(names)}'] = data
+            inputs[f'rois_{len(names)}'] = pack_regions_for_network(
+                [get_rmac_region_coordinates(*size, L)])
+            names.append(f'{kind} {size[0]}x{size[1]}, L = {L}')
+    return names, inputs
 
 
 def engine(net, inputs, count, repeats):
@@ -86,6 +91,8 @@ def engine(net, inputs, count, repeats):
         net.feed('rois', inputs[f'rois_{i}'])
         net.net.forward(end=END)
         outputs.append(net.net.blobs[END].data.copy())
+    net.feed('data', inputs[f'data_{TIMED}'])
+    net.feed('rois', inputs[f'rois_{TIMED}'])
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -96,6 +103,8 @@ def engine(net, inputs, count, repeats):
 
 def genuine(args, inputs):
     """The same of genuine Caffe: result.npz of genuine_side.py."""
+    if not os.path.isdir(args.chroot):
+        raise ValueError(f'{args.chroot}: is no folder; make the chroot and name it by --chroot')
     with tempfile.TemporaryDirectory(dir=os.path.join(args.chroot, 'tmp')) as folder:
         inside = '/' + os.path.relpath(folder, args.chroot)
         for source in (Path(__file__).with_name('genuine_side.py'), ROOT / 'myPython/custom_layers.py'):
@@ -103,11 +112,13 @@ def genuine(args, inputs):
         shutil.copy(args.weights, os.path.join(folder, 'net.caffemodel'))
         Path(folder, 'net.prototxt').write_text(for_genuine(args.proto))
         Path(folder, 'job.json').write_text(json.dumps(
-            {'end': END, 'time_end': TIME_END, 'repeats': args.repeats}))
+            {'end': END, 'timed': TIMED, 'time_end': TIME_END, 'repeats': args.repeats}))
         np.savez(os.path.join(folder, 'inputs.npz'), **inputs)
         threads = str(os.cpu_count())
-        subprocess.run(['chroot', args.chroot, 'env', f'OPENBLAS_NUM_THREADS={threads}', 'python3',
-                        f'{inside}/genuine_side.py', inside], check=True, stdout=sys.stderr)
+        done = subprocess.run(['chroot', args.chroot, 'env', f'OPENBLAS_NUM_THREADS={threads}', 'python3',
+                                       f'{inside}/genuine_side.py', inside], stdout=sys.stderr)
+        if done.returncode:
+            raise RuntimeError(f'genuine Caffe in {args.chroot} failed')
         with np.load(os.path.join(folder, 'result.npz')) as result:
             return dict(result)
 

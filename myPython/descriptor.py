@@ -15,6 +15,7 @@ from caffe.proto import caffe_pb2
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
 MEAN = np.array([103.93900299, 116.77899933, 123.68000031], np.float32)     # B, G, R
+LEAST_SIDE = 3      # pixels; of less the nets' first convolution leaves nothing to pool
 END = 'rmac/normalized'     # layer and blob of the descriptor
 
 JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG'
@@ -54,19 +55,28 @@ def _is_truncated(data):
 
 
 def resize(image, S):
-    """Scale an image so that its longer side has S pixels; returns it and the ratio."""
+    """Scale an image so that its longer side has S pixels; returns it and the ratio.
+
+    The shorter side of a very thin image is stretched to LEAST_SIDE.
+    """
     height, width = image.shape[:2]
     ratio = S / max(height, width)
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    size = (max(LEAST_SIDE, round(width * ratio)), max(LEAST_SIDE, round(height * ratio)))
     return cv2.resize(image, size), ratio
 
 
 def crop(image, box, ratio):
-    """Cut box (x1, y1, x2, y2 in pixels of the original) from an image scaled by `ratio`."""
+    """Cut box (x1, y1, x2, y2 in pixels of the original) from an image scaled by `ratio`.
+
+    What lies outside the image is left off, but LEAST_SIDE pixels remain.
+    """
     x1, y1, x2, y2 = (round(value * ratio) for value in box)
-    height, width = image.shape[:2]
-    x1, y1 = min(max(x1, 0), width - 1), min(max(y1, 0), height - 1)
-    return image[y1:max(y2, y1 + 1), x1:max(x2, x1 + 1)]
+    return image[_span(y1, y2, image.shape[0]), _span(x1, x2, image.shape[1])]
+
+
+def _span(first, end, length):
+    first = min(max(first, 0), length - LEAST_SIDE)
+    return slice(first, max(end, first + LEAST_SIDE))
 
 
 def to_blob(images):
