@@ -13,7 +13,7 @@ setup(
     license='MIT',
     python_requires='>=3.10',
     package_dir={'caffe': 'pycaffe/caffe', '': 'myPython'},
-    packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'dataset_helper', 'facades'],
+    packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'dataset_helper', 'scenes'],
     package_data={'caffe.proto': ['*.proto']},
     py_modules=['cli', 'custom_layers', 'descriptor', 'extraction', 'picture', 'ranking',
                 'region_generator', 'scoring'],

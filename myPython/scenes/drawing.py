@@ -1,0 +1,177 @@
+"""The sheet that a building is drawn on, and the materials that it is drawn with.
+
+A drawing holds no light: its colour is the bare surface, its relief says how far the surface
+stands before the wall, and views.py computes highlights and cast shadows from the two.
+"""
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+SHIFT = 4    # fractional bits of the coordinates given to cv2
+TILE = 512   # side of a material in pixels; it repeats without a seam
+
+
+class Material(NamedTuple):
+    """A repeating surface: TILE x TILE x 3 uint8 BGR colour, TILE x TILE float32 relief in metres."""
+    colour: np.ndarray
+    relief: np.ndarray
+
+
+class Canvas:
+    """A drawing in metres: x runs from -width / 2 to width / 2, y upwards from the ground.
+
+    colour is H x W x 3 uint8 BGR, relief H x W float32 in metres before the wall plane; mask and
+    glass are H x W uint8, 255 where the building and where a pane is. `scale` is pixels a metre.
+    """
+
+    def __init__(self, width, height, scale):
+        self.left, self.top, self.scale = -width / 2, height, scale
+        shape = int(round(height * scale)), int(round(width * scale))
+        self.colour = np.zeros(shape + (3,), np.uint8)
+        self.relief = np.zeros(shape, np.float32)
+        self.mask = np.zeros(shape, np.uint8)
+        self.glass = np.zeros(shape, np.uint8)
+
+    def fill(self, points, paint, z=0.0, slope=0.0, bulge=0.0, glass=0):
+        """Fill a polygon (N x 2, metres) with a BGR colour or a Material, z metres before the wall.
+
+        slope tilts it by so many metres a metre upwards, bulge rounds it like a column by so many
+        metres in its middle, glass (0 to 255) is how much of the sky it mirrors.
+        """
+        corners = self._pixels(points)
+        cv2.fillPoly(self.mask, [corners], 255, cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(self.glass, [corners], glass, cv2.LINE_AA, SHIFT)
+        if slope or bulge or isinstance(paint, Material):
+            self._fill_surface(corners, paint, z, slope, bulge)
+        else:
+            cv2.fillPoly(self.colour, [corners], paint, cv2.LINE_AA, SHIFT)
+            cv2.fillPoly(self.relief, [corners], z, cv2.LINE_8, SHIFT)
+
+    def rect(self, x0, x1, y0, y1, paint, z=0.0, **surface):
+        self.fill([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], paint, z, **surface)
+
+    def disc(self, x, y, radius, paint, z=0.0, **surface):
+        self.fill(ellipse(x, y, radius, radius), paint, z, **surface)
+
+    def line(self, points, width, paint, z=0.0, closed=False):
+        """A band `width` metres wide along a polyline."""
+        corners = [self._pixels(points)]
+        pixels = max(1, int(round(width * self.scale)))
+        for sheet, value in ((self.mask, 255), (self.glass, 0), (self.colour, paint)):
+            cv2.polylines(sheet, corners, closed, value, pixels, cv2.LINE_AA, SHIFT)
+        cv2.polylines(self.relief, corners, closed, z, pixels, cv2.LINE_8, SHIFT)
+
+    def text(self, words, x, y, height, paint, width=None):
+        """Lettering centred on x, standing on y; made smaller where it would exceed `width`."""
+        font, thick = cv2.FONT_HERSHEY_DUPLEX, max(1, int(round(height * self.scale / 9)))
+        size = height * self.scale / cv2.getTextSize('H', font, 1, 1)[0][1]
+        extent = cv2.getTextSize(words, font, size, thick)[0][0]
+        if width and extent > width * self.scale:
+            size *= width * self.scale / extent
+            extent = width * self.scale
+        left = (x - self.left) * self.scale - extent / 2
+        origin = int(round(left)), int(round((self.top - y) * self.scale))
+        cv2.putText(self.colour, words, origin, font, size, paint, thick, cv2.LINE_AA)
+
+    def _pixels(self, points):
+        points = np.asarray(points, np.float64)
+        pixels = np.stack([points[:, 0] - self.left, self.top - points[:, 1]], 1) * self.scale
+        return np.round(pixels * (1 << SHIFT)).astype(np.int32)
+
+    def _fill_surface(self, corners, paint, z, slope, bulge):
+        height, width = self.mask.shape
+        x0, y0 = np.maximum((corners.min(0) >> SHIFT) - 1, 0)
+        x1, y1 = np.minimum((corners.max(0) >> SHIFT) + 2, (width, height))
+        if x1 <= x0 or y1 <= y0:
+            return
+        stencil = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        cv2.fillPoly(stencil, [corners - np.array([x0, y0]) * (1 << SHIFT)], 255, cv2.LINE_AA, SHIFT)
+        rows, cols = np.arange(y0, y1), np.arange(x0, x1)
+        relief = z + slope * (y1 - 1 - rows)[:, None] / self.scale
+        relief = relief + bulge * np.sqrt(1 - np.linspace(-1, 1, len(cols)) ** 2)
+        if isinstance(paint, Material):
+            where = np.ix_(rows % TILE, cols % TILE)
+            colour, relief = paint.colour[where], relief + paint.relief[where]
+        else:
+            colour = np.full(stencil.shape + (3,), np.round(paint), np.uint8)
+        region = self.colour[y0:y1, x0:x1]
+        share = stencil.astype(np.float32) / 255
+        region[:] = cv2.blendLinear(colour, region, share, 1 - share)
+        np.copyto(self.relief[y0:y1, x0:x1], relief, where=stencil > 127, casting='same_kind')
+
+
+def ellipse(x, y, rx, ry, start=0, end=360, steps=40):
+    """Points of an elliptic arc, angles in degrees, counter-clockwise from the right."""
+    angle = np.radians(np.linspace(start, end, steps, endpoint=end - start < 360))
+    return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], 1)
+
+
+def tint(colour, gain):
+    """A BGR colour made darker (gain < 1) or lighter."""
+    return tuple(float(min(255, c * gain)) for c in colour)
+
+
+def fractal(rng, size, roughness=1.0):
+    """size x size float32 noise that wraps around, mean 0 and deviation 1; rougher is finer."""
+    y, x = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing='ij')
+    radius = np.hypot(y, x)
+    radius[0, 0] = 1
+    spectrum = np.fft.rfft2(rng.standard_normal((size, size), np.float32)) / radius ** (2 - roughness)
+    spectrum[0, 0] = 0
+    noise = np.fft.irfft2(spectrum, (size, size))
+    return (noise / noise.std()).astype(np.float32)
+
+
+def courses(rng, scale, colour, block, joint=0.012, contrast=0.07, joint_gain=0.72, stagger=0.5,
+            wander=0.0, stripe=None):
+    """Blocks of width x height metres in rows: bricks, ashlar, rubble (wander > 0), striped stone."""
+    cols, rows = (max(2, 2 * int(round(TILE / (side * scale) / 2))) for side in block)
+    y, x = np.mgrid[0:TILE, 0:TILE].astype(np.float32) / TILE
+    row = (y * rows).astype(np.int64)
+    phase = rng.uniform(0, 2 * np.pi, rows)[row] if wander else 0
+    u = x * cols + stagger * (row % 2) + wander * np.sin(4 * np.pi * x + phase) * cols / 8
+    u, v = u % cols, y * rows - row
+    col = u.astype(np.int64) % cols
+    tone = rng.normal(1, contrast, (rows, cols, 1)) + rng.normal(0, contrast / 4, (rows, cols, 3))
+    edge = np.minimum(np.minimum(u % 1, 1 - u % 1) * block[0], np.minimum(v, 1 - v) * block[1])
+    joints = np.clip((joint + 0.5 / scale - edge) * scale, 0, 1)
+    base = np.broadcast_to(np.float32(colour), (rows, 3))
+    if stripe is not None:
+        base = np.where(np.arange(rows)[:, None] % 2, base, np.float32(stripe))
+    grain = 1 + 0.035 * fractal(rng, TILE, 1.3)[..., None]
+    surface = base[row] * tone[row, col] * grain
+    surface *= 1 - (1 - joint_gain) * joints[..., None]
+    return Material(_bytes(surface), (-0.03 * joints).astype(np.float32))
+
+
+def plaster(rng, colour, unevenness=0.045):
+    """Painted plaster with stains."""
+    stains, grain = fractal(rng, TILE, 0.6), fractal(rng, TILE, 1.5)
+    surface = np.float32(colour) * (1 + unevenness * (stains + 0.5 * grain))[..., None]
+    return Material(_bytes(surface), 0.004 * grain)
+
+
+def tiles(rng, scale, colour, tile=(0.32, 0.34)):
+    """Roof tiles: rows of scales that overlap downwards."""
+    cols, rows = (max(2, 2 * int(round(TILE / (side * scale) / 2))) for side in tile)
+    y, x = np.mgrid[0:TILE, 0:TILE].astype(np.float32) / TILE
+    row = (y * rows).astype(np.int64)
+    u = (x * cols + 0.5 * (row % 2)) % cols
+    v = y * rows - row
+    tone = rng.normal(1, 0.09, (rows, cols, 1))[row, u.astype(np.int64)]
+    lap = 1 - 0.45 * (v < 0.22) - 0.15 * np.abs(u % 1 - 0.5)
+    return Material(_bytes(np.float32(colour) * tone * lap[..., None]), (0.05 * v).astype(np.float32))
+
+
+def seams(rng, scale, colour, spacing=0.6):
+    """Sheet metal (copper, lead, zinc) with standing seams."""
+    cols = max(2, int(round(TILE / (spacing * scale))))
+    u = np.arange(TILE, dtype=np.float32) * cols / TILE % 1
+    ridge = np.broadcast_to((np.abs(u - 0.5) < 0.06).astype(np.float32), (TILE, TILE))
+    tone = 1 + 0.05 * fractal(rng, TILE, 0.8) - 0.12 * ridge
+    return Material(_bytes(np.float32(colour) * tone[..., None]), 0.05 * ridge)
+
+
+def _bytes(surface):
+    return np.clip(surface, 0, 255).astype(np.uint8)
