@@ -29,5 +29,5 @@ test: install
 	$(PYTHON) -m pytest
 
 bench: install
-	$(PYTHON) benchmarks/extraction.py
+	$(PYTHON) benchmarks/extraction_rate.py
 	$(PYTHON) benchmarks/compare_genuine.py

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Make weights for deploy_resnet101 without training, to try the toolkit before the real ones.
 
-    python caffemodel/make_demo_model.py --images 'datasets/demo' --output demo_resnet101.caffemodel
+    python caffemodel/make_demo_model.py --dataset datasets/demo
 
-The convolutions are random (He et al., 2015), from a seed. The BatchNorm statistics are measured
+The first convolution gets Gabor filters over brightness and colours, the others are random (He et
+al., 2015), from a seed. The BatchNorm statistics are measured
 on images, and the centring and the PCA are fitted to the regions of those images. They are the
 dataset's distractors: the images that no query's ground truth names.
 """
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import caffe
+import cv2
 import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
@@ -33,6 +35,7 @@ REGIONS = 'pooled_rois/normalized_flat'     # what centring and PCA see
 CENTRE, PROJECT = 'pooled_rois/centered', 'pooled_rois/pca'
 BATCH = 16                                  # images that the statistics are measured on
 BATCH_SIZE = (288, 384)                     # their height and width
+BRANCH_GAIN = 0.05      # of what a block adds: with random weights it is little but noise
 
 
 def parse_args():
@@ -47,7 +50,7 @@ def parse_args():
                         help='the caffemodel to write')
     parser.add_argument('--S', type=cli.positive, default=512,
                         help='longer side of the images that the PCA is fitted to')
-    parser.add_argument('--components', type=cli.positive, default=256,
+    parser.add_argument('--components', type=cli.positive, default=128,
                         help='directions that the PCA keeps; the other outputs are 0')
     parser.add_argument('--gpu', type=int, default=-1, help='GPU to compute on; -1 for the CPU')
     parser.add_argument('--seed', type=int, default=0, help='seed of the random weights')
@@ -67,7 +70,7 @@ def main(args):
         return
     cli.use_device(args.gpu)
     cli.warn(f'making untrained weights: seeded convolutions, statistics and PCA of {len(names)} '
-             f'distractors of {args.dataset}')
+             'distractors')
     with tempfile.TemporaryDirectory() as folder:
         start = os.path.join(folder, 'start.caffemodel')
         measure_statistics(args.proto, paths, args.seed, folder).save(start)
@@ -93,6 +96,9 @@ def measure_statistics(proto, paths, seed, folder):
             layer.convolution_param.weight_filler.type = 'msra'
         if layer.type == 'BatchNorm':
             layer.batch_norm_param.use_global_stats = False
+        if layer.type == 'Scale' and layer.name.endswith('branch2c'):
+            layer.scale_param.filler.type = 'constant'
+            layer.scale_param.filler.value = BRANCH_GAIN
     # the head needs nothing measured: the net ends where regions are pooled
     heads = [i for i, layer in enumerate(param.layer) if layer.type == 'ROIPooling']
     del param.layer[heads[0]:]
@@ -100,14 +106,36 @@ def measure_statistics(proto, paths, seed, folder):
     Path(path).write_text(text_format.MessageToString(param))
     caffe.set_random_seed(seed)
     net = caffe.Net(path, caffe.TRAIN)
+    first = net.params['conv1'][0].data
+    filters = gabor_filters(first.shape[-1])[:len(first)]
+    first[:len(filters)] = filters
     chosen = np.linspace(0, len(paths) - 1, min(BATCH, len(paths))).astype(int)
     height, width = BATCH_SIZE
-    images = [descriptor.cv2.resize(descriptor.read_image(paths[i]), (width, height))
+    images = [cv2.resize(descriptor.read_image(paths[i]), (width, height))
               for i in chosen]
     net.blobs['data'].reshape(len(images), 3, height, width)
     net.blobs['data'].data[...] = descriptor.to_blob(images)
     net.forward()
     return net
+
+
+def gabor_filters(size):
+    """Edges of 8 orientations in 2 widths, in brightness (2 phases) and 2 colour contrasts.
+
+    Returns 64 x 3 x size x size, each of mean 0 and norm 1, in an order that mixes them.
+    """
+    y, x = np.mgrid[:size, :size] - size // 2
+    filters = []
+    for angle in np.pi / 8 * np.arange(8):
+        along = x * np.cos(angle) + y * np.sin(angle)
+        for wave, spread in ((3.5, 1.5), (6.0, 2.2)):       # pixels
+            for phase, bgr in ((0, (1, 1, 1)), (np.pi / 2, (1, 1, 1)), (np.pi / 2, (-1, 0, 1)),
+                               (np.pi / 2, (1, -2, 1))):
+                wavelet = np.exp(-(x * x + y * y) / (2 * spread ** 2)) * np.cos(
+                    2 * np.pi * along / wave + phase)
+                gabor = np.multiply.outer(bgr, wavelet - wavelet.mean())
+                filters.append(gabor / np.linalg.norm(gabor))
+    return np.array(filters, np.float32)
 
 
 def fit_pca(net, paths, S, components, seed):

@@ -12,6 +12,7 @@ import os
 import zlib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -56,7 +57,7 @@ def extract(net, items, S, path, about, batch_size=1, skip_bad=False, say=print)
         with tqdm(total=len(items), initial=len(rows), unit='image', disable=None,
                   desc=os.path.basename(stem)) as bar:
             todo = [i for i in range(len(items)) if i not in rows]
-            for indices, images, bad in _batches(items, todo, S, batch_size):
+            for indices, images, bad in batches(items, todo, S, batch_size):
                 if bad is not None:
                     if not skip_bad:
                         raise bad
@@ -134,7 +135,8 @@ class Journal:
         return self
 
     def __exit__(self, *error):
-        self._file.close()
+        with self._named():
+            self._file.close()
 
     def append(self, indices, values):
         """Add the rows of a batch: their numbers, and B x D float32."""
@@ -147,9 +149,15 @@ class Journal:
         os.unlink(self.path)
 
     def _write(self, data):
-        try:
+        with self._named():
             self._file.write(data)
             self._file.flush()
+
+    @contextmanager
+    def _named(self):
+        # errors of an open file do not say which
+        try:
+            yield
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.path) from None
 
@@ -200,7 +208,7 @@ def _load(path, note, key, say):
     return np.load(path), skipped
 
 
-def _batches(items, todo, S, batch_size):
+def batches(items, todo, S, batch_size):
     """Yield (indices, images of one size, None), or ([index], None, ImageError), in fixed windows.
 
     One window is read by threads while the last one is computed.

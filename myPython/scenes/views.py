@@ -43,7 +43,7 @@ def render_view(facade, rng, size, kind=0):
     """A View of a facade; `kind` counts through KINDS, `size` is the longer side in pixels."""
     height, width = frame_size(rng, size)
     (least, most), occluders = KINDS[kind % len(KINDS)]
-    homography = place(facade.mask.shape, (height, width), rng, least, most)
+    homography = place(facade.mask, (height, width), rng, least, most)
     image = surroundings(rng, height, width)
     lit = light(facade, rng)
     alpha = paste(image, lit, facade.mask, homography)
@@ -82,12 +82,12 @@ def visible_share(mask, homography, hidden):
     return float(np.count_nonzero(seen[building]) / np.count_nonzero(building))
 
 
-def place(sheet, frame, rng, least, most):
-    """A homography (sheet to frame, 3 x 3) that shows least .. most of the sheet's area."""
-    height, width = frame
+def place(mask, frame, rng, least, most):
+    """A homography (sheet to frame, 3 x 3) that shows least .. most of the mask's area."""
+    (height, width), sheet = frame, mask.shape
     empty = np.zeros(frame, np.uint8)
-    whole = np.full((sheet[0] // 8, sheet[1] // 8), 255, np.uint8)
-    shrink = np.diag([1 / 8, 1 / 8, 1.0])
+    small = cv2.resize(mask, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
+    enlarge = np.diag([sheet[1] / small.shape[1], sheet[0] / small.shape[0], 1.0])
     fit = min(height / sheet[0], width / sheet[1])
     for _ in range(TRIES):
         # a whole building fits; of one closer by the frame shows about 1 / zoom^2
@@ -106,7 +106,7 @@ def place(sheet, frame, rng, least, most):
                            height * (0.5 + rng.uniform(-spread, spread)) + h / 2])
         source = np.float32([[0, 0], [sheet[1], 0], [sheet[1], sheet[0]], [0, sheet[0]]])
         homography = cv2.getPerspectiveTransform(source, corners + foot)
-        share = visible_share(whole, homography @ np.linalg.inv(shrink), empty)
+        share = visible_share(small, homography @ enlarge, empty)
         if least <= share <= most:
             return homography
     raise RuntimeError(f'no viewpoint shows {least} to {most} of a facade')
