@@ -150,8 +150,9 @@ def fit_pca(net, paths, S, components, seed):
         rows = net.net.blobs[REGIONS].data
         regions.append(rows.reshape(len(rows), -1).copy())
     regions = np.vstack(regions)
-    pca = PCA(min(components, *regions.shape), svd_solver='full', random_state=seed).fit(regions)
     centre, project = net.net.params[CENTRE], net.net.params[PROJECT]
+    components = min(components, len(project[1].data), *regions.shape)
+    pca = PCA(components, svd_solver='full', random_state=seed).fit(regions)
     centre[0].data[...] = 1
     centre[1].data[...] = -pca.mean_
     project[0].data[...] = 0

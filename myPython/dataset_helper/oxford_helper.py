@@ -35,7 +35,7 @@ class OxfordHelper:
     positive.
     """
 
-    prefix = 'oxc1_'  # stands before the image names of the query files, and only there
+    prefix = 'oxc1_'  # may stand before the image names of the query files, and only there
     ignored = frozenset()  # names of images that are left out
 
     def __init__(self, path):

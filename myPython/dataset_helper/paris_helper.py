@@ -14,5 +14,4 @@ DAMAGED = frozenset('''
 class ParisHelper(OxfordHelper):
     """The dataset in a folder, without its 20 damaged images."""
 
-    prefix = ''
     ignored = DAMAGED
