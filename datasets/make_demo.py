@@ -29,6 +29,7 @@ NAMES = ('mill_lane', 'harbour_gate', 'weavers_hall', 'larch_street', 'old_excha
          'glass_works', 'river_chapel', 'customs_house', 'cedar_walk', 'lantern_square', 'mint_alley')
 QUALITIES = (45, 96)    # JPEG quality, least and most
 MANIFEST = 'manifest.json'
+ENTRIES = {'jpg', 'lab', MANIFEST}
 
 
 def parse_args():
@@ -46,7 +47,7 @@ def parse_args():
     parser.add_argument('--size', type=cli.positive, default=1024,
                         help='longer side of the largest pictures in pixels')
     parser.add_argument('--overwrite', action='store_true',
-                        help='replace what the folder holds')
+                        help='replace a dataset that was rendered with other flags')
     return parser.parse_args()
 
 
@@ -58,11 +59,13 @@ def main(args):
     output = Path(args.output)
     if output.exists() and any(output.iterdir()):
         manifest = output / MANIFEST
-        if manifest.exists() and json.loads(manifest.read_text()) == made_from:
+        if not manifest.exists() or {path.name for path in output.iterdir()} - ENTRIES:
+            raise ValueError(f'{output}: holds something that was not rendered; choose another folder')
+        if json.loads(manifest.read_text()) == made_from:
             cli.warn(f'{output} is there already')
             return
         if not args.overwrite:
-            raise ValueError(f'{output}: holds something else; --overwrite replaces it')
+            raise ValueError(f'{output}: holds another rendered dataset; --overwrite replaces it')
     output.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=output.name + '.', dir=output.parent))
     try:

@@ -15,7 +15,7 @@ def user_errors():
     except (OSError, ValueError, RuntimeError) as error:
         fail(error)
     except KeyboardInterrupt:
-        warn('interrupted; the same command goes on where this run stopped')
+        warn('interrupted')
         sys.exit(130)
 
 

@@ -59,13 +59,19 @@ def test_a_second_run_does_nothing_and_a_foreign_folder_is_kept(demo, tmp_path):
     done = make(demo)
     assert done.returncode == 0 and 'there already' in done.stderr
     assert before == {name: os.stat(demo / name).st_mtime_ns for name in content(demo)}
-    assert_one_line(make(demo, '--seed', 5), 'something else', '--overwrite')
+    assert_one_line(make(demo, '--seed', 5), 'another rendered dataset', '--overwrite')
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/thesis.txt').write_text('all my work')
-    assert_one_line(make(tmp_path / 'mine'), 'mine', '--overwrite')
+    for flags in ((), ('--overwrite',)):
+        assert_one_line(make(tmp_path / 'mine', *flags), 'mine', 'another folder')
     assert os.listdir(tmp_path) == ['mine'] and os.listdir(tmp_path / 'mine') == ['thesis.txt']
-    assert make(tmp_path / 'mine', '--overwrite').returncode == 0
-    assert json.loads((tmp_path / 'mine/manifest.json').read_text())['views'] == 5
+
+
+def test_overwrite_replaces_a_rendered_dataset(tmp_path):
+    make(tmp_path / 'x', '--views', 1)
+    assert make(tmp_path / 'x', '--views', 2, '--overwrite').returncode == 0
+    assert json.loads((tmp_path / 'x/manifest.json').read_text())['views'] == 2
+    assert len(os.listdir(tmp_path / 'x/jpg')) == 3 * 2 + 4 and os.listdir(tmp_path) == ['x']
 
 
 @pytest.mark.parametrize('flags', [('--facades', 0), ('--size', 10), ('--distractors', -1),
