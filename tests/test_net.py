@@ -1,8 +1,11 @@
 """Nets through pycaffe's interface. Names, orders and errors were seen in genuine Caffe 1.0."""
 
+import os
+
 import caffe
 import numpy as np
 import pytest
+from conftest import run_script
 
 DIAMOND = '''
 layer { name: "d" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }
@@ -106,6 +109,7 @@ CONV = ('layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 
      ['L', 'include and exclude']),
     (CONV.format('InnerProduct', 'inner_product_param { num_output: 1 weight_filler '
                                  '{ type: "zzz" } }'), ['L', 'zzz', 'xavier']),
+    (CONV.format('Normalize', 'normalize_param { normalize_type: "L1" }'), ['L', 'L1', 'L2']),
 ])
 def test_errors_name_file_and_layer(text, words, make_net):
     with pytest.raises(caffe.CaffeError) as error:
@@ -203,6 +207,14 @@ def test_an_error_in_a_python_layer_reaches_the_caller(make_net):
     with pytest.raises(KeyError, match='my own mistake') as error:
         net.forward()
     assert error.traceback[-1].name == 'forward'
+
+
+def test_a_pycaffe_on_pythonpath_comes_first(tmp_path):
+    (tmp_path / 'caffe').mkdir()
+    (tmp_path / 'caffe/__init__.py').write_text('name = "genuine"')
+    done = run_script('-c', 'import caffe; print(caffe.name)',
+                      env={**os.environ, 'PYTHONPATH': str(tmp_path)})
+    assert done.stdout == 'genuine\n'
 
 
 def test_layer_type_list_names_the_types():

@@ -1,7 +1,5 @@
 """Normalization: values centred, scaled, or brought to unit length."""
 
-import math
-
 import torch
 
 from ..errors import CaffeError
@@ -102,6 +100,11 @@ class Scale(TensorLayer):
 @register
 class Normalize(TensorLayer):
     """x / sqrt(1e-6 + sum of squares over axis 1); of the fork caffe-windows."""
+
+    def setup(self, bottom, top):
+        kind = self.layer_param.normalize_param.normalize_type
+        if kind != 'L2':
+            raise CaffeError(f"normalize_type is {kind!r}, but only 'L2' is implemented")
 
     def compute(self, x):
         return x / (x.square().sum(1, keepdim=True) + 1e-6).sqrt()
