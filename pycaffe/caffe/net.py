@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -161,25 +162,30 @@ class Net:
         """Run layer `index`, or the chain that begins there; returns the next index."""
         chain = self._chains.get(index)
         stop = chain.last if chain and chain.last <= last else index
-        try:
-            for i in range(index, stop + 1):
-                self.layers[i].reshape(self._bottoms[i], self._tops[i])
-            runner = chain if stop > index else self.layers[index]
+        for i in range(index, stop + 1):
+            self._reshape_layer(i)
+        runner = chain if stop > index else self.layers[index]
+        with self._naming(index):
             runner.forward(self._bottoms[index], self._tops[index])
+        return stop + 1
+
+    def _reshape_layer(self, index):
+        with self._naming(index):
+            self.layers[index].reshape(self._bottoms[index], self._tops[index])
+
+    @contextmanager
+    def _naming(self, index):
+        """Have a CaffeError name the file and layer `index`."""
+        try:
+            yield
         except CaffeError as error:
             param = self._layer_params[index]
             raise CaffeError(f'{self._file}: layer {param.name!r} ({param.type}): {error}') from None
-        return stop + 1
 
     def reshape(self):
         """Bring every blob to the shape that follows from the inputs'."""
-        for param, layer, bottom, top in zip(
-                self._layer_params, self.layers, self._bottoms, self._tops):
-            try:
-                layer.reshape(bottom, top)
-            except CaffeError as error:
-                raise CaffeError(f'{self._file}: layer {param.name!r} ({param.type}): '
-                                 f'{error}') from None
+        for index in range(len(self.layers)):
+            self._reshape_layer(index)
 
     def copy_from(self, weights):
         """Take the parameters of the layers that `weights`, a .caffemodel, has under their names."""
