@@ -15,7 +15,7 @@ setup(
     package_dir={'caffe': 'pycaffe/caffe', '': 'myPython'},
     packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'dataset_helper', 'scenes'],
     package_data={'caffe.proto': ['*.proto']},
-    py_modules=['cli', 'custom_layers', 'descriptor', 'extraction', 'picture', 'ranking',
+    py_modules=['cli', 'custom_layers', 'descriptor', 'extraction', 'files', 'picture', 'ranking',
                 'region_generator', 'scoring'],
     install_requires=[
         'torch>=2.6',

@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 import descriptor
+from files import write_aside
 
 WINDOW = 32     # images read ahead, and batched by size among themselves
 READERS = 2     # threads that decode
@@ -93,20 +94,6 @@ def sha256(path):
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def write_aside(path, write):
-    """Call `write(file)` for a new file beside `path` that then takes its place."""
-    aside = f'{path}.aside'
-    try:
-        with open(aside, 'wb') as file:
-            write(file)
-        os.replace(aside, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
-    finally:
-        if os.path.exists(aside):
-            os.unlink(aside)
 
 
 class Journal:

@@ -3,12 +3,13 @@
     hits = [Hit(cv2.imread(dataset.image_path(name)), similarity, name, 'positive'), ...]
     save('top5.png', strip([Row(cv2.imread(path), hits, query.name, query.box), ...]))
 """
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from files import write_aside
 
 WHITE = (255, 255, 255)
 BACKDROP = (246, 246, 246)  # of a cell that its image does not fill
@@ -83,9 +84,7 @@ def save(path, image):
     if not done:
         raise OSError(f'cannot encode {path}')
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + '.part')
-    aside.write_bytes(data.tobytes())
-    os.replace(aside, path)
+    write_aside(path, lambda file: file.write(data.tobytes()))
 
 
 def _draw_row(row, columns, cell, named):

@@ -9,6 +9,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from files import write_aside
+
 
 class ScoringError(RuntimeError):
     """What keeps a ranking from being scored, in one line."""
@@ -46,13 +48,11 @@ def write_ranking(path, names):
         if name.split() != [name]:
             raise ScoringError(f'{path.name}: the image name {name!r} is empty or holds white '
                                'space, where compute_ap would split it: rename the image')
-    aside = path.with_name(path.name + '.part')
+    # file names need not be UTF-8: such bytes pass through as Python's listing has them
+    lines = ''.join(f'{name}\n' for name in names).encode('utf-8', 'surrogateescape')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # file names need not be UTF-8: such bytes pass through as Python's listing has them
-        aside.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8',
-                         errors='surrogateescape')
-        os.replace(aside, path)
+        write_aside(path, lambda file: file.write(lines))
     except OSError as error:
         raise ScoringError(f'cannot write the ranking {path}: {error.strerror}') from error
 

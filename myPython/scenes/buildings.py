@@ -231,7 +231,7 @@ def _draw_bay(canvas, style, storey, bay):
             canvas.rect(x + side * width - 0.15 * width, x + side * width + 0.15 * width, y + 0.3,
                         y + 0.45 * height, tint(style.paint, 1.35), -0.17)
         return
-    canvas.fill(outline, (84, 66, 52), -0.25, glass=200)
+    canvas.fill(outline, (84, 66, 52), -0.25)
     _draw_panes(canvas, style, outline)
     if shape == 'round':
         return

@@ -21,8 +21,8 @@ class Material(NamedTuple):
 class Canvas:
     """A drawing in metres: x runs from -width / 2 to width / 2, y upwards from the ground.
 
-    colour is H x W x 3 uint8 BGR, relief H x W float32 in metres before the wall plane; mask and
-    glass are H x W uint8, 255 where the building and where a pane is. `scale` is pixels a metre.
+    colour is H x W x 3 uint8 BGR, relief H x W float32 in metres before the wall plane; mask is
+    H x W uint8, 255 where the building is. `scale` is pixels a metre.
     """
 
     def __init__(self, width, height, scale):
@@ -31,17 +31,15 @@ class Canvas:
         self.colour = np.zeros(shape + (3,), np.uint8)
         self.relief = np.zeros(shape, np.float32)
         self.mask = np.zeros(shape, np.uint8)
-        self.glass = np.zeros(shape, np.uint8)
 
-    def fill(self, points, paint, z=0.0, slope=0.0, bulge=0.0, glass=0):
+    def fill(self, points, paint, z=0.0, slope=0.0, bulge=0.0):
         """Fill a polygon (N x 2, metres) with a BGR colour or a Material, z metres before the wall.
 
         slope tilts it by so many metres a metre upwards, bulge rounds it like a column by so many
-        metres in its middle, glass (0 to 255) is how much of the sky it mirrors.
+        metres in its middle.
         """
         corners = self._pixels(points)
         cv2.fillPoly(self.mask, [corners], 255, cv2.LINE_AA, SHIFT)
-        cv2.fillPoly(self.glass, [corners], glass, cv2.LINE_AA, SHIFT)
         if slope or bulge or isinstance(paint, Material):
             self._fill_surface(corners, paint, z, slope, bulge)
         else:
@@ -58,7 +56,7 @@ class Canvas:
         """A band `width` metres wide along a polyline."""
         corners = [self._pixels(points)]
         pixels = max(1, int(round(width * self.scale)))
-        for sheet, value in ((self.mask, 255), (self.glass, 0), (self.colour, paint)):
+        for sheet, value in ((self.mask, 255), (self.colour, paint)):
             cv2.polylines(sheet, corners, closed, value, pixels, cv2.LINE_AA, SHIFT)
         cv2.polylines(self.relief, corners, closed, z, pixels, cv2.LINE_8, SHIFT)
 
