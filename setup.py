@@ -13,7 +13,7 @@ setup(
     license='MIT',
     python_requires='>=3.10',
     package_dir={'caffe': 'pycaffe/caffe', '': 'myPython'},
-    packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'dataset_helper', 'scenes'],
+    packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'caffe.tools', 'dataset_helper', 'scenes'],
     package_data={'caffe.proto': ['*.proto']},
     py_modules=['cli', 'custom_layers', 'descriptor', 'extraction', 'files', 'picture', 'ranking',
                 'region_generator', 'scoring'],
@@ -22,6 +22,7 @@ setup(
         'numpy',
         'opencv-python-headless',   # imports without a screen's libraries, as opencv-python does not
         'scikit-learn',
+        'scipy',
         'tqdm',
         'protobuf>=3.20',
         'PyYAML',
@@ -31,5 +32,13 @@ setup(
         'lmdb',
         'matplotlib',
     ],
-    extras_require={'test': ['pytest']},
+    extras_require={'test': ['pytest', 'pydot']},
+    entry_points={'console_scripts': [
+        'caffe = caffe.tools.caffe:main',
+        'convert_imageset = caffe.tools.convert_imageset:main',
+        'compute_image_mean = caffe.tools.compute_image_mean:main',
+        'upgrade_net_proto_text = caffe.tools.upgrade_net_proto_text:main',
+        'upgrade_net_proto_binary = caffe.tools.upgrade_net_proto_binary:main',
+        'upgrade_solver_proto_text = caffe.tools.upgrade_solver_proto_text:main',
+    ]},
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import caffe
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,3 +40,32 @@ def assert_one_line(done, *words):
     last = done.stderr.strip().splitlines()[-1]
     for word in words:
         assert word in last, done.stderr
+
+
+def check_gradients(net, name, **options):
+    """Compare the gradients of layer `name` with finite differences, in float64.
+
+    At the net's current bottoms and parameters; every bottom but the layer's `no_gradient` and
+    every parameter is varied.
+    """
+    layer = net.layer_dict[name]
+    net.reshape()
+    bottoms = [torch.tensor(net.blobs[blob].data, dtype=torch.float64)
+               for blob in net.bottom_names[name]]
+    varied = [i for i in range(len(bottoms)) if i not in layer.no_gradient]
+    weights = ([torch.tensor(blob.data, dtype=torch.float64) for blob in layer.blobs]
+               if layer.learns else [])
+
+    def function(*leaves):
+        tensors = list(bottoms)
+        for i, leaf in zip(varied, leaves):
+            tensors[i] = leaf
+        layer._leaves = dict(enumerate(leaves[len(varied):]))
+        try:
+            return layer.compute(*tensors)
+        finally:
+            layer._leaves = {}
+
+    leaves = [tensor.clone().requires_grad_() for tensor in [bottoms[i] for i in varied] + weights]
+    assert leaves, 'nothing to vary'
+    assert torch.autograd.gradcheck(function, leaves, **options)

@@ -119,7 +119,9 @@ def change_weights(tmp_path, change):
 
 
 def lack(stored):
-    del next(layer for layer in stored.layer if layer.name == 'pooled_rois/pca').blobs[:]
+    kept = [layer for layer in stored.layer if layer.name != 'pooled_rois/pca']
+    del stored.layer[:]
+    stored.layer.extend(kept)
 
 
 def exceed(stored):

@@ -92,7 +92,7 @@ CONV = ('layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 
 
 @pytest.mark.parametrize('text, words', [
     ('layer { name: "a" type: "ReLU" bottom: "nope" top: "y" }', ['a', 'nope']),
-    (CONV.format('Nonsense', ''), ['L', 'Nonsense', 'Convolution, Eltwise']),
+    (CONV.format('Nonsense', ''), ['L', 'Nonsense', 'Convolution, Crop']),
     (CONV.format('Convolution', ''), ['L', 'kernel_size']),
     (CONV.format('Convolution', 'convolution_param { num_output: 1 kernel_size: 9 }'),
      ['L', '(1, 2, 5, 5)', '(9, 9)']),

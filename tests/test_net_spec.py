@@ -82,6 +82,14 @@ def test_layers_come_in_the_order_of_naming_with_what_they_need_first():
     assert list(n.tops) == ['b', 'a'] and n.tops['a'] is n.a
 
 
+def test_caffe_loads_what_is_written(make_net):
+    net = make_net(str(lenet()))
+    assert len(net.layers) == 6
+    assert net.blobs['ip1'].data.shape == (50, 10)
+    silence = make_net(str(silent()))
+    assert silence.forward() == {}
+
+
 def test_one_top_writes_the_part_that_it_needs():
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=[1]))

@@ -18,8 +18,9 @@ class SyncedMemory:
     as in Caffe. Nothing is allocated before the first use, which finds zeros.
     """
 
-    def __init__(self, shape):
+    def __init__(self, shape, shared=False):
         self.shape = tuple(shape)
+        self._shared = shared   # the tensor may be another memory's too, which users must not see
         self._tensor = None     # what layers computed last, or what mirrors _array
         self._array = None      # the user's view; on the CPU it shares its memory with _tensor
         self._exposed = False   # a user may have written to _array since _tensor was made
@@ -31,6 +32,8 @@ class SyncedMemory:
         """C-contiguous float32 array on the host, to read and to write in place."""
         if self._array is None:
             host = self.tensor.cpu().contiguous()
+            if self._shared and host.data_ptr() == self._tensor.data_ptr():
+                host = host.clone()
             self._array = host.detach().numpy()
             if self._tensor.device.type == 'cpu':
                 self._tensor = host
@@ -80,13 +83,40 @@ class SyncedMemory:
             self._tensor = None
             self._forget_array()
 
-    def view(self, shape):
-        """The same values under another shape of equal count."""
-        memory = SyncedMemory(shape)
+    def clear(self):
+        """Become zeros, without memory of its own where nobody holds the array."""
+        self._version += 1
+        self.release()
+        if self._array is not None:
+            self._array[...] = 0
+            self._tensor = torch.from_numpy(self._array).to(common.device())
+            self._stale, self._exposed = False, True
+
+    def reshape(self, shape):
+        """Have another shape of equal count; the values stay."""
+        self.shape = tuple(shape)
         if self._tensor is not None:
-            memory._tensor = self.tensor.reshape(shape)
-            memory._version = self._version + 1
-        return memory
+            self._tensor = self.tensor.reshape(shape)
+            self._forget_array()
+            self._version += 1
+
+    def subtract(self, update):
+        """Subtract a tensor in place."""
+        # .data: what autograd recorded with these values is not to be used again
+        self.tensor.data.sub_(update)
+        self._version += 1
+        if self._array is not None and self._tensor.device.type != 'cpu':
+            self._stale = True
+
+    @property
+    def is_zero(self):
+        """Whether nothing was ever written: no memory is taken yet."""
+        return self._tensor is None
+
+    @property
+    def is_held(self):
+        """Whether a user holds the array, and so sees what is written over it."""
+        return self._array is not None and self._held()
 
     def _held(self):
         # The array, or any view of it, keeps _array alive: besides our attribute and the call's
@@ -109,8 +139,10 @@ class Blob:
     """
 
     def __init__(self, shape=()):
+        self._shape = tuple(shape)
         self._data = SyncedMemory(shape)
-        self._diff = SyncedMemory(shape)
+        # autograd hands the same tensor on where a gradient passes unchanged
+        self._diff = SyncedMemory(shape, shared=True)
 
     def __repr__(self):
         return f'Blob{self.shape}'
@@ -118,35 +150,52 @@ class Blob:
     @property
     def shape(self):
         """The dimensions, a tuple."""
-        return self._data.shape
+        return self._shape
 
     @property
     def count(self):
-        return math.prod(self.shape)
+        return math.prod(self._shape)
+
+    # The memory may be another blob's, under another shape of the same count.
 
     @property
     def data(self):
-        return self._data.array
+        return self._data.array.reshape(self._shape)
 
     @property
     def diff(self):
-        return self._diff.array
+        return self._diff.array.reshape(self._shape)
 
     @property
     def tensor(self):
-        return self._data.tensor
+        return self._data.tensor.reshape(self._shape)
 
     @tensor.setter
     def tensor(self, value):
-        self._data.tensor = value
+        self._data.tensor = value.reshape(self._data.shape)
 
     @property
     def diff_tensor(self):
-        return self._diff.tensor
+        return self._diff.tensor.reshape(self._shape)
 
     @diff_tensor.setter
     def diff_tensor(self, value):
-        self._diff.tensor = value
+        self._diff.tensor = value.reshape(self._diff.shape)
+
+    @property
+    def has_diff(self):
+        """False while `diff` is zero because nothing has been written to it."""
+        return not self._diff.is_zero
+
+    @property
+    def has_data(self):
+        """False while `data` is zero because nothing has been written to it."""
+        return not self._data.is_zero
+
+    @property
+    def data_is_held(self):
+        """Whether a user holds `data`: then its memory is written over, not replaced."""
+        return self._data.is_held
 
     @property
     def version(self):
@@ -158,21 +207,38 @@ class Blob:
         shape = tuple(int(dim) for dim in shape)
         if any(dim < 0 for dim in shape):
             raise CaffeError(f'a blob cannot have the shape {shape}')
-        if shape == self.shape:
+        if shape == self._shape:
             return
-        if math.prod(shape) == self.count:
-            self._data = self._data.view(shape)
-        else:
-            self._data = SyncedMemory(shape)
-        self._diff = SyncedMemory(shape)
+        for name in ('_data', '_diff'):
+            memory = getattr(self, name)
+            if math.prod(shape) == math.prod(memory.shape):
+                memory.reshape(shape)
+            else:
+                setattr(self, name, SyncedMemory(shape, shared=name == '_diff'))
+        self._shape = shape
 
     def release(self):
         """Let go of `data` before a layer computes it anew."""
         self._data.release()
 
-    def share(self, other):
-        """Have the other blob's `data` and `diff` from now on: a write to one is seen in both."""
+    def clear_diff(self):
+        """Make `diff` zero."""
+        self._diff.clear()
+
+    def add_diff(self, gradient):
+        """Add the tensor `gradient` to `diff`."""
+        self.diff_tensor = self.diff_tensor + gradient if self.has_diff else gradient
+
+    def subtract(self, update):
+        """Subtract the tensor `update` from `data`, in its own memory."""
+        self._data.subtract(update.reshape(self._data.shape))
+
+    def share_data(self, other):
+        """Have the other blob's `data` from now on: a write to one is seen in both."""
         self._data = other._data
+
+    def share_diff(self, other):
+        """Have the other blob's `diff` from now on."""
         self._diff = other._diff
 
     @property

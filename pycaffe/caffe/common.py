@@ -35,6 +35,8 @@ class _State:
     gpu = False         # the mode
     device_id = 0
     generator = torch.Generator()
+    solver_count = 1    # processes that train together
+    solver_rank = 0
 
 
 def set_mode_cpu():
@@ -70,6 +72,30 @@ def set_random_seed(seed):
 def generator():
     """The torch.Generator (CPU) behind every random number of the engine."""
     return _State.generator
+
+
+def solver_count():
+    """How many processes train together."""
+    return _State.solver_count
+
+
+def solver_rank():
+    """Which of them this one is, from 0."""
+    return _State.solver_rank
+
+
+def set_solver_count(count):
+    """Say how many processes train together; a Data layer then reads its share of the records."""
+    _State.solver_count = count
+
+
+def set_solver_rank(rank):
+    """Say which of them this one is, from 0; only rank 0 writes snapshots."""
+    _State.solver_rank = rank
+
+
+def set_multiprocess(multiprocess):
+    """Accepted for pycaffe's sake: processes that train together are all that there is."""
 
 
 def _check_device(device_id):

@@ -1,15 +1,19 @@
 """Chains of in-place layers computed as one operation.
 
-Convolution, BatchNorm with fixed statistics, Scale and ReLU over one blob are a convolution with
-other weights, and Eltwise with ReLU needs no second pass over memory. A chain leaves in its blob
-what its last layer would; Net runs the layers one by one where a run begins or ends inside one.
+Without gradients: Convolution, BatchNorm with fixed statistics, Scale and ReLU over one blob are a
+convolution with other weights, and Eltwise with ReLU needs no second pass over memory. While
+gradients are recorded: BatchNorm, Scale and ReLU are one batch norm, which keeps one blob of three.
+A chain leaves in its blob what its last layer would; Net runs the layers one by one where a run
+begins or ends inside one.
 """
 
 import torch
 
-from .layer import release
+from .blob import Blob
+from .layer import TensorLayer, release
 from .layer_types.activation import ReLU
-from .layer_types.normalization import BatchNorm, Scale
+from .layer_types.normalization import BatchNorm
+from .layer_types.scale import Scale
 from .layer_types.utility import Eltwise
 from .layer_types.vision import Convolution
 
@@ -67,18 +71,81 @@ def fold(convolution, affine):
     return weight, bias.float()
 
 
-def find_chains(layers, bottoms, tops):
+class NormChain(TensorLayer):
+    """BatchNorm, Scale and perhaps ReLU, layers first .. last of a net, recorded as one layer."""
+
+    def __init__(self, first, layers):
+        self.first, self.last = first, first + len(layers) - 1
+        self.layers = layers
+        self.norm, self.scale = layers[:2]
+        self.blobs = self.scale.blobs
+        self.needs_backward = True
+        self.propagate_down = self.norm.propagate_down
+        self.param_propagate_down = self.scale.param_propagate_down
+
+    @property
+    def recorded(self):
+        """Whether the last forward ran the chain, and not its layers one by one."""
+        return self._record is not None
+
+    def compute(self, x):
+        self._input = x.detach()
+        bias = self.weight(1) if len(self.blobs) > 1 else None
+        y = self.norm.compute(x, self.weight(0), bias)
+        return y.relu_() if len(self.layers) == 3 else y
+
+    def forward(self, bottom, top):
+        for layer in self.layers:
+            layer._record = None
+        super().forward(bottom, top)
+        self.norm.accumulate()
+
+    def forget(self):
+        """Let the layers' own records count."""
+        self._record = self._input = None
+
+    def unroll(self):
+        """Record the layers one by one as the last forward would have, had it run them so."""
+        blob = Blob(self._input.shape)
+        blob.tensor = self._input
+        with torch.enable_grad():
+            for layer in self.layers:
+                result, = layer._compute_recorded([blob], [blob])
+                blob.tensor = result.detach()
+        self.forget()
+
+
+def find_norm_chains(layers, bottoms, tops):
+    """The NormChains of a net, by the index of their first layer."""
+    chains = {}
+    for i, (norm, scale) in enumerate(zip(layers, layers[1:])):
+        if (type(norm) is BatchNorm and type(scale) is Scale and scale.blobs
+                and _in_place(i + 1, tops[i][0], bottoms, tops)
+                and scale.broadcast == (norm.channels, *[1] * (len(tops[i][0].shape) - 2))):
+            stop = i + 2
+            if (stop < len(layers) and _is_relu(layers[stop])
+                    and _in_place(stop, tops[i][0], bottoms, tops)):
+                stop += 1
+            if all(layer.needs_backward and not any(layer.loss_weights) for layer in layers[i:stop]):
+                chains[i] = NormChain(i, layers[i:stop])
+    return chains
+
+
+def find_chains(layers, bottoms, tops, frozen=False):
     """The Chains of a net, by the index of their first layer.
 
-    `bottoms[i]` and `tops[i]` are the blobs of `layers[i]`.
+    `bottoms[i]` and `tops[i]` are the blobs of `layers[i]`; `frozen` looks among the layers only
+    that need no backward.
     """
     chains = {}
     i = 0
     while i < len(layers):
         stop = _chain_end(layers, bottoms, tops, i)
+        if frozen:
+            stop = next((j for j in range(i, stop) if layers[j].needs_backward), stop)
         if stop - i > 1:
             chains[i] = Chain(i, layers[i:stop])
-        i = stop
+        i = max(stop, i + 1)
     return chains
 
 
@@ -93,15 +160,24 @@ def _chain_end(layers, bottoms, tops, first):
         return stop
     while stop < len(layers):
         layer = layers[stop]
-        if not (len(bottoms[stop]) == len(tops[stop]) == 1
-                and bottoms[stop][0] is blob and tops[stop][0] is blob):
+        if not _in_place(stop, blob, bottoms, tops) or any(layers[stop - 1].loss_weights):
             break
         if type(layer) is ReLU:     # ends a chain; one with a slope stays outside
-            return stop + (layer.layer_param.relu_param.negative_slope == 0)
+            return stop + _is_relu(layer)
         if type(head) is not Convolution or not _is_affine(layer, head):
             break
         stop += 1
     return stop
+
+
+def _in_place(index, blob, bottoms, tops):
+    """Whether layer `index` does nothing but replace the contents of `blob`."""
+    return (len(bottoms[index]) == len(tops[index]) == 1
+            and bottoms[index][0] is blob and tops[index][0] is blob)
+
+
+def _is_relu(layer):
+    return type(layer) is ReLU and layer.layer_param.relu_param.negative_slope == 0
 
 
 def _is_affine(layer, convolution):

@@ -1,10 +1,15 @@
 """Layer, the contract of pycaffe; TensorLayer, which a built-in type derives from; the table TYPES."""
 
+import torch
+from torch.autograd.graph import get_gradient_edge
+
 from .blob import Blob
 from .errors import CaffeError
 from .filler import fill
+from .gradient import start_gradient
 
 TYPES = {}      # prototxt type -> callable(layer_param, phase) that makes the layer
+ALL = range(1 << 16)    # as `no_gradient`: every bottom
 
 
 class BlobVec(list):
@@ -24,12 +29,19 @@ class Layer:
 
     bottom_count = (0, None)    # least and most bottoms; None for any number
     top_count = (0, None)
+    no_gradient = ()            # indices of bottoms that never get a gradient, or ALL
+    learns = True               # False: its parameters are statistics, which no solver changes
+    is_loss = False             # its first top has loss_weight 1 by default, and need not be named
 
     def __init__(self, layer_param, phase):
         self.layer_param = layer_param
         self.phase = phase
         self.type = layer_param.type
         self.blobs = BlobVec()
+        self.needs_backward = False         # these four are the net's to set
+        self.propagate_down = []            # a flag a bottom
+        self.param_propagate_down = []      # a flag a parameter
+        self.loss_weights = []              # a weight a top
 
     def setup(self, bottom, top):
         pass
@@ -45,10 +57,17 @@ class Layer:
 
 
 class TensorLayer(Layer):
-    """A layer that is its maths: `shape` and `compute` over tensors, the rest is done here."""
+    """A layer that is its maths: `shape` and `compute` over tensors, the rest is done here.
+
+    While gradients are recorded (torch.is_grad_enabled), `compute` runs on leaves of its own, and
+    `backward` asks autograd for their gradients, so that every diff between two layers can be read
+    and written as in Caffe.
+    """
 
     bottom_count = (1, 1)
     top_count = (1, 1)
+    _leaves = {}        # index -> the parameter's leaf, while `compute` is recorded
+    _record = None      # edges of bottoms, leaves of parameters, edges of results, as recorded
 
     def shape(self, *bottom):
         """Bottom shapes in, a list of one shape per top out; by default bottom[0]'s for each."""
@@ -60,7 +79,8 @@ class TensorLayer(Layer):
 
     def weight(self, index):
         """The tensor of parameter `index`."""
-        return self.blobs[index].tensor
+        leaf = self._leaves.get(index % len(self.blobs))
+        return self.blobs[index].tensor if leaf is None else leaf
 
     def add_blob(self, shape, filler):
         """Append a parameter of this shape, filled as the FillerParameter says."""
@@ -79,11 +99,73 @@ class TensorLayer(Layer):
             blob.reshape(*shape)
 
     def forward(self, bottom, top):
-        tensors = [blob.tensor for blob in bottom]
+        self._record = None     # first, so that its memory serves the new one
+        if torch.is_grad_enabled() and self.needs_backward:
+            results = self._compute_recorded(bottom, top)
+        else:
+            tensors = [blob.tensor for blob in bottom]
+            release(top, bottom)
+            results = as_tuple(self.compute(*tensors))
+        for blob, value in zip(top, results):
+            blob.tensor = value.detach()
+
+    def _compute_recorded(self, bottom, top):
+        inputs, tensors = {}, []
+        for i, blob in enumerate(bottom):
+            tensor = blob.tensor.detach()
+            if blob.data_is_held and any(blob is other for other in top):
+                tensor = tensor.clone()     # the result will be written over it
+            if self.propagate_down[i]:
+                tensor = start_gradient(tensor)
+                inputs[i] = get_gradient_edge(tensor)
+            tensors.append(tensor)
         release(top, bottom)
-        result = self.compute(*tensors)
-        for blob, value in zip(top, result if isinstance(result, tuple) else (result,)):
-            blob.tensor = value
+        self._leaves = {i: blob.tensor.detach().requires_grad_() for i, blob in enumerate(self.blobs)
+                        if self.param_propagate_down[i]}
+        weights = self._leaves
+        try:
+            results = as_tuple(self.compute(*tensors))
+        finally:
+            self._leaves = {}
+        # edges, not tensors: those that autograd has no need of can go
+        self._record = inputs, weights, [
+            get_gradient_edge(result) if result.requires_grad else None for result in results]
+        return results
+
+    def backward(self, top, propagate_down, bottom):
+        if not any(self.propagate_down) and not any(self.param_propagate_down):
+            return
+        if self._record is None:
+            self._record_now(top, bottom)
+        inputs, weights, results = self._record
+        pairs = [(result, blob.diff_tensor) for result, blob in zip(results, top)
+                 if result is not None and blob.has_diff]
+        leaves = [*inputs.values(), *weights.values()]
+        gradients = [None] * len(leaves)
+        if pairs:
+            outputs, diffs = zip(*pairs)
+            gradients = torch.autograd.grad(outputs, leaves, diffs, retain_graph=True,
+                                            allow_unused=True)
+        for index, gradient in zip(inputs, gradients):
+            if gradient is None:
+                bottom[index].clear_diff()
+            else:
+                bottom[index].diff_tensor = gradient
+        for index, gradient in zip(weights, gradients[len(inputs):]):
+            if gradient is not None:
+                self.blobs[index].add_diff(gradient)
+
+    def _record_now(self, top, bottom):
+        # the forward before was not recorded, or there was none
+        if any(blob is other for blob in top for other in bottom):
+            raise CaffeError('works in place, so that backward needs a recorded forward before it')
+        with torch.enable_grad():
+            self._compute_recorded(bottom, ())
+
+
+def as_tuple(result):
+    """What `compute` gave, one tensor a top."""
+    return result if isinstance(result, tuple) else (result,)
 
 
 def release(top, bottom):

@@ -1,4 +1,4 @@
-"""Net: a prototxt parsed, filtered by phase, wired, and run."""
+"""Net: a prototxt parsed, filtered by phase, wired, and run forward and backward."""
 
 import os
 from collections import OrderedDict
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from .blob import Blob
 from .common import TEST, TRAIN
 from .errors import CaffeError
-from .fusion import find_chains
-from .layer import create_layer
-from .proto.splits import insert_splits
+from .fusion import find_chains, find_norm_chains
+from .proto.filter import filter_layers
 from .proto.upgrade import read_net
 from .weights import copy_weights, write_weights
+from .weights_hdf5 import copy_hdf5, write_hdf5
+from .wiring import Wiring
 
 
 class Net:
@@ -29,6 +29,8 @@ class Net:
     inputs, outputs : names of the blobs that nothing makes, and that nothing reads
     layers : list of Layer; `layer_dict` by name
     bottom_names, top_names : OrderedDict, layer name -> list of blob names
+    blob_loss_weights : OrderedDict, blob name -> its weight in the objective
+    learnable_params : list of LearnableParam, what a solver changes
     """
 
     def __init__(self, network_file, *args, phase=None, level=0, stages=None, weights=None):
@@ -38,75 +40,46 @@ class Net:
             *args, *(phase, level, stages, weights)[len(args):])
         if phase not in (TRAIN, TEST):
             raise CaffeError(f'{network_file}: phase must be caffe.TRAIN or caffe.TEST, not {phase!r}')
-        self._file = os.fspath(network_file)
-        param = read_net(self._file)
-        self.name = param.name
-        self.phase = phase
-        try:
-            self._build(filter_layers(param, phase, level, stages or ()))
-        except CaffeError as error:
-            raise CaffeError(f'{self._file}: {error}') from None
-        self._chains = find_chains(self.layers, self._bottoms, self._tops)
+        network_file = os.fspath(network_file)
+        self._build(network_file, read_net(network_file), phase, level, stages or ())
         if weights is not None:
             self.copy_from(weights)
 
-    def _build(self, layer_params):
-        self.blobs, self.params, self.layer_dict = OrderedDict(), OrderedDict(), OrderedDict()
-        self.bottom_names, self.top_names = OrderedDict(), OrderedDict()
-        self.layers, self._layer_params = [], insert_splits(layer_params)
-        self._bottoms, self._tops = [], []
-        self.inputs, unread = [], []
-        self._shared = {}       # parameter name -> (layer name, index) of the one who owns it
-        for param in self._layer_params:
-            if not param.HasField('phase'):
-                param.phase = self.phase
-            try:
-                layer = self._append(param)
-            except CaffeError as error:
-                raise CaffeError(f'layer {param.name!r} ({param.type}): {error}') from None
-            if param.type == 'Input':
-                self.inputs += param.top
-            unread = [name for name in unread if name not in param.bottom]
-            unread += [name for name in param.top if name not in unread]
-            self.layers.append(layer)
-        self.outputs = sorted(unread)       # Caffe keeps them in a std::set
+    @classmethod
+    def from_param(cls, param, phase, level=0, stages=(), file='the net'):
+        """The net of an upgraded NetParameter; `file` is where errors say that it stands."""
+        net = cls.__new__(cls)
+        net._build(file, param, phase, level, stages)
+        return net
 
-    def _append(self, param):
-        for name in param.top:
-            if name in self.blobs and name not in param.bottom:
-                raise CaffeError(f'its top {name!r} is made by an earlier layer too')
-            self.blobs.setdefault(name, Blob())
-        if len(set(param.top)) < len(param.top):
-            raise CaffeError('two of its tops have one name')
-        bottom = [self.blobs[name] for name in param.bottom]
-        top = [self.blobs[name] for name in param.top]
-        layer = create_layer(param, param.phase)
-        check_count('bottoms', len(bottom), layer.bottom_count)
-        check_count('tops', len(top), layer.top_count)
-        layer.setup(bottom, top)
-        layer.reshape(bottom, top)
-        self._share_params(param, layer)
-        if layer.blobs:
-            self.params[param.name] = layer.blobs
-        self.layer_dict[param.name] = layer
-        self.bottom_names[param.name] = list(param.bottom)
-        self.top_names[param.name] = list(param.top)
-        self._bottoms.append(bottom)
-        self._tops.append(top)
-        return layer
-
-    def _share_params(self, param, layer):
-        """Give parameters of one name one memory: the first layer's."""
-        for index, (spec, blob) in enumerate(zip(param.param, layer.blobs)):
-            if not spec.name:
-                continue
-            owner = self._shared.setdefault(spec.name, blob)
-            permissive = spec.share_mode == spec.PERMISSIVE and owner.count == blob.count
-            if owner.shape != blob.shape and not permissive:
-                raise CaffeError(f'parameter {index}, shared as {spec.name!r}, has the shape '
-                                 f'{blob.shape}, its owner {owner.shape}')
-            if owner is not blob:
-                blob.share(owner)
+    def _build(self, file, param, phase, level, stages):
+        self._file, self.name, self.phase, self.layers = file, param.name, phase, []
+        try:
+            wiring = Wiring(filter_layers(param, phase, level, stages), phase, param.force_backward)
+        except CaffeError as error:
+            raise CaffeError(f'{file}: {error}') from None
+        self.layers, self._layer_params = wiring.layers, wiring.layer_params
+        self._bottoms, self._tops = wiring.bottoms, wiring.tops
+        self.blobs, self.params = wiring.blobs, wiring.params
+        self.inputs, self.outputs = wiring.inputs, wiring.outputs
+        self.learnable_params = wiring.learnable
+        self._layer_names = [param.name for param in self._layer_params]
+        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
+        self.bottom_names = OrderedDict(zip(self._layer_names, wiring.bottom_names))
+        self.top_names = OrderedDict(zip(self._layer_names, wiring.top_names))
+        weights = {name: weight for layer, names in zip(self.layers, wiring.top_names)
+                   for name, weight in zip(names, layer.loss_weights) if weight}
+        self.blob_loss_weights = OrderedDict((name, weights.get(name, 0.0)) for name in self.blobs)
+        for layer, tops in zip(self.layers, self._tops):
+            _weigh(layer, tops)
+        parts = self.layers, self._bottoms, self._tops
+        self._chains = find_chains(*parts)
+        norm_chains = find_norm_chains(*parts)
+        self._recorded_chains = {**find_chains(*parts, frozen=True), **norm_chains}
+        self._norm_chain = {index: chain for chain in norm_chains.values()
+                            for index in range(chain.first, chain.last + 1)}
+        self._callbacks = {when: [] for when in
+                           ('before_forward', 'after_forward', 'before_backward', 'after_backward')}
 
     def __repr__(self):
         return f'Net({self.name!r}, {len(self.layers)} layers, {self._file})'
@@ -124,54 +97,186 @@ class Net:
         last = self._layer_index(end, len(self.layers) - 1)
         outputs = dict.fromkeys([*(self.top_names[end] if end is not None else self.outputs),
                                  *(blobs or ())])
-        for name in outputs:
-            if name not in self.blobs:
-                raise CaffeError(f'{self._file}: there is no blob {name!r}')
+        self._check_blobs(outputs)
         if kwargs:
-            self._feed(kwargs)
+            self._feed(kwargs, self.inputs, 'forward', 'inputs', 'data')
         self._forward(first, last)
         return {name: self.blobs[name].data for name in outputs}
+
+    def backward(self, diffs=None, start=None, end=None, **kwargs):
+        """Run the net backward and return its inputs' diffs.
+
+        diffs : names of blobs whose diffs to return besides the inputs'
+        start, end : names of the first and last layer to run, both included; with `end` its
+            bottoms' diffs are returned in place of the inputs'
+        kwargs : arrays for the diffs of the net's outputs, by name; all of them or none
+        Returns a dict, blob name -> array.
+        """
+        first = self._layer_index(start, len(self.layers) - 1)
+        last = self._layer_index(end, 0)
+        wanted = dict.fromkeys([*(self.bottom_names[end] if end is not None else self.inputs),
+                                *(diffs or ())])
+        self._check_blobs(wanted)
+        if kwargs:
+            self._feed(kwargs, self.outputs, 'backward', 'outputs', 'diff')
+        self._backward(first, last)
+        return {name: self.blobs[name].diff for name in wanted}
+
+    def forward_all(self, blobs=None, **kwargs):
+        """`forward` over any number of items, a batch at a time; the last batch is padded.
+
+        Returns a dict, blob name -> array with as many rows as the inputs given.
+        """
+        return self._run_all(kwargs, lambda batch: self.forward(blobs=blobs, **batch))
+
+    def forward_backward_all(self, blobs=None, diffs=None, **kwargs):
+        """`forward` and `backward` over any number of items; inputs and output diffs by name.
+
+        Returns two dicts, blob name -> array: outputs and `blobs`, inputs' diffs and `diffs`.
+        """
+        def both(batch):
+            data = {name: batch[name] for name in batch if name in self.inputs}
+            tops = {name: batch[name] for name in batch if name in self.outputs}
+            out = self.forward(blobs=blobs, **data)
+            # a blob may stand in both
+            return {**{('data', name): value for name, value in out.items()},
+                    **{('diff', name): value
+                       for name, value in self.backward(diffs=diffs, **tops).items()}}
+
+        found = self._run_all(kwargs, both)
+        return tuple({name: value for (kind, name), value in found.items() if kind == wanted}
+                     for wanted in ('data', 'diff'))
+
+    def _run_all(self, arrays, run):
+        if not arrays:
+            raise CaffeError(f'{self._file}: no arrays were given')
+        size = self.blobs[self.inputs[0]].shape[0]
+        count = len(next(iter(arrays.values())))
+        for name, array in arrays.items():
+            if len(array) != count:
+                raise CaffeError(f'{self._file}: {name!r} has {len(array)} items, others {count}')
+        found = {}
+        for begin in range(0, count, size):
+            batch = {name: np.asarray(array[begin:begin + size]) for name, array in arrays.items()}
+            short = size - min(size, count - begin)
+            if short:
+                batch = {name: np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
+                         for name, part in batch.items()}
+            for name, value in run(batch).items():
+                found.setdefault(name, []).append(value.copy())
+        return {name: np.concatenate([np.atleast_1d(part) for part in parts])[:count]
+                for name, parts in found.items()}
 
     def _layer_index(self, name, default):
         if name is None:
             return default
-        names = list(self.layer_dict)
-        if name not in names:
+        if name not in self.layer_dict:
             raise ValueError(f'{self._file}: there is no layer {name!r}')
-        return names.index(name)
+        return self._layer_names.index(name)
 
-    def _feed(self, arrays):
-        if set(arrays) != set(self.inputs):
-            raise CaffeError(f'{self._file}: forward is given {sorted(arrays)}, '
-                             f'the inputs are {sorted(self.inputs)}')
+    def _check_blobs(self, names):
+        for name in names:
+            if name not in self.blobs:
+                raise CaffeError(f'{self._file}: there is no blob {name!r}')
+
+    def _feed(self, arrays, names, call, role, field):
+        if set(arrays) != set(names):
+            raise CaffeError(f'{self._file}: {call} is given {sorted(arrays)}, '
+                             f'the {role} are {sorted(names)}')
         for name, array in arrays.items():
             blob = self.blobs[name]
-            if len(array) != blob.shape[0]:
-                raise CaffeError(f'{self._file}: input {name!r} is not batch sized: '
+            if np.shape(array)[:1] != blob.shape[:1]:
+                raise CaffeError(f'{self._file}: {role[:-1]} {name!r} is not batch sized: '
                                  f'{np.shape(array)} for {blob.shape}')
-            blob.data[...] = array
+            getattr(blob, field)[...] = array
 
-    def _forward(self, first, last):
-        mode = torch.inference_mode if self.phase == TEST else torch.no_grad
-        with mode():
-            index = first
+    def _forward(self, first, last, record=True):
+        """Run layers first .. last (indices) and return the loss; `record` allows `backward`."""
+        chains = self._recorded_chains if record else self._chains
+        if self._callbacks['before_forward'] or self._callbacks['after_forward']:
+            chains = {}     # who looks on sees every layer
+        loss, index = 0.0, first
+        with torch.set_grad_enabled(record):
             while index <= last:
-                index = self._step(index, last)
+                chain = chains.get(index)
+                if chain is None or chain.last > last:
+                    chain = None
+                stop = chain.last if chain else index
+                self._call('before_forward', index)
+                for i in range(index, stop + 1):
+                    self._reshape_layer(i)
+                if chain is None and index in self._norm_chain:
+                    self._norm_chain[index].forget()
+                with self._naming(index):
+                    (chain or self.layers[index]).forward(self._bottoms[index], self._tops[index])
+                loss += self._layer_loss(stop)
+                self._call('after_forward', index)
+                index = stop + 1
+        return loss
 
-    def _step(self, index, last):
-        """Run layer `index`, or the chain that begins there; returns the next index."""
-        chain = self._chains.get(index)
-        stop = chain.last if chain and chain.last <= last else index
-        for i in range(index, stop + 1):
-            self._reshape_layer(i)
-        runner = chain if stop > index else self.layers[index]
+    def _layer_loss(self, index):
+        layer, tops = self.layers[index], self._tops[index]
+        if not any(layer.loss_weights):
+            return 0.0
+        # the weights stand in the tops' diffs, where a user may change them
+        return sum(float((top.tensor * top.diff_tensor).sum())
+                   for top, weight in zip(tops, layer.loss_weights) if weight)
+
+    def _backward(self, first, last):
+        """Run layers first .. last (indices, first >= last) backward."""
+        seen = self._callbacks['before_backward'] or self._callbacks['after_backward']
+        index = first
+        while index >= last:
+            chain = self._norm_chain.get(index)
+            if chain and chain.recorded:
+                if index == chain.last and chain.first >= last and not seen:
+                    chain.backward(self._tops[index], chain.propagate_down,
+                                   self._bottoms[chain.first])
+                    index = chain.first - 1
+                    continue
+                chain.unroll()
+            self._call('before_backward', index)
+            if self.layers[index].needs_backward:
+                self._backward_layer(index)
+            self._call('after_backward', index)
+            index -= 1
+
+    def _backward_layer(self, index):
+        layer = self.layers[index]
         with self._naming(index):
-            runner.forward(self._bottoms[index], self._tops[index])
-        return stop + 1
+            for i, wanted in enumerate(layer.propagate_down):
+                if wanted and i in layer.no_gradient:
+                    name = self.bottom_names[self._layer_names[index]][i]
+                    raise CaffeError(f'has no gradient for its bottom {name!r}')
+            layer.backward(self._tops[index], layer.propagate_down, self._bottoms[index])
+
+    def before_forward(self, callback):
+        """Have `callback(layer index)` called before each layer's forward."""
+        self._callbacks['before_forward'].append(callback)
+
+    def after_forward(self, callback):
+        """Have `callback(layer index)` called after each layer's forward."""
+        self._callbacks['after_forward'].append(callback)
+
+    def before_backward(self, callback):
+        """Have `callback(layer index)` called before each layer's backward."""
+        self._callbacks['before_backward'].append(callback)
+
+    def after_backward(self, callback):
+        """Have `callback(layer index)` called after each layer's backward."""
+        self._callbacks['after_backward'].append(callback)
+
+    def _call(self, when, index):
+        for callback in self._callbacks[when]:
+            callback(index)
 
     def _reshape_layer(self, index):
+        layer, tops = self.layers[index], self._tops[index]
         with self._naming(index):
-            self.layers[index].reshape(self._bottoms[index], self._tops[index])
+            before = [top.shape for top in tops]
+            layer.reshape(self._bottoms[index], tops)
+            if before != [top.shape for top in tops]:
+                _weigh(layer, tops)
 
     @contextmanager
     def _naming(self, index):
@@ -187,41 +292,86 @@ class Net:
         for index in range(len(self.layers)):
             self._reshape_layer(index)
 
+    def clear_param_diffs(self):
+        """Make the diffs of all parameters zero; `backward` adds to them."""
+        for param in self.learnable_params:
+            param.blob.clear_diff()
+
+    def share_with(self, other):
+        """Have the other net's parameters, by layer name: a change of one is seen in both."""
+        for name, blobs in other.params.items():
+            if name not in self.params:
+                continue
+            for index, (mine, theirs) in enumerate(zip(self.params[name], blobs, strict=True)):
+                if mine.shape != theirs.shape:
+                    raise CaffeError(f'{self._file}: layer {name!r}: parameter {index} has the shape '
+                                     f'{mine.shape}, that of {other._file} {theirs.shape}')
+                mine.share_data(theirs)
+
     def copy_from(self, weights):
-        """Take the parameters of the layers that `weights`, a .caffemodel, has under their names."""
-        copy_weights(os.fspath(weights), self.params)
+        """Take the parameters of the layers that a .caffemodel or .caffemodel.h5 has under their names."""
+        copy_weights(os.fspath(weights), self._blobs_of_layers())
 
-    def save(self, path):
-        """Write the parameters as a .caffemodel."""
-        write_weights(os.fspath(path), self.name,
-                      [(param, layer.blobs) for param, layer in zip(self._layer_params, self.layers)])
+    def save(self, path, diffs=False):
+        """Write the parameters, and with `diffs` their diffs, as a .caffemodel."""
+        write_weights(os.fspath(path), self.name, self._named_blobs(), diffs)
+
+    def save_hdf5(self, path, diffs=False):
+        """Write the parameters, and with `diffs` their diffs, as an HDF5 file."""
+        write_hdf5(os.fspath(path), self._named_blobs(), diffs)
+
+    def load_hdf5(self, path):
+        """Take the parameters of an HDF5 file by layer name."""
+        copy_hdf5(os.fspath(path), self._blobs_of_layers())
+
+    def _blobs_of_layers(self):
+        return {name: layer.blobs for name, layer in self.layer_dict.items()}
+
+    def _named_blobs(self):
+        return [(param, layer.blobs) for param, layer in zip(self._layer_params, self.layers)]
+
+    def set_input_arrays(self, data, labels):
+        """Have the MemoryData layer, which is the net's first, read these arrays.
+
+        data : N x C x H x W float32, N a multiple of the batch size; labels : N float32
+        """
+        layer = self.layers[0]
+        if layer.type != 'MemoryData':
+            raise CaffeError(f'{self._file}: set_input_arrays needs a MemoryData layer in front')
+        with self._naming(0):
+            layer.reset(data, labels)
+
+    # pycaffe's inner names, which some code reads
+
+    @property
+    def _blob_names(self):
+        return list(self.blobs)
+
+    @property
+    def _blobs(self):
+        return list(self.blobs.values())
+
+    @property
+    def _inputs(self):
+        return [self._blob_names.index(name) for name in self.inputs]
+
+    @property
+    def _outputs(self):
+        return [self._blob_names.index(name) for name in self.outputs]
+
+    @property
+    def _blob_loss_weights(self):
+        return list(self.blob_loss_weights.values())
+
+    def _bottom_ids(self, index):
+        return [self._blob_names.index(name) for name in self.bottom_names[self._layer_names[index]]]
+
+    def _top_ids(self, index):
+        return [self._blob_names.index(name) for name in self.top_names[self._layer_names[index]]]
 
 
-def check_count(what, count, limits):
-    least, most = limits
-    if count < least or (most is not None and count > most):
-        wanted = (f'{least}' if least == most else f'{least} or more' if most is None
-                  else f'{least} to {most}')
-        raise CaffeError(f'has {count} {what}, takes {wanted}')
-
-
-def filter_layers(net, phase, level, stages):
-    """The layers of a NetParameter whose include and exclude rules fit this state."""
-    state = (net.state.level if net.state.HasField('level') else level,
-             {*net.state.stage, *stages})
-    kept = []
-    for layer in net.layer:
-        if layer.include and layer.exclude:
-            raise CaffeError(f'layer {layer.name!r} has include and exclude rules; one kind only')
-        fits = [_rule_fits(rule, phase, *state) for rule in layer.include or layer.exclude]
-        if any(fits) if layer.include else not any(fits):
-            kept.append(layer)
-    return kept
-
-
-def _rule_fits(rule, phase, level, stages):
-    return not (rule.HasField('phase') and rule.phase != phase
-                or rule.HasField('min_level') and level < rule.min_level
-                or rule.HasField('max_level') and level > rule.max_level
-                or not set(rule.stage) <= stages
-                or set(rule.not_stage) & stages)
+def _weigh(layer, tops):
+    """Write a layer's loss weights into its tops' diffs, where `backward` finds them."""
+    for top, weight in zip(tops, layer.loss_weights):
+        if weight:
+            top.diff_tensor = torch.full(top.shape, weight)

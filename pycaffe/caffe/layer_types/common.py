@@ -2,10 +2,13 @@
 
 import math
 
+import torch
 import torch.nn.functional as F
 
+from ..common import TEST, generator
 from ..errors import CaffeError
 from ..layer import TensorLayer, register
+from .selection import as_indices
 
 
 @register
@@ -37,3 +40,42 @@ class InnerProduct(TensorLayer):
         bias = self.weight(1) if param.bias_term else None
         y = F.linear(x.reshape(math.prod(self.outer), self.inputs), weight, bias)
         return y.reshape(*self.outer, param.num_output)
+
+
+@register
+class Dropout(TensorLayer):
+    """TRAIN: x / (1 - dropout_ratio), but 0 with probability dropout_ratio. TEST: x"""
+
+    def setup(self, bottom, top):
+        ratio = self.layer_param.dropout_param.dropout_ratio
+        if not 0 <= ratio < 1:
+            raise CaffeError(f'dropout_ratio is {ratio:g}; it must be 0 or more and below 1')
+
+    def compute(self, x):
+        if self.phase == TEST:
+            return x.clone()
+        keep = 1 - self.layer_param.dropout_param.dropout_ratio
+        mask = torch.empty(x.shape).bernoulli_(keep, generator=generator())
+        return x * (mask / keep).to(x)
+
+
+@register
+class Embed(TensorLayer):
+    """Row x of the weights, input_dim x num_output, for each index x of the bottom; plus a bias."""
+    no_gradient = (0,)
+
+    def setup(self, bottom, top):
+        param = self.layer_param.embed_param
+        if not (param.input_dim and param.num_output):
+            raise CaffeError('input_dim and num_output must be above 0')
+        self.add_blob((param.input_dim, param.num_output), param.weight_filler)
+        if param.bias_term:
+            self.add_blob((param.num_output,), param.bias_filler)
+
+    def shape(self, bottom):
+        return [(*bottom, self.layer_param.embed_param.num_output)]
+
+    def compute(self, x):
+        param = self.layer_param.embed_param
+        y = F.embedding(as_indices(x, param.input_dim), self.weight(0))
+        return y + self.weight(1) if param.bias_term else y

@@ -1,7 +1,13 @@
 """Where a net's data comes from."""
 
+import numpy as np
+import torch
+
+from .. import common
 from ..errors import CaffeError
-from ..layer import TensorLayer, register
+from ..filler import fill
+from ..layer import Layer, TensorLayer, register
+from ..proto import caffe_pb2
 
 
 @register
@@ -22,3 +28,95 @@ class Input(TensorLayer):
 
     def forward(self, bottom, top):
         pass
+
+
+@register
+class DummyData(Layer):
+    """Tops of given shapes from fillers: constants once, random numbers anew each forward."""
+    bottom_count = (0, 0)
+    top_count = (1, None)
+
+    def setup(self, bottom, top):
+        param = self.layer_param.dummy_data_param
+        self.fillers = _one_each('data_filler', param.data_filler or [caffe_pb2.FillerParameter()],
+                                 len(top))
+        for blob, shape, filler in zip(top, _dummy_shapes(param, len(top)), self.fillers):
+            blob.reshape(*shape)
+            if filler.type == 'constant':
+                fill(blob, filler)
+
+    def forward(self, bottom, top):
+        for blob, filler in zip(top, self.fillers):
+            if filler.type != 'constant':
+                fill(blob, filler)
+
+
+def _dummy_shapes(param, count):
+    legacy = {name: list(getattr(param, name)) for name in ('num', 'channels', 'height', 'width')}
+    if not any(legacy.values()):
+        return [tuple(shape.dim) for shape in _one_each('shape', param.shape, count)]
+    if param.shape:
+        raise CaffeError('shape and num, channels, height, width cannot both be given')
+    return zip(*(_one_each(name, dims, count) for name, dims in legacy.items()))
+
+
+def _one_each(name, values, count):
+    """`values`, or the only one of them for each of `count` tops."""
+    if len(values) not in (1, count):
+        raise CaffeError(f'{count} tops need `{name}` once or {count} times, not {len(values)}')
+    return list(values) * count if len(values) == 1 else list(values)
+
+
+@register
+class MemoryData(Layer):
+    """Batches of the arrays given by `reset`, over and over: data N x C x H x W and labels N."""
+    bottom_count = (0, 0)
+    top_count = (2, 2)
+
+    def setup(self, bottom, top):
+        param = self.layer_param.memory_data_param
+        self.batch_size = param.batch_size
+        self.shape = (param.channels, param.height, param.width)
+        if min(self.batch_size, *self.shape) < 1:
+            raise CaffeError('batch_size, channels, height and width must be given and at least 1')
+        self._arrays = None
+        top[0].reshape(self.batch_size, *self.shape)
+        top[1].reshape(self.batch_size)
+
+    def reset(self, data, labels):
+        """Take batches from these float32 arrays, which are not copied before, from row 0 on.
+
+        data : M x C x H x W, M a multiple of batch_size
+        labels : M, or M x 1 x 1 x 1
+        """
+        data, labels = np.asarray(data), np.asarray(labels)
+        if labels.ndim == 1:
+            labels = np.ascontiguousarray(labels[:, None, None, None])
+        _check_array('data', data, self.shape)
+        _check_array('labels', labels, (1, 1, 1))
+        if len(data) != len(labels):
+            raise CaffeError(f'data and labels must be of one length, not {len(data)} and '
+                             f'{len(labels)}')
+        if not len(data) or len(data) % self.batch_size:
+            raise CaffeError(f'the length of data and labels, {len(data)}, must be a multiple of '
+                             f'batch_size {self.batch_size}')
+        self._arrays = data, labels
+        self._next = 0
+
+    def forward(self, bottom, top):
+        if self._arrays is None:
+            raise CaffeError('has no data yet; call net.set_input_arrays(data, labels) first')
+        for blob, array in zip(top, self._arrays):
+            # a copy: who writes to the blob must not write to the user's array
+            batch = array[self._next:self._next + self.batch_size].copy()
+            blob.reshape(*batch.shape)
+            blob.tensor = torch.from_numpy(batch).to(common.device())
+        self._next = (self._next + self.batch_size) % len(self._arrays[0])
+
+
+def _check_array(name, array, shape):
+    if array.dtype != np.float32 or not array.flags.c_contiguous:
+        raise CaffeError(f'{name} must be a C contiguous array of float32, not of {array.dtype}')
+    if array.ndim != 4 or array.shape[1:] != shape:
+        raise CaffeError(f'{name} must be of shape (M, {", ".join(map(str, shape))}), '
+                         f'not {array.shape}')

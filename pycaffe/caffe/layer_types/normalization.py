@@ -1,13 +1,12 @@
 """Normalization: values centred, scaled, or brought to unit length."""
 
 import torch
+import torch.nn.functional as F
 
 from ..errors import CaffeError
-from ..filler import fill
+from ..gradient import with_gradient
 from ..layer import TensorLayer, register
 from ..proto import caffe_pb2
-
-SCALE_FILLER = caffe_pb2.FillerParameter(type='constant', value=1)
 
 
 @register
@@ -17,18 +16,22 @@ class BatchNorm(TensorLayer):
     The parameters are the sums of mean and variance and the weight by which to divide them. In
     training the batch's own statistics are used, and added to the decayed sums.
     """
+    learns = False
 
     def setup(self, bottom, top):
         param = self.layer_param.batch_norm_param
+        specs = self.layer_param.param
+        if len(specs) != 3 and any(spec.lr_mult for spec in specs):     # 3: an older net's, ignored
+            raise CaffeError('its parameters are statistics: every lr_mult must be 0')
         self.global_stats = (param.use_global_stats if param.HasField('use_global_stats')
                              else self.phase == caffe_pb2.TEST)
-        self.channels = bottom[0].shape[1] if len(bottom[0].shape) > 1 else 1
-        zero = caffe_pb2.FillerParameter()
+        self.axis(1, len(bottom[0].shape))
+        self.channels = bottom[0].shape[1]
         for shape in ((self.channels,), (self.channels,), (1,)):
-            self.add_blob(shape, zero)
+            self.add_blob(shape, caffe_pb2.FillerParameter())
 
     def shape(self, bottom):
-        if (bottom[1] if len(bottom) > 1 else 1) != self.channels:
+        if len(bottom) < 2 or bottom[1] != self.channels:
             raise CaffeError(f'the bottom {bottom} does not have the {self.channels} channels '
                              'of the statistics')
         return [bottom]
@@ -39,62 +42,92 @@ class BatchNorm(TensorLayer):
         weight = torch.where(weight == 0, weight, 1 / weight)
         return self.weight(0) * weight, self.weight(1) * weight
 
-    def compute(self, x):
-        param = self.layer_param.batch_norm_param
-        rows = x.reshape(x.shape[0], self.channels, -1) if x.dim() > 1 else x.reshape(-1, 1, 1)
-        if self.global_stats:
-            mean, variance = self.statistics()
-        else:
-            mean = rows.mean((0, 2))
-            variance = (rows - mean[:, None]).square().mean((0, 2))
-            self._accumulate(mean, variance, rows.numel() // self.channels)
-        y = (rows - mean[:, None]) / (variance[:, None] + param.eps).sqrt()
-        return y.reshape(x.shape)
+    def forward(self, bottom, top):
+        super().forward(bottom, top)
+        self.accumulate()
 
-    def _accumulate(self, mean, variance, count):
-        decay = self.layer_param.batch_norm_param.moving_average_fraction
-        unbiased = count / (count - 1) if count > 1 else 1
-        for blob, value in zip(self.blobs, (mean, variance * unbiased, 1)):
-            blob.tensor = blob.tensor * decay + value
+    def accumulate(self):
+        """Add the last batch's statistics to the parameters, in training."""
+        if not self.global_stats:
+            decay = self.layer_param.batch_norm_param.moving_average_fraction
+            for blob, value in zip(self.blobs, (*self._batch, 1)):
+                blob.tensor = blob.tensor * decay + value
+
+    def compute(self, x, scale=None, bias=None):
+        """With `scale` and `bias`, a value a channel each, also what a Scale behind it does."""
+        if self.global_stats:
+            mean, variance = (value.to(x.dtype) for value in self.statistics())
+        else:
+            mean, variance = self._batch = x.new_zeros(2, self.channels)
+        batch_stats = not self.global_stats
+        if batch_stats and x.numel() == self.channels:      # each value is its channel's mean
+            mean.copy_(x.detach().flatten())
+            x, mean, variance, batch_stats = x * 0, torch.zeros_like(mean), variance + 1, False
+        # in training momentum 1 writes the batch's mean and unbiased variance over these two
+        return torch.batch_norm(x, scale, bias, mean, variance, batch_stats, 1,
+                                self.layer_param.batch_norm_param.eps, False)
 
 
 @register
-class Scale(TensorLayer):
-    """y = x * s + b, where s spans some axes of x from `axis` on.
+class LRN(TensorLayer):
+    """x / (k + alpha * s) ^ beta, where s is the mean of x^2 over `local_size` neighbours.
 
-    s is the second bottom or a parameter; b, with `bias_term`, is a parameter of the shape of s.
+    They are channels, or the cells of a square of the same channel, with zeros beyond the border;
+    within a channel k is 1, whatever the prototxt says.
     """
-    bottom_count = (1, 2)
 
     def setup(self, bottom, top):
-        param = self.layer_param.scale_param
-        if len(bottom) == 2:
-            shape = bottom[1].shape
-        else:
-            start = self.axis(param.axis, len(bottom[0].shape))
-            stop = None if param.num_axes == -1 else start + param.num_axes
-            shape = bottom[0].shape[start:stop]
-            self.add_blob(shape, param.filler if param.HasField('filler') else SCALE_FILLER)
-        if param.bias_term:
-            self.blobs.add_blob(*shape)
-            fill(self.blobs[-1], param.bias_filler)
+        if self.layer_param.lrn_param.local_size % 2 == 0:
+            raise CaffeError('local_size must be odd')
 
-    def shape(self, bottom, scale=None):
-        param = self.layer_param.scale_param
-        scale = self.blobs[0].shape if scale is None else scale
-        start = self.axis(param.axis, len(bottom)) if scale else 0
-        if bottom[start:start + len(scale)] != tuple(scale):
-            raise CaffeError(f'a scale of shape {tuple(scale)} does not fit {bottom} at axis {start}')
-        # s and b are broadcast over the axes behind theirs
-        self.broadcast = tuple(scale) + (1,) * (len(bottom) - start - len(scale))
+    def shape(self, bottom):
+        if len(bottom) != 4:
+            raise CaffeError(f'the bottom must have 4 axes, not the shape {bottom}')
         return [bottom]
 
-    def compute(self, x, scale=None):
-        scale = self.weight(0) if scale is None else scale
-        y = x * scale.reshape(self.broadcast)
-        if self.layer_param.scale_param.bias_term:
-            y = y + self.weight(-1).reshape(self.broadcast)
-        return y
+    def compute(self, x):
+        param = self.layer_param.lrn_param
+        size = param.local_size
+        if param.norm_region == param.ACROSS_CHANNELS:
+            return F.local_response_norm(x, size, param.alpha, param.beta, param.k)
+        mean = F.avg_pool2d(x.square(), size, 1, size // 2)
+        return x * (1 + param.alpha * mean) ** -param.beta
+
+
+@register
+class MVN(TensorLayer):
+    """(x - mean) / (deviation + eps) over each channel of each image, or over the whole image."""
+
+    def shape(self, bottom):
+        if len(bottom) > 4:
+            raise CaffeError(f'the bottom may have 4 axes at most, not the shape {bottom}')
+        self.target = bottom + (1,) * (4 - len(bottom))
+        return [self.target]
+
+    def compute(self, x):
+        param = self.layer_param.mvn_param
+        axes = (1, 2, 3) if param.across_channels else (2, 3)
+        x = x.reshape(self.target)
+        centred = x - x.mean(axes, keepdim=True)
+        if not param.normalize_variance:
+            return centred
+        fixed = centred.detach()
+        deviation = fixed.square().mean(axes, keepdim=True).sqrt() + param.eps
+        y = fixed / deviation
+        # Caffe's gradient: eps counts as a part of the deviation
+        return with_gradient(y, (centred - y * (y * centred).mean(axes, keepdim=True)) / deviation)
+
+
+@register
+class Softmax(TensorLayer):
+    """exp(x) over its sum along `axis`."""
+
+    def shape(self, bottom):
+        self.dim = self.axis(self.layer_param.softmax_param.axis, len(bottom))
+        return [bottom]
+
+    def compute(self, x):
+        return torch.softmax(x, self.dim)
 
 
 @register

@@ -5,7 +5,7 @@ import math
 import torch
 
 from ..errors import CaffeError
-from ..layer import TensorLayer, register
+from ..layer import Layer, TensorLayer, register
 
 
 @register
@@ -14,7 +14,7 @@ class Split(TensorLayer):
     top_count = (1, None)
 
     def compute(self, x):
-        return (x,) * self.num_top
+        return tuple(x.view_as(x) for _ in range(self.num_top))     # autograd tells them apart
 
 
 @register
@@ -24,6 +24,8 @@ class Concat(TensorLayer):
 
     def shape(self, *bottom):
         param = self.layer_param.concat_param
+        if param.HasField('axis') and param.HasField('concat_dim'):
+            raise CaffeError('concat_dim is the old name of axis; give one of them')
         index = param.concat_dim if param.HasField('concat_dim') else param.axis
         self.dim = self.axis(index, len(bottom[0]))
         joined = list(bottom[0])
@@ -47,8 +49,8 @@ class Eltwise(TensorLayer):
         param = self.layer_param.eltwise_param
         if param.coeff and len(param.coeff) != len(bottom):
             raise CaffeError(f'{len(bottom)} bottoms need as many coeffs, not {len(param.coeff)}')
-        if param.coeff and param.operation != param.SUM:
-            raise CaffeError('coeff belongs to operation SUM only')
+        if param.coeff and param.operation == param.PROD:
+            raise CaffeError('coeff does not belong to operation PROD')
 
     def shape(self, *bottom):
         if any(shape != bottom[0] for shape in bottom):
@@ -60,9 +62,12 @@ class Eltwise(TensorLayer):
         if param.operation == param.PROD:
             return math.prod(others, start=first)
         if param.operation == param.MAX:
+            # Of equal values the second bottom's counts, then the earlier one's.
+            second, *others = others
+            largest = torch.where(first > second, first, second)
             for other in others:
-                first = torch.maximum(first, other)
-            return first
+                largest = torch.where(other > largest, other, largest)
+            return largest
         coeffs = param.coeff or [1] * (1 + len(others))
         total = first * coeffs[0] if coeffs[0] != 1 else first
         for other, coeff in zip(others, coeffs[1:]):
@@ -77,13 +82,16 @@ class Reshape(TensorLayer):
     `axis` and `num_axes` limit it to a span of the bottom's axes.
     """
 
+    def setup(self, bottom, top):
+        refuse_in_place(bottom, top)
+
     def shape(self, bottom):
         param = self.layer_param.reshape_param
         ndim = len(bottom)
         start = self.axis(param.axis, ndim + 1)
         stop = ndim if param.num_axes == -1 else start + param.num_axes
-        if stop > ndim:
-            raise CaffeError(f'axis {param.axis} and num_axes {param.num_axes} pass the end of {bottom}')
+        if not start <= stop <= ndim:
+            raise CaffeError(f'axis {param.axis}, num_axes {param.num_axes} are not in {bottom}')
         dims = list(param.shape.dim)
         for i, dim in enumerate(dims):
             if dim == 0:
@@ -105,3 +113,98 @@ class Reshape(TensorLayer):
 
     def compute(self, x):
         return x.reshape(self.target)
+
+
+@register
+class Flatten(TensorLayer):
+    """The axes `axis` .. `end_axis` joined into one."""
+
+    def setup(self, bottom, top):
+        refuse_in_place(bottom, top)
+
+    def shape(self, bottom):
+        param = self.layer_param.flatten_param
+        start = self.axis(param.axis, len(bottom))
+        stop = self.axis(param.end_axis, len(bottom)) + 1
+        if stop < start:
+            raise CaffeError(f'end_axis {param.end_axis} of {bottom} lies before axis {param.axis}')
+        self.target = (*bottom[:start], math.prod(bottom[start:stop]), *bottom[stop:])
+        return [self.target]
+
+    def compute(self, x):
+        return x.reshape(self.target)
+
+
+def refuse_in_place(bottom, top):
+    """A blob of another shape cannot take the bottom's place: the next reshape would read it."""
+    if top[0] is bottom[0]:
+        raise CaffeError('cannot work in place; give its top another name')
+
+
+@register
+class Reduction(TensorLayer):
+    """coeff * sum (of x, |x| or x^2) or mean over all axes from `axis` on."""
+
+    def shape(self, bottom):
+        param = self.layer_param.reduction_param
+        start = self.axis(param.axis, len(bottom))
+        self.rows = (math.prod(bottom[:start]), math.prod(bottom[start:]))
+        self.target = bottom[:start]
+        return [self.target]
+
+    def compute(self, x):
+        param = self.layer_param.reduction_param
+        x = x.reshape(self.rows)
+        if param.operation == param.MEAN:
+            y = x.mean(1)
+        elif param.operation == param.ASUM:
+            y = x.abs().sum(1)
+        elif param.operation == param.SUMSQ:
+            y = x.square().sum(1)
+        else:
+            y = x.sum(1)
+        return (y * param.coeff).reshape(self.target)
+
+
+@register
+class Tile(TensorLayer):
+    """The bottom `tiles` times along `axis`."""
+
+    def setup(self, bottom, top):
+        if self.layer_param.tile_param.tiles < 1:
+            raise CaffeError('tiles must be set, and above 0')
+
+    def shape(self, bottom):
+        param = self.layer_param.tile_param
+        self.dim = self.axis(param.axis, len(bottom))
+        tiled = list(bottom)
+        tiled[self.dim] *= param.tiles
+        return [tiled]
+
+    def compute(self, x):
+        return torch.cat([x] * self.layer_param.tile_param.tiles, self.dim)
+
+
+@register
+class Silence(TensorLayer):
+    """Reads blobs that nothing else reads, so that they are no outputs; their gradient is 0."""
+    bottom_count = (1, None)
+    top_count = (0, 0)
+
+    def compute(self, *bottom):
+        return ()
+
+
+@register
+class Parameter(Layer):
+    """A parameter of the shape `shape` as a blob: the top has its data and diff, not copies."""
+    bottom_count = (0, 0)
+    top_count = (1, 1)
+
+    def setup(self, bottom, top):
+        self.blobs.add_blob(*self.layer_param.parameter_param.shape.dim)
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*self.blobs[0].shape)
+        top[0].share_data(self.blobs[0])
+        top[0].share_diff(self.blobs[0])

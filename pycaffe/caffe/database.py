@@ -1,0 +1,190 @@
+"""LMDB databases of records under keys, and reading ahead in a background thread (util/db.hpp).
+
+Caffe's keys are `%08d_name`, so that the order of the keys is the order of the list.
+"""
+
+import os
+import queue
+import shutil
+import tempfile
+import threading
+import weakref
+from contextlib import contextmanager
+from itertools import islice
+
+import torch
+
+from .errors import CaffeError
+
+COMMIT_EVERY = 100      # records, which are held in memory until then
+MAP_SIZE = 1 << 40      # bytes a new LMDB may grow to; only what is used takes room
+
+# (device, inode) -> environment: LMDB forbids to open a file twice in a process, yet two nets may
+# read one database
+_open = weakref.WeakValueDictionary()
+
+
+def check_backend(name):
+    """Raise CaffeError unless it is 'lmdb'."""
+    if name.lower() != 'lmdb':
+        raise CaffeError(f'the backend {name} is not supported; convert_imageset writes LMDB, '
+                         'which a Data layer reads with `backend: LMDB`')
+
+
+class Database:
+    """An LMDB to read: iterate over its (key, value) pairs, or `cycle` over them endlessly.
+
+    A value is a buffer that lives until the next step. Raises CaffeError that names the path where
+    there is no LMDB, or an empty, truncated or damaged one.
+    """
+
+    def __init__(self, path):
+        self.path = os.fspath(path)
+        with self._naming():
+            self._environment = self._open(os.path.join(self.path, 'data.mdb'))
+            self._count = self._environment.stat()['entries']
+        if not self._count:
+            raise CaffeError(f'{self.path}: holds no record')
+
+    def _open(self, file):
+        import lmdb
+        status = os.stat(file)
+        place = status.st_dev, status.st_ino
+        environment = _open.get(place)
+        if environment is None:
+            environment = lmdb.open(self.path, readonly=True, create=False, lock=False)
+            # LMDB maps the file: to read a page behind its end would kill the process
+            pages = environment.info()['last_pgno'] + 1
+            if status.st_size < pages * environment.stat()['psize']:
+                raise CaffeError(f'{self.path}: the LMDB is truncated')
+            _open[place] = environment
+        return environment
+
+    def __len__(self):
+        return self._count
+
+    def __iter__(self):
+        with self._naming(), self._environment.begin(buffers=True) as transaction:
+            yield from transaction.cursor()
+
+    def cycle(self, random=None):
+        """Yield (key, value) endlessly: by key, or shuffled by `random` each time."""
+        while random is None:
+            yield from self
+        with self._naming(), self._environment.begin(buffers=True) as transaction:
+            keys = [bytes(key) for key in transaction.cursor().iternext(values=False)]
+            for key in cycle(keys, random):
+                yield key, transaction.get(key)
+
+    @contextmanager
+    def _naming(self):
+        """Turn an error of the system or of LMDB into a CaffeError that names the path."""
+        import lmdb
+        try:
+            yield
+        except OSError as error:
+            raise CaffeError(f'{self.path}: no LMDB can be read there (data.mdb: '
+                             f'{error.strerror})') from None
+        except lmdb.Error as error:
+            raise CaffeError(f'{self.path}: no LMDB can be read there ({error})') from None
+
+
+def cycle(items, random=None, start=0):
+    """Yield the items of a list endlessly, beginning at `start`; shuffled each time by `random`."""
+    while True:
+        order = (range(len(items)) if random is None
+                 else torch.randperm(len(items), generator=random).tolist())
+        for index in order[start:]:
+            yield items[index]
+        start = 0
+
+
+def show_key(key):
+    """A key as text for a message."""
+    return bytes(key).decode('utf-8', 'backslashreplace')
+
+
+def write_database(path, records):
+    """Write (key, value) pairs of bytes as the LMDB `path`, aside and renamed.
+
+    Returns their number. Raises CaffeError where `path` exists.
+    """
+    import lmdb
+    path = os.fspath(path).rstrip('/')
+    if os.path.lexists(path):
+        raise CaffeError(f'{path}: exists already; remove it or choose another name')
+    try:
+        aside = tempfile.mkdtemp(dir=os.path.dirname(os.path.abspath(path)),
+                                 prefix=os.path.basename(path) + '.')
+    except OSError as error:
+        raise CaffeError(f'{path}: {error.strerror}') from None
+    try:
+        # nobody reads it yet, so it need not reach the disk before the end
+        with lmdb.open(aside, map_size=MAP_SIZE, sync=False) as environment:
+            count = _fill(environment, records)
+            environment.sync(True)
+        os.unlink(os.path.join(aside, 'lock.mdb'))
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(aside, 0o777 & ~umask)     # mkdtemp's own mode would hide it from others
+        os.rename(aside, path)
+        return count
+    except (lmdb.Error, OSError) as error:
+        raise CaffeError(f'{path}: cannot be written ({error})') from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _fill(environment, records):
+    records = iter(records)
+    count = 0
+    while batch := list(islice(records, COMMIT_EVERY)):
+        with environment.begin(write=True) as transaction:
+            for key, value in batch:
+                transaction.put(key, value)
+        count += len(batch)
+    return count
+
+
+class Prefetch:
+    """What an endless iterator yields, in its order, read ahead by a background thread.
+
+    An error of the iterator reaches the caller of `next`. The thread ends when this object goes.
+    """
+
+    def __init__(self, items, depth):
+        self._ready = queue.Queue(depth)
+        self._error = None
+        stop = threading.Event()
+        # neither the thread nor the iterator may refer to self, or it would never go
+        thread = threading.Thread(target=_read_ahead, args=(items, self._ready, stop), daemon=True)
+        thread.start()
+        weakref.finalize(self, _end, thread, self._ready, stop)
+
+    def next(self):
+        """The next item; waits for it."""
+        if self._error is None:
+            item, self._error = self._ready.get()
+        if self._error is not None:
+            raise self._error
+        return item
+
+
+def _read_ahead(items, ready, stop):
+    try:
+        for item in items:
+            ready.put((item, None))
+            if stop.is_set():
+                return
+    except Exception as error:      # any: it is the main thread's to raise
+        ready.put((None, error))
+
+
+def _end(thread, ready, stop):
+    stop.set()
+    while thread.is_alive():
+        while not ready.empty():    # it may be waiting for room
+            ready.get()
+        if thread is threading.current_thread():    # the garbage was collected there
+            return
+        thread.join(0.01)

@@ -1,0 +1,61 @@
+"""Files that the engine writes and reads whole: written aside and renamed, errors in one line."""
+
+import os
+import tempfile
+from contextlib import contextmanager
+
+from google.protobuf.message import DecodeError
+
+from .errors import CaffeError
+
+
+def write_aside(path, chunks):
+    """Write the byte strings `chunks` to a temporary file beside `path`, then rename it."""
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=os.path.basename(path) + '.')
+    except OSError as error:
+        raise CaffeError(f'{path}: {error.strerror}') from None
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            for chunk in chunks:
+                file.write(chunk)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)     # mkstemp's own mode would hide it from others
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CaffeError(f'{path}: {error.strerror}') from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def read_message(path, message, what):
+    """Parse the binary file `path` into `message` and return it; CaffeError if it is not `what`."""
+    try:
+        with open(path, 'rb') as file:
+            message.ParseFromString(file.read())
+    except OSError as error:
+        raise CaffeError(f'{path}: {error.strerror}') from None
+    except DecodeError:
+        raise CaffeError(f'{path}: is no {what}, or a truncated one') from None
+    return message
+
+
+def is_hdf5(path):
+    """Whether the file's content begins as HDF5 does."""
+    try:
+        with open(path, 'rb') as file:
+            return file.read(8) == b'\x89HDF\r\n\x1a\n'
+    except OSError as error:
+        raise CaffeError(f'{path}: {error.strerror}') from None
+
+
+@contextmanager
+def naming(place):
+    """Have a CaffeError begin with the place where it happened."""
+    try:
+        yield
+    except CaffeError as error:
+        raise CaffeError(f'{place}: {error}') from None

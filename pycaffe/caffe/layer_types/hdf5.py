@@ -1,0 +1,144 @@
+"""Data from and to HDF5 files."""
+
+import os
+from itertools import chain
+
+import numpy as np
+import torch
+
+from .. import common
+from ..data_transformer import own_generator
+from ..database import cycle
+from ..errors import CaffeError
+from ..layer import ALL, Layer, register
+from .stored_data import own_share
+
+
+@register
+class HDF5Data(Layer):
+    """Rows of the datasets named as the tops, from the files that `source` lists, over and over."""
+    bottom_count = (0, 0)
+    top_count = (1, None)
+
+    def setup(self, bottom, top):
+        param = self.layer_param.hdf5_data_param
+        if self.layer_param.HasField('transform_param'):
+            raise CaffeError('HDF5Data does not transform its data; take transform_param away')
+        if param.batch_size < 1:
+            raise CaffeError('batch_size must be at least 1')
+        self.batch_size = param.batch_size
+        names = list(self.layer_param.top)
+        rows = _rows(_read_source(param.source), names, own_generator() if param.shuffle else None)
+        first = next(rows)
+        self._rows = own_share(chain([first], rows), self.phase)
+        self._shapes = [dataset.shape[1:] for dataset in first[0]]
+        for blob, shape in zip(top, self._shapes):
+            blob.reshape(self.batch_size, *shape)
+
+    def forward(self, bottom, top):
+        arrays = [np.empty((self.batch_size, *shape), np.float32) for shape in self._shapes]
+        for item in range(self.batch_size):
+            datasets, row, path = next(self._rows)
+            for array, dataset in zip(arrays, datasets):
+                if dataset.shape[1:] != array.shape[1:]:
+                    raise CaffeError(f'{path}: holds rows of shape {dataset.shape[1:]}, '
+                                     f'an earlier file of {array.shape[1:]}')
+                array[item] = dataset[row]
+        for blob, array in zip(top, arrays):
+            blob.reshape(*array.shape)
+            blob.tensor = torch.from_numpy(array).to(common.device())
+
+
+def _rows(paths, names, random):
+    """Yield (datasets, row, path) endlessly; one file at a time is kept in memory."""
+    path, datasets = None, []
+    for wanted in cycle(paths, random):
+        if wanted != path:
+            path, datasets = wanted, _read_rows(wanted, names)
+        order = range(len(datasets[0])) if random is None else torch.randperm(
+            len(datasets[0]), generator=random).tolist()
+        for row in order:
+            yield datasets, row, path
+
+
+def _read_source(path):
+    try:
+        with open(path, encoding='utf-8', errors='surrogateescape') as file:
+            paths = file.read().split()
+    except OSError as error:
+        raise CaffeError(f'{path}: {error.strerror}') from None
+    if not paths:
+        raise CaffeError(f'{path}: lists no HDF5 file')
+    return paths
+
+
+def _read_rows(path, names):
+    """The datasets `names` of an HDF5 file as float32 arrays of equal length."""
+    import h5py
+    arrays = []
+    try:
+        with h5py.File(path, 'r') as file:
+            for name in names:
+                if not isinstance(file.get(name), h5py.Dataset):
+                    raise CaffeError(f'{path}: has no dataset {name!r}; it has '
+                                     f'{", ".join(file) or "none"}')
+                if not np.issubdtype(file[name].dtype, np.number) or not file[name].shape:
+                    raise CaffeError(f'{path}: dataset {name!r} is no array of numbers')
+                arrays.append(file[name][...].astype(np.float32))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else 'is no HDF5 file, or a damaged one'
+        raise CaffeError(f'{path}: {reason}') from None
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) > 1 or not lengths[0]:
+        raise CaffeError(f'{path}: the datasets {", ".join(names)} have {lengths} rows; they must '
+                         'have equally many, and some')
+    return arrays
+
+
+@register
+class HDF5Output(Layer):
+    """Writes the bottoms, four-dimensional, to the datasets /data and /label of `file_name`.
+
+    The rows of a further forward are appended; Caffe stops there.
+    """
+    bottom_count = (2, 2)
+    top_count = (0, 0)
+    no_gradient = ALL
+
+    def setup(self, bottom, top):
+        self.path = self.layer_param.hdf5_output_param.file_name
+        with self._open('w'):       # an older file goes, as in Caffe
+            pass
+
+    def reshape(self, bottom, top):
+        if bottom[0].num != bottom[1].num:
+            raise CaffeError(f'data and label must have equally many rows, not {bottom[0].num} and '
+                             f'{bottom[1].num}')
+
+    def forward(self, bottom, top):
+        # closed each time, so that the file is whole whenever the process ends
+        with self._open('r+') as file:
+            for name, blob in zip(('data', 'label'), bottom):
+                _append(file, name, blob)
+
+    def _open(self, mode):
+        import h5py
+        try:
+            return h5py.File(self.path, mode)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else 'is no HDF5 file'
+            raise CaffeError(f'{self.path}: {reason}') from None
+
+
+def _append(file, name, blob):
+    shape = blob.channels, blob.height, blob.width
+    rows = blob.tensor.detach().cpu().numpy().reshape(blob.num, *shape)
+    if name not in file:
+        file.create_dataset(name, data=rows, maxshape=(None, *shape))
+        return
+    dataset = file[name]
+    if dataset.shape[1:] != shape:
+        raise CaffeError(f'{name} has rows of shape {shape}, before {dataset.shape[1:]}')
+    start = len(dataset)
+    dataset.resize(start + len(rows), axis=0)
+    dataset[start:] = rows

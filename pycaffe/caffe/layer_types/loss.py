@@ -1,0 +1,238 @@
+"""Losses: one number that training makes small."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..errors import CaffeError
+from ..files import naming, read_message
+from ..gradient import with_gradient
+from ..layer import TensorLayer, register
+from ..proto import caffe_pb2, weights_pb2
+from ..weights import blob_arrays
+
+LOG_FLT_MIN = math.log(np.finfo(np.float32).tiny)   # SoftmaxWithLoss takes no smaller log
+THRESHOLD = 1e-20       # InfogainLoss and MultinomialLogisticLoss take the log of no less
+
+
+def class_labels(labels, classes, ignore=None):
+    """(labels as integers, which of them count); those that do not count become 0.
+
+    Labels are rounded towards 0, as in Caffe. Raises CaffeError for one beyond the classes.
+    """
+    index = labels.long()
+    counts = torch.ones_like(index, dtype=torch.bool) if ignore is None else index != ignore
+    wrong = counts & ((index < 0) | (index >= classes))
+    if wrong.any():
+        position = tuple(wrong.nonzero()[0].tolist())
+        allowed = f'0 to {classes - 1}' + ('' if ignore is None else f', or {ignore} to ignore')
+        raise CaffeError(f'the label {labels[position].item():g} at {position} of the labels '
+                         f'is not in the allowed range: {allowed}')
+    return index * counts, counts
+
+
+def ignored(param):
+    """The label that `param` (with a field ignore_label) leaves out, or None."""
+    return param.ignore_label if param.HasField('ignore_label') else None
+
+
+def normalizer(param, items, counts, default=caffe_pb2.LossParameter.VALID):
+    """What a sum over the labels of so many items is divided by; `counts`: which labels count."""
+    mode = default
+    if param.HasField('normalization'):
+        mode = param.normalization
+    elif param.HasField('normalize'):
+        mode = param.VALID if param.normalize else param.BATCH_SIZE
+    if mode == param.VALID:
+        return counts.sum().clamp(min=1)
+    return max(1, {param.FULL: counts.numel(), param.BATCH_SIZE: items, param.NONE: 1}[mode])
+
+
+def check_items(first, second):
+    """Both bottoms must be of as many items."""
+    if not first or first[:1] != second[:1]:
+        raise CaffeError(f'bottoms of shapes {first} and {second} differ in their first axis, '
+                         'the items, or have none')
+
+
+def check_item_labels(items, labels):
+    """There must be one label for each item."""
+    check_items(items, labels)
+    if math.prod(labels) != items[0]:
+        raise CaffeError(f'labels of shape {labels} are not one for each of {items[0]} items')
+
+
+def as_rows(x):
+    """x as N x the count of all other axes."""
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+class ClassLayer(TensorLayer):
+    """Scores of classes along one axis, and a label for each position of the other axes."""
+    bottom_count = (2, 2)
+    top_count = (1, 2)
+
+    def split(self, scores, labels, axis):
+        """Take the shapes of both bottoms apart: outer x classes x inner scores."""
+        axis = self.axis(axis, len(scores))
+        self.outer, self.classes = math.prod(scores[:axis]), scores[axis]
+        self.inner = math.prod(scores[axis + 1:])
+        if math.prod(labels) != self.outer * self.inner:
+            raise CaffeError(f'labels of shape {labels} are not one for each of the {self.outer} x '
+                             f'{self.inner} positions of {scores} around axis {axis}')
+
+    def flat(self, scores, labels, param):
+        """Scores outer x classes x inner; labels and which of them count, outer x inner."""
+        labels, counts = class_labels(labels, self.classes, ignored(param))
+        return (scores.reshape(self.outer, self.classes, self.inner),
+                labels.reshape(self.outer, self.inner), counts.reshape(self.outer, self.inner))
+
+
+@register
+class SoftmaxWithLoss(ClassLayer):
+    """-log softmax(x)[label] along softmax_param's axis; the second top is the softmax."""
+    no_gradient = (1,)
+    is_loss = True
+
+    def shape(self, scores, labels):
+        check_items(scores, labels)
+        self.split(scores, labels, self.layer_param.softmax_param.axis)
+        return [(), scores][:self.num_top]
+
+    def compute(self, scores, labels):
+        param = self.layer_param.loss_param
+        x, index, counts = self.flat(scores, labels, param)
+        log = F.log_softmax(x, 1).gather(1, index[:, None])[:, 0]
+        log = with_gradient(log.clamp(min=LOG_FLT_MIN), log)    # Caffe's gradient knows no clamp
+        loss = -(log * counts).sum() / normalizer(param, self.outer, counts)
+        if self.num_top == 1:
+            return loss
+        return loss, torch.softmax(x.detach(), 1).reshape(scores.shape)
+
+
+@register
+class InfogainLoss(ClassLayer):
+    """-sum_l H[label, l] log softmax(x)[l]; the second top is the softmax.
+
+    H, classes x classes, is the third bottom or the BINARYPROTO file `source`.
+    """
+    bottom_count = (2, 3)
+    no_gradient = (1, 2)
+    is_loss = True
+
+    def setup(self, bottom, top):
+        if self.layer_param.loss_param.HasField('normalize'):
+            raise CaffeError('takes no normalize: use normalization')
+        if len(bottom) == 2:
+            source = self.layer_param.infogain_loss_param.source
+            if not source:
+                raise CaffeError('needs the matrix as a third bottom or a file `source`')
+            blob = read_message(source, weights_pb2.RawBlob(), 'matrix (a binary BlobProto)')
+            with naming(source):
+                self.matrix = torch.from_numpy(blob_arrays(blob)[0].copy())
+
+    def shape(self, scores, labels, matrix=None):
+        check_items(scores, labels)
+        self.split(scores, labels, self.layer_param.infogain_loss_param.axis)
+        matrix = tuple(self.matrix.shape) if matrix is None else matrix
+        if math.prod(matrix) != self.classes ** 2:
+            raise CaffeError(f'a matrix of shape {matrix} is not {self.classes} x {self.classes}')
+        return [(), scores][:self.num_top]
+
+    def compute(self, scores, labels, matrix=None):
+        param = self.layer_param.loss_param
+        x, index, counts = self.flat(scores, labels, param)
+        matrix = (self.matrix if matrix is None else matrix).to(x).reshape(self.classes, -1)
+        log = F.log_softmax(x, 1)
+        log = with_gradient(log.clamp(min=math.log(THRESHOLD)), log)
+        gain = matrix[index].movedim(2, 1) * counts[:, None]    # outer x classes x inner
+        loss = -(gain * log).sum() / normalizer(param, self.outer, counts)
+        if self.num_top == 1:
+            return loss
+        return loss, torch.softmax(x.detach(), 1).reshape(scores.shape)
+
+
+@register
+class SigmoidCrossEntropyLoss(TensorLayer):
+    """-(t log s + (1 - t) log(1 - s)) with s = sigmoid(x), summed and normalized.
+
+    The normalization is BATCH_SIZE where it is not set.
+    """
+    bottom_count = (2, 2)
+    no_gradient = (1,)
+    is_loss = True
+
+    def shape(self, scores, targets):
+        check_items(scores, targets)
+        if math.prod(scores) != math.prod(targets):
+            raise CaffeError(f'scores and targets of shapes {scores} and {targets} differ in count')
+        return [()]
+
+    def compute(self, scores, targets):
+        param = self.layer_param.loss_param
+        targets = targets.reshape(scores.shape)
+        ignore = ignored(param)
+        counts = (torch.ones_like(targets, dtype=torch.bool) if ignore is None
+                  else targets.long() != ignore)
+        loss = F.binary_cross_entropy_with_logits(scores, targets, reduction='none')
+        return (loss * counts).sum() / normalizer(param, len(scores), counts,
+                                                  default=param.BATCH_SIZE)
+
+
+@register
+class EuclideanLoss(TensorLayer):
+    """sum((a - b)^2) / 2N"""
+    bottom_count = (2, 2)
+    is_loss = True
+
+    def shape(self, a, b):
+        check_items(a, b)
+        if math.prod(a) != math.prod(b):
+            raise CaffeError(f'bottoms of shapes {a} and {b} differ in count')
+        return [()]
+
+    def compute(self, a, b):
+        return (a - b.reshape(a.shape)).square().sum() / (2 * a.shape[0])
+
+
+class RowLoss(TensorLayer):
+    """A loss over rows of numbers, all but the first axis, with one label a row."""
+    bottom_count = (2, 2)
+    no_gradient = (1,)
+    is_loss = True
+
+    def shape(self, scores, labels):
+        check_item_labels(scores, labels)
+        return [()]
+
+    def flat(self, scores, labels):
+        """Scores N x K, labels N x 1."""
+        rows = as_rows(scores)
+        return rows, class_labels(labels, rows.shape[1])[0].reshape(-1, 1)
+
+
+@register
+class HingeLoss(RowLoss):
+    """sum(max(0, 1 - x_l) + sum over the others of max(0, 1 + x_k)) / N; squared with norm L2."""
+
+    def compute(self, scores, labels):
+        x, index = self.flat(scores, labels)
+        sign = torch.ones_like(x).scatter(1, index, -1)
+        loss = torch.relu(1 + sign * x)
+        if self.layer_param.hinge_loss_param.norm == caffe_pb2.HingeLossParameter.L2:
+            loss = loss.square()
+        return loss.sum() / x.shape[0]
+
+
+@register
+class MultinomialLogisticLoss(RowLoss):
+    """-sum(log p[label]) / N, over probabilities p."""
+
+    def compute(self, scores, labels):
+        x, index = self.flat(scores, labels)
+        p = x.gather(1, index)
+        floored = p.detach().clamp(min=THRESHOLD)
+        # below the threshold Caffe's gradient is the one at the threshold
+        return with_gradient(-floored.log().sum(), -(p / floored).sum()) / x.shape[0]

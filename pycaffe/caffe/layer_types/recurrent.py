@@ -1,0 +1,162 @@
+"""Layers over time: LSTM, RNN.
+
+x is T x N x ..., T steps of N streams; cont, T x N, is 0 where a sequence begins and 1 where it
+goes on. At step 0 a stream goes on from where the last forward left it.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from ..errors import CaffeError
+from ..gradient import with_gradient
+from ..layer import TensorLayer, register
+
+
+class Recurrent(TensorLayer):
+    """Bottoms x, cont and maybe x_static, N x ..., which every step sees; top T x N x num_output.
+
+    With `expose_hidden` the states before step 0, each 1 x N x num_output, are further bottoms and
+    those after the last step further tops; as in Caffe, no gradient passes through either.
+    """
+    gates = 1           # rows of W_x and W_h for each of num_output
+    num_states = 1      # what a step leaves to the next
+
+    def __init__(self, layer_param, phase):
+        super().__init__(layer_param, phase)
+        self.param = layer_param.recurrent_param
+        self.exposed = self.num_states if self.param.expose_hidden else 0
+        self.bottom_count = 2 + self.exposed, 3 + self.exposed
+        self.top_count = 1 + self.exposed, 1 + self.exposed
+        self.has_static = len(layer_param.bottom) > 2 + self.exposed
+        self.no_gradient = 1, *range(2 + self.has_static, 2 + self.has_static + self.exposed)
+
+    def setup(self, bottom, top):
+        """The parameters are W_x, b, W_static if there is x_static, W_h."""
+        size, x = self.param.num_output, bottom[0].shape
+        if size < 1:
+            raise CaffeError('num_output is missing')
+        if len(x) < 3:
+            raise CaffeError(f'x must be T x N x ..., not {x}')
+        if self.has_static and len(bottom[2].shape) < 2:
+            raise CaffeError(f'x_static must be N x ..., not {bottom[2].shape}')
+        self.num_steps, self.item = x[0], x[2:]
+        rows, weight_filler = self.gates * size, self.param.weight_filler
+        self.add_blob((rows, math.prod(x[2:])), weight_filler)
+        self.add_blob((rows,), self.param.bias_filler)
+        if self.has_static:
+            self.static_item = bottom[2].shape[1:]
+            self.add_blob((rows, math.prod(self.static_item)), weight_filler)
+        self.add_blob((rows, size), weight_filler)
+        # states x streams x num_output: where the last forward began, and where the next one will
+        self.begin = self.carry = torch.zeros(self.num_states, 0, size)
+
+    def shape(self, x, cont, *others):
+        streams = x[1] if len(x) > 1 else 0     # such an x is refused below
+        state = (1, streams, self.param.num_output)
+        names = ['x', 'cont'] + ['x_static'] * self.has_static + ['state'] * self.exposed
+        wanted = [(self.num_steps, streams, *self.item), (self.num_steps, streams)]
+        wanted += [(streams, *self.static_item)] if self.has_static else []
+        wanted += [state] * self.exposed
+        for name, shape, right in zip(names, (x, cont, *others), wanted):
+            if shape != right:
+                raise CaffeError(f'{name} has the shape {shape}, not {right}')
+        return [(self.num_steps, streams, self.param.num_output), *[state] * self.exposed]
+
+    def forward(self, bottom, top):
+        self.begin = self.carry
+        super().forward(bottom, top)
+
+    def compute(self, x, cont, *others):
+        streams = x.shape[1]
+        inputs = F.linear(x.flatten(2), self.weight(0), self.weight(1))
+        if self.has_static:
+            inputs = inputs + F.linear(others[0].flatten(1), self.weight(2))
+        states = torch.cat(others[-self.exposed:]).detach() if self.exposed else self.resume(x)
+        recurrent = self.weight(2 + self.has_static)
+        hidden = []
+        for row, mark in zip(inputs, cont[:, :, None]):
+            states = self.step(row + F.linear(states[0] * mark, recurrent), states, mark)
+            hidden.append(states[0])
+        last = torch.stack(states).detach()
+        # after fewer streams than before, the others keep their states
+        self.carry = torch.cat((last, self.begin[:, streams:].to(last)), 1)
+        return self.output(torch.stack(hidden)), *last[:self.exposed, None]
+
+    def resume(self, x):
+        """The states that the last forward left; zeros for more streams than it had."""
+        streams = x.shape[1]
+        if self.begin.shape[1] < streams:
+            return x.new_zeros(self.num_states, streams, self.param.num_output)
+        return self.begin[:, :streams].to(x)
+
+    def step(self, inputs, states, mark):
+        """The states after a step: h first. inputs: N x rows, mark: N x 1 of cont."""
+        raise NotImplementedError
+
+    def output(self, hidden):
+        """The top, T x N x num_output, from h of every step."""
+        return hidden
+
+
+@register
+class RNN(Recurrent):
+    """h_t = tanh(W_x x_t + b + W_static x_static + W_h cont_t h_(t-1)); y_t = tanh(W_o h_t + b_o).
+
+    W_o and b_o are the last parameters.
+    """
+
+    def setup(self, bottom, top):
+        super().setup(bottom, top)
+        size = self.param.num_output
+        self.add_blob((size, size), self.param.weight_filler)
+        self.add_blob((size,), self.param.bias_filler)
+
+    def step(self, inputs, states, mark):
+        return [torch.tanh(inputs)]
+
+    def output(self, hidden):
+        return torch.tanh(F.linear(hidden, self.weight(-2), self.weight(-1)))
+
+
+def lstm_unit(c, gates, mark):
+    """c and h after a step from c, N x D, by the gates i, f, o, g, N x 4D; mark is cont, N x 1."""
+    i, f, o, g = gates.chunk(4, 1)
+    forget = mark * torch.sigmoid(f)
+    # for a cont between 0 and 1, Caffe's gradient is not the derivative
+    forget = with_gradient(forget, f * (forget * (1 - forget)).detach())
+    c = forget * c + torch.sigmoid(i) * torch.tanh(g)
+    return c, torch.sigmoid(o) * torch.tanh(c)
+
+
+@register
+class LSTM(Recurrent):
+    """The gates are W_x x_t + b + W_static x_static + W_h cont_t h_(t-1), in the order i, f, o, g.
+
+    c_t = cont_t sigmoid(f) c_(t-1) + sigmoid(i) tanh(g); y_t = h_t = sigmoid(o) tanh(c_t).
+    The states are h, c.
+    """
+    gates = 4
+    num_states = 2
+
+    def step(self, inputs, states, mark):
+        c, h = lstm_unit(states[1], inputs, mark)
+        return [h, c]
+
+
+@register
+class LSTMUnit(TensorLayer):
+    """One step of LSTM: bottoms c, 1 x N x D, gates, 1 x N x 4D, and cont, 1 x N; tops c and h."""
+    bottom_count = (3, 3)
+    top_count = (2, 2)
+    no_gradient = (2,)
+
+    def shape(self, c, gates, cont):
+        if len(c) != 3 or c[0] != 1 or gates != (1, c[1], 4 * c[2]) or cont != c[:2]:
+            raise CaffeError(f'c, gates and cont of shapes {c}, {gates}, {cont} are not '
+                             '1 x N x D, 1 x N x 4D and 1 x N')
+        return [c, c]
+
+    def compute(self, c, gates, cont):
+        return tuple(top[None] for top in lstm_unit(c[0], gates[0], cont[0][:, None]))

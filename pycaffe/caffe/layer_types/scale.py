@@ -1,0 +1,87 @@
+"""A bottom scaled or shifted by a smaller blob."""
+
+import torch
+
+from ..errors import CaffeError
+from ..layer import TensorLayer, register
+from ..proto import caffe_pb2
+
+UNIT_FILLER = caffe_pb2.FillerParameter(type='constant', value=1)
+
+
+class Spanning(TensorLayer):
+    """Joins x with an operand that spans some axes of x from `axis` on.
+
+    The operand is the second bottom, or else a parameter over `num_axes` axes (-1: all the rest).
+    """
+    bottom_count = (1, 2)
+
+    def operand_shape(self, bottom, param):
+        if len(bottom) == 2:
+            return bottom[1].shape
+        shape = bottom[0].shape
+        start = self.axis(param.axis, len(shape))
+        stop = len(shape) if param.num_axes == -1 else start + param.num_axes
+        if not start <= stop <= len(shape):
+            raise CaffeError(f'axis {param.axis} and num_axes {param.num_axes} pass the end '
+                             f'of {shape}')
+        return shape[start:stop]
+
+    def fit(self, bottom, operand, param):
+        """Set `broadcast`, the operand's shape with an axis of 1 for each axis of x behind it."""
+        start = self.axis(param.axis, len(bottom)) if operand else 0
+        if bottom[start:start + len(operand)] != tuple(operand):
+            raise CaffeError(f'an operand of shape {tuple(operand)} does not fit {bottom} '
+                             f'at axis {start}')
+        self.broadcast = tuple(operand) + (1,) * (len(bottom) - start - len(operand))
+
+
+@register
+class Scale(Spanning):
+    """y = x * s + b, where s spans some axes of x from `axis` on.
+
+    s is the second bottom or a parameter; b, with `bias_term`, is a parameter of the shape of s.
+    """
+
+    def setup(self, bottom, top):
+        param = self.layer_param.scale_param
+        shape = self.operand_shape(bottom, param)
+        if len(bottom) == 1:
+            self.add_blob(shape, param.filler if param.HasField('filler') else UNIT_FILLER)
+        if param.bias_term:
+            self.add_blob(shape, param.bias_filler)
+
+    def shape(self, bottom, scale=None):
+        if scale is None:
+            scale = self.blobs[0].shape
+        self.fit(bottom, scale, self.layer_param.scale_param)
+        return [bottom]
+
+    def compute(self, x, scale=None):
+        scale = self.weight(0) if scale is None else scale
+        bias = self.weight(-1) if self.layer_param.scale_param.bias_term else None
+        if scale.dim() == 1 and len(self.broadcast) == x.dim() - 1:
+            # One value a channel: torch's batch norm with mean 0 and variance 1 is that, in one
+            # pass, and twice as fast with its gradients.
+            mean, variance = x.new_zeros(len(scale)), x.new_ones(len(scale))
+            return torch.batch_norm(x, scale, bias, mean, variance, False, 0, 0, False)
+        y = x * scale.reshape(self.broadcast)
+        return y if bias is None else y + bias.reshape(self.broadcast)
+
+
+@register
+class Bias(Spanning):
+    """y = x + b, where b, the second bottom or a parameter, spans some axes of x from `axis` on."""
+
+    def setup(self, bottom, top):
+        param = self.layer_param.bias_param
+        shape = self.operand_shape(bottom, param)
+        if len(bottom) == 1:
+            self.add_blob(shape, param.filler)
+
+    def shape(self, bottom, bias=None):
+        self.fit(bottom, self.blobs[0].shape if bias is None else bias, self.layer_param.bias_param)
+        return [bottom]
+
+    def compute(self, x, bias=None):
+        return x + (self.weight(0) if bias is None else bias).reshape(self.broadcast)

@@ -1,0 +1,35 @@
+"""Messages on stderr in the format of Google's glog, which tools that read Caffe's logs parse."""
+
+import os
+import sys
+import threading
+from datetime import datetime
+
+from tqdm import tqdm
+
+from . import common
+
+INFO, WARNING, ERROR = 0, 1, 2
+
+
+class _State:
+    # as glog: the least level that is written
+    level = int(os.environ.get('GLOG_minloglevel') or INFO)
+
+
+def init_log(level=INFO):
+    """Write messages of `level` (0 info, 1 warning, 2 error) and above."""
+    _State.level = level
+
+
+def log(message, level=INFO):
+    """Write one line: level and date, time, thread, source, message."""
+    if level < _State.level or common.solver_rank() and level == INFO:
+        return      # of processes that train together only the first tells its progress
+    frame = sys._getframe(1)
+    source = f'{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}'
+    now = datetime.now()
+    # tqdm.write keeps a progress bar below the lines
+    tqdm.write(f'{"IWE"[level]}{now:%m%d %H:%M:%S.%f} {threading.get_native_id():5d} {source}] '
+               f'{message}', file=sys.stderr)
+    sys.stderr.flush()

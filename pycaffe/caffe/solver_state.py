@@ -1,0 +1,93 @@
+"""A solver's state in a .solverstate (a binary SolverState) or a .solverstate.h5."""
+
+import os
+
+import numpy as np
+
+from .errors import CaffeError
+from .files import naming, read_message, write_aside
+from .proto import weights_pb2
+from .weights import blob_arrays
+from .weights_hdf5 import create, read_dataset, reading
+
+
+def read_state(path):
+    """What the state file `path` holds: (iter, learned_net, current_step, [history array, ...]).
+
+    The suffix .h5 tells HDF5. `learned_net` is the path of the weights as they were written, or
+    None; arrays are float32 in their stored shape, which in old files has four axes. Raises
+    CaffeError that names the file.
+    """
+    return _read_hdf5(path) if path.endswith('.h5') else _read_binary(path)
+
+
+def write_state(path, iteration, learned_net, current_step, arrays):
+    """Write a state file, HDF5 if `path` ends in .h5; aside and renamed."""
+    arrays = [np.asarray(array, '<f4') for array in arrays]
+    if path.endswith('.h5'):
+        _write_hdf5(path, iteration, learned_net, current_step, arrays)
+    else:
+        write_aside(path, _serialize(iteration, learned_net, current_step, arrays))
+
+
+def find_model(state_path, learned_net):
+    """The weights that a state names: where it says, else a file of that name beside the state.
+
+    Raises CaffeError that names both places.
+    """
+    beside = os.path.join(os.path.dirname(state_path), os.path.basename(learned_net))
+    for path in (learned_net, beside):
+        if os.path.isfile(path):
+            return path
+    raise CaffeError(f'{state_path}: its weights are neither {learned_net} nor {beside}')
+
+
+def _read_binary(path):
+    state = read_message(path, weights_pb2.RawSolverState(), 'solver state')
+    if not state.HasField('iter'):
+        raise CaffeError(f'{path}: is no solver state: it has no iter')
+    history = []
+    for index, blob in enumerate(state.history):
+        with naming(f'{path}: history {index}'):
+            history.append(blob_arrays(blob)[0])
+    learned_net = state.learned_net if state.HasField('learned_net') else None
+    return state.iter, learned_net, state.current_step, history
+
+
+def _serialize(iteration, learned_net, current_step, arrays):
+    yield weights_pb2.RawSolverState(
+        iter=iteration, learned_net=learned_net, current_step=current_step).SerializeToString()
+    for array in arrays:
+        state = weights_pb2.RawSolverState()
+        state.history.add(data=array.tobytes(), shape={'dim': array.shape})
+        yield state.SerializeToString()
+
+
+def _read_hdf5(path):
+    import h5py
+    with reading(path) as file:
+        history = file.get('history')
+        if not isinstance(history, h5py.Group):
+            raise CaffeError('is no solver state: it has no group `history`')
+        learned_net = os.fsdecode(file['learned_net'][()]) if 'learned_net' in file else None
+        return (_read_int(file, 'iter'), learned_net, _read_int(file, 'current_step'),
+                [read_dataset(history, str(index)) for index in range(len(history))])
+
+
+def _read_int(file, name):
+    values = read_dataset(file, name, np.int64)
+    if values.size != 1:
+        raise CaffeError(f'dataset {name} should be one number')
+    return int(values.item())
+
+
+def _write_hdf5(path, iteration, learned_net, current_step, arrays):
+    with create(path) as file:
+        for name, value in (('iter', iteration), ('current_step', current_step)):
+            file.create_dataset(name, data=np.array([value], np.int32))
+        # Caffe reads a string up to its final zero, for which h5py leaves no room
+        text = os.fsencode(learned_net)
+        file.create_dataset('learned_net', data=np.array(text, f'S{len(text) + 1}'))
+        history = file.create_group('history')
+        for index, array in enumerate(arrays):
+            history.create_dataset(str(index), data=array)

@@ -1,0 +1,96 @@
+"""The command `convert_imageset`: the images of a list as an LMDB of Datums, for a Data layer.
+
+    convert_imageset --resize_height=256 --resize_width=256 --shuffle images/ train.txt train_lmdb
+
+A line of the list is a path, which ROOTFOLDER is put before, a space and an integer label. Images
+that cannot be read are named on stderr and left out, as in Caffe.
+"""
+
+import os
+import sys
+
+import torch
+from tqdm import tqdm
+
+from ..database import check_backend, write_database
+from ..datum import encode_image, image_to_datum, read_bytes, read_image, read_list
+from ..errors import CaffeError
+from ..log import WARNING, log
+from ..proto import caffe_pb2
+from .flags import FlagParser, user_errors
+
+SWITCHES = {
+    'gray': 'read images as grayscale',
+    'shuffle': 'shuffle the list',
+    'check_size': 'refuse images of different sizes',
+    'encoded': 'store files (PNG, JPEG...) in place of pixels',
+}
+
+
+def records(pairs, args):
+    """Yield (key, Datum), both as bytes, for each image of the list that can be read."""
+    size = ((args.resize_height, args.resize_width)
+            if args.resize_height > 0 and args.resize_width > 0 else None)
+    first = None
+    for index, (name, label) in enumerate(tqdm(pairs, unit='image', disable=None)):
+        path = args.rootfolder + name
+        try:
+            image = read_image(path, not args.gray, size)
+        except CaffeError as error:
+            log(f'left out: {error}', WARNING)
+            continue
+        first = first or image.shape
+        if args.check_size and image.shape != first:
+            raise CaffeError(f'{path}: is of shape {image.shape}, the first image of {first}')
+        datum = make_datum(path, image, label, size, args)
+        key = os.fsencode(f'{index:08d}_{name}')
+        yield key, datum.SerializeToString()
+    if first is None:
+        raise CaffeError(f'{args.listfile}: none of its {len(pairs)} images can be read')
+
+
+def make_datum(path, image, label, size, args):
+    """The Datum of an image: raw, or encoded, by the file's own bytes where that will do."""
+    extension = os.path.splitext(path)[1][1:].lower()
+    wanted = args.encode_type.lower() or extension
+    if not (args.encoded or args.encode_type):
+        return image_to_datum(image, label)
+    as_it_is = size is None and (wanted == extension or (wanted, extension) == ('jpg', 'jpeg'))
+    data = read_bytes(path) if as_it_is else encode_image(image, wanted)
+    return caffe_pb2.Datum(data=data, label=label, encoded=True)
+
+
+def parse_args(argv=None):
+    parser = FlagParser(prog='convert_imageset', description=__doc__.splitlines()[0])
+    parser.add_argument('rootfolder', metavar='ROOTFOLDER/', help='put before each path as it is')
+    parser.add_argument('listfile', metavar='LISTFILE', help='lines of `path label`')
+    parser.add_argument('db_name', metavar='DB_NAME', help='the LMDB to make; must not exist')
+    for name, help in SWITCHES.items():
+        parser.add_switch(f'--{name}', False, help)
+    parser.add_argument('--backend', default='lmdb', help='kind of database: lmdb')
+    parser.add_argument('--resize_width', type=int, default=0, help='pixels; 0: as it is')
+    parser.add_argument('--resize_height', type=int, default=0, help='pixels; 0: as it is')
+    parser.add_argument('--encode_type', default='',
+                        help='kind of file to store, png or jpg; none: of the image itself')
+    parser.add_argument('--seed', type=int, default=0, help='seed of --shuffle')
+    # as with gflags, a switch takes no word that follows it
+    return parser.parse_args([f'{arg}=true' if arg.lstrip('-') in SWITCHES else arg
+                              for arg in (sys.argv[1:] if argv is None else argv)])
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    with user_errors('convert_imageset'):
+        check_backend(args.backend)
+        pairs = read_list(args.listfile)
+        if args.shuffle:
+            order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(args.seed))
+            pairs = [pairs[index] for index in order.tolist()]
+        log(f'A total of {len(pairs)} images.')
+        count = write_database(args.db_name, records(pairs, args))
+        log(f'Processed {count} files.')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""What the commands that upgrade files do alike."""
+
+import sys
+
+from google.protobuf import text_format
+
+from ..files import naming, read_message, write_aside
+from ..proto.upgrade import read_prototxt
+from .flags import FlagParser, user_errors
+
+
+def upgrade_file(command, description, message, upgrade, argv, binary=False):
+    """Read the command's first file as `message`, `upgrade` it in place and write the second.
+
+    A file that is up to date is written as it is, as Caffe does, with a note on stderr.
+    """
+    parser = FlagParser(prog=command, description=description.splitlines()[0])
+    parser.add_argument('input_file', metavar='INPUT_FILE', help='what an older Caffe reads')
+    parser.add_argument('output_file', metavar='OUTPUT_FILE', help='the same for this one')
+    args = parser.parse_args(argv)
+    with user_errors(command):
+        if binary:
+            read_message(args.input_file, message, 'binary net')
+        else:
+            read_prototxt(args.input_file, message)
+        older = type(message).FromString(message.SerializeToString())
+        with naming(args.input_file):
+            upgrade(message)
+        if message == older:
+            print(f'{command}: {args.input_file}: is up to date already', file=sys.stderr)
+        write_aside(args.output_file, [message.SerializeToString() if binary
+                                       else text_format.MessageToString(message).encode()])

@@ -1,0 +1,19 @@
+"""The command `upgrade_solver_proto_text`: a prototxt of an older solver, brought up to date.
+
+    upgrade_solver_proto_text old.prototxt new.prototxt
+"""
+
+import sys
+
+from ..proto import caffe_pb2
+from ..proto.upgrade import upgrade_solver
+from .upgrade import upgrade_file
+
+
+def main(argv=None):
+    upgrade_file('upgrade_solver_proto_text', __doc__, caffe_pb2.SolverParameter(), upgrade_solver,
+                 argv)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

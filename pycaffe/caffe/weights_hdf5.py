@@ -1,0 +1,117 @@
+"""A net's parameters in an HDF5 file: dataset data/LAYER/J is parameter J of a layer."""
+
+import io
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from .errors import CaffeError
+from .files import is_hdf5, naming, write_aside
+
+
+def write_hdf5(path, layers, diffs=False):
+    """Write (LayerParameter, blobs) pairs as the HDF5 file `path`, aside and renamed.
+
+    Every layer has a group, and a parameter that layers share is in its first layer's alone. With
+    `diffs` the blobs' diffs go to diff/LAYER/J, shared or not.
+    """
+    owned = owners(blobs for _, blobs in layers)
+    with create(path) as file:
+        for param, blobs in layers:
+            with naming(f'{path}: layer {param.name!r}'):
+                _write_layer(file, 'data', param.name, {
+                    index: blob.data for index, blob in enumerate(blobs) if id(blob) in owned})
+                if diffs:
+                    _write_layer(file, 'diff', param.name, {
+                        index: blob.diff for index, blob in enumerate(blobs)})
+
+
+def copy_hdf5(path, params):
+    """Fill `params` (layer name -> blobs) from the HDF5 file `path`, as `copy_weights` does.
+
+    A layer of the file may lack parameters that in the net an earlier layer owns.
+    """
+    import h5py
+    owned = owners(params.values())
+    found = []
+    with reading(path) as file:
+        data = file.get('data')
+        if not isinstance(data, h5py.Group):
+            raise CaffeError('has no group `data`: it holds no weights')
+        for name, blobs in params.items():
+            layer = data.get(name)
+            if not isinstance(layer, h5py.Group):
+                continue
+            with naming(f'layer {name!r}'):
+                # a group inside is the one of a layer whose name goes on after a slash
+                count = sum(isinstance(layer.get(key), h5py.Dataset) for key in layer)
+                if count > len(blobs):
+                    raise CaffeError(f'has {count} parameters, the net takes {len(blobs)}')
+                for index, blob in enumerate(blobs):
+                    if str(index) in layer or id(blob) in owned:
+                        found.append((blob, _read_param(layer, index, blob.shape)))
+    for blob, array in found:
+        blob.tensor = torch.from_numpy(array)
+
+
+def owners(params):
+    """The ids of the blobs, out of lists of them in the net's order, that no earlier one shares."""
+    first = {}
+    for blobs in params:
+        for blob in blobs:
+            first.setdefault(blob.data.ctypes.data, id(blob))
+    return set(first.values())
+
+
+@contextmanager
+def create(path):
+    """A new h5py.File for the block to fill, which then is written aside and renamed to `path`."""
+    import h5py
+    buffer = io.BytesIO()       # HDF5 crashes where a disk is full
+    with h5py.File(buffer, 'w') as file:
+        yield file
+    write_aside(path, [buffer.getbuffer()])
+
+
+@contextmanager
+def reading(path):
+    """The h5py.File `path`; CaffeErrors, and any that a damaged file gives rise to, name it."""
+    import h5py
+    if not is_hdf5(path):
+        raise CaffeError(f'{path}: is no HDF5 file')
+    try:
+        with h5py.File(path, 'r') as file, naming(path):
+            yield file
+    except CaffeError:
+        raise
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError,
+            MemoryError) as error:      # h5py has no kind of its own
+        message = ' '.join(str(error).split())
+        raise CaffeError(f'{path}: is a damaged HDF5 file ({message})') from None
+
+
+def read_dataset(group, name, dtype=np.float32):
+    """The array of a dataset of numbers, of any kind; CaffeError if `group` has no such one."""
+    import h5py
+    dataset = group.get(name)
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in 'fiu':
+        raise CaffeError(f'has no dataset {name} of numbers in {group.name}')
+    return np.asarray(dataset[()], dtype)
+
+
+def _write_layer(file, kind, name, arrays):
+    try:
+        group = file.require_group(kind).require_group(name)
+        for index, array in arrays.items():
+            group.create_dataset(str(index), data=array)
+    except (ValueError, TypeError) as error:    # two of one name, or one that HDF5 cannot have
+        raise CaffeError(f'{error}') from None
+
+
+def _read_param(layer, index, shape):
+    # the shape first: a damaged one may be too large to read
+    stored = getattr(layer.get(str(index)), 'shape', shape)
+    if stored != shape:
+        raise CaffeError(f'parameter {index} has the shape {stored}, the net takes {shape}')
+    return read_dataset(layer, str(index))
