@@ -10,6 +10,9 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# small nets; threads that wait for each other cost more than they bring
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def cpu():

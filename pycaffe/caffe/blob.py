@@ -26,6 +26,7 @@ class SyncedMemory:
         self._exposed = False   # a user may have written to _array since _tensor was made
         self._stale = False     # _tensor is newer than _array, which a user still holds
         self._version = 0
+        self._restore = None    # makes the tensor anew, where it was let go of
 
     @property
     def array(self):
@@ -47,6 +48,9 @@ class SyncedMemory:
     def tensor(self):
         """The tensor on the current device, with what a user wrote to the array."""
         device = common.device()
+        if self._tensor is None and self._restore is not None:
+            restore, self._restore = self._restore, None
+            restore()
         if self._tensor is None:
             self._tensor = torch.from_numpy(np.zeros(self.shape, np.float32)).to(device)
         if self._array is not None and self._exposed and self._tensor.device.type != 'cpu':
@@ -60,6 +64,7 @@ class SyncedMemory:
     @tensor.setter
     def tensor(self, value):
         self._version += 1
+        self._restore = None
         if self._array is not None and not self._held():
             self._forget_array()
         if self._array is None or self._tensor.device.type != 'cpu' or value.device.type != 'cpu':
@@ -83,6 +88,12 @@ class SyncedMemory:
             self._tensor = None
             self._forget_array()
 
+    def defer(self, restore):
+        """Drop the tensor, unless a user holds it; `restore()` sets it again when it is asked for."""
+        self.release()
+        if self._tensor is None:
+            self._restore = restore
+
     def clear(self):
         """Become zeros, without memory of its own where nobody holds the array."""
         self._version += 1
@@ -95,6 +106,7 @@ class SyncedMemory:
     def reshape(self, shape):
         """Have another shape of equal count; the values stay."""
         self.shape = tuple(shape)
+        self._restore = None
         if self._tensor is not None:
             self._tensor = self.tensor.reshape(shape)
             self._forget_array()
@@ -111,7 +123,7 @@ class SyncedMemory:
     @property
     def is_zero(self):
         """Whether nothing was ever written: no memory is taken yet."""
-        return self._tensor is None
+        return self._tensor is None and self._restore is None
 
     @property
     def is_held(self):
@@ -220,6 +232,10 @@ class Blob:
     def release(self):
         """Let go of `data` before a layer computes it anew."""
         self._data.release()
+
+    def defer(self, restore):
+        """Let go of `data` until somebody asks for it; then `restore()` is to set it."""
+        self._data.defer(restore)
 
     def clear_diff(self):
         """Make `diff` zero."""

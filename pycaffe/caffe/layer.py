@@ -30,6 +30,7 @@ class Layer:
     bottom_count = (0, None)    # least and most bottoms; None for any number
     top_count = (0, None)
     no_gradient = ()            # indices of bottoms that never get a gradient, or ALL
+    repeatable = False          # a second forward of the same bottoms gives the same tops
     learns = True               # False: its parameters are statistics, which no solver changes
     is_loss = False             # its first top has loss_weight 1 by default, and need not be named
 
@@ -66,6 +67,7 @@ class TensorLayer(Layer):
 
     bottom_count = (1, 1)
     top_count = (1, 1)
+    repeatable = True
     _leaves = {}        # index -> the parameter's leaf, while `compute` is recorded
     _record = None      # edges of bottoms, leaves of parameters, edges of results, as recorded
 

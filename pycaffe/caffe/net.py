@@ -2,14 +2,13 @@
 
 import os
 from collections import OrderedDict
-from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 from .common import TEST, TRAIN
 from .errors import CaffeError
-from .fusion import find_chains, find_norm_chains
+from .execution import Execution
+from .files import naming
 from .proto.filter import filter_layers
 from .proto.upgrade import read_net
 from .weights import copy_weights, write_weights
@@ -54,12 +53,10 @@ class Net:
 
     def _build(self, file, param, phase, level, stages):
         self._file, self.name, self.phase, self.layers = file, param.name, phase, []
-        try:
+        with naming(file):
             wiring = Wiring(filter_layers(param, phase, level, stages), phase, param.force_backward)
-        except CaffeError as error:
-            raise CaffeError(f'{file}: {error}') from None
         self.layers, self._layer_params = wiring.layers, wiring.layer_params
-        self._bottoms, self._tops = wiring.bottoms, wiring.tops
+        self._tops = wiring.tops
         self.blobs, self.params = wiring.blobs, wiring.params
         self.inputs, self.outputs = wiring.inputs, wiring.outputs
         self.learnable_params = wiring.learnable
@@ -70,16 +67,7 @@ class Net:
         weights = {name: weight for layer, names in zip(self.layers, wiring.top_names)
                    for name, weight in zip(names, layer.loss_weights) if weight}
         self.blob_loss_weights = OrderedDict((name, weights.get(name, 0.0)) for name in self.blobs)
-        for layer, tops in zip(self.layers, self._tops):
-            _weigh(layer, tops)
-        parts = self.layers, self._bottoms, self._tops
-        self._chains = find_chains(*parts)
-        norm_chains = find_norm_chains(*parts)
-        self._recorded_chains = {**find_chains(*parts, frozen=True), **norm_chains}
-        self._norm_chain = {index: chain for chain in norm_chains.values()
-                            for index in range(chain.first, chain.last + 1)}
-        self._callbacks = {when: [] for when in
-                           ('before_forward', 'after_forward', 'before_backward', 'after_backward')}
+        self._execution = Execution(wiring, file)
 
     def __repr__(self):
         return f'Net({self.name!r}, {len(self.layers)} layers, {self._file})'
@@ -191,106 +179,33 @@ class Net:
             getattr(blob, field)[...] = array
 
     def _forward(self, first, last, record=True):
-        """Run layers first .. last (indices) and return the loss; `record` allows `backward`."""
-        chains = self._recorded_chains if record else self._chains
-        if self._callbacks['before_forward'] or self._callbacks['after_forward']:
-            chains = {}     # who looks on sees every layer
-        loss, index = 0.0, first
-        with torch.set_grad_enabled(record):
-            while index <= last:
-                chain = chains.get(index)
-                if chain is None or chain.last > last:
-                    chain = None
-                stop = chain.last if chain else index
-                self._call('before_forward', index)
-                for i in range(index, stop + 1):
-                    self._reshape_layer(i)
-                if chain is None and index in self._norm_chain:
-                    self._norm_chain[index].forget()
-                with self._naming(index):
-                    (chain or self.layers[index]).forward(self._bottoms[index], self._tops[index])
-                loss += self._layer_loss(stop)
-                self._call('after_forward', index)
-                index = stop + 1
-        return loss
-
-    def _layer_loss(self, index):
-        layer, tops = self.layers[index], self._tops[index]
-        if not any(layer.loss_weights):
-            return 0.0
-        # the weights stand in the tops' diffs, where a user may change them
-        return sum(float((top.tensor * top.diff_tensor).sum())
-                   for top, weight in zip(tops, layer.loss_weights) if weight)
+        """Run layers first .. last (indices) and return the loss; `record` allows `_backward`."""
+        return self._execution.forward(first, last, record)
 
     def _backward(self, first, last):
         """Run layers first .. last (indices, first >= last) backward."""
-        seen = self._callbacks['before_backward'] or self._callbacks['after_backward']
-        index = first
-        while index >= last:
-            chain = self._norm_chain.get(index)
-            if chain and chain.recorded:
-                if index == chain.last and chain.first >= last and not seen:
-                    chain.backward(self._tops[index], chain.propagate_down,
-                                   self._bottoms[chain.first])
-                    index = chain.first - 1
-                    continue
-                chain.unroll()
-            self._call('before_backward', index)
-            if self.layers[index].needs_backward:
-                self._backward_layer(index)
-            self._call('after_backward', index)
-            index -= 1
-
-    def _backward_layer(self, index):
-        layer = self.layers[index]
-        with self._naming(index):
-            for i, wanted in enumerate(layer.propagate_down):
-                if wanted and i in layer.no_gradient:
-                    name = self.bottom_names[self._layer_names[index]][i]
-                    raise CaffeError(f'has no gradient for its bottom {name!r}')
-            layer.backward(self._tops[index], layer.propagate_down, self._bottoms[index])
+        self._execution.backward(first, last)
 
     def before_forward(self, callback):
         """Have `callback(layer index)` called before each layer's forward."""
-        self._callbacks['before_forward'].append(callback)
+        self._execution.callbacks['before_forward'].append(callback)
 
     def after_forward(self, callback):
         """Have `callback(layer index)` called after each layer's forward."""
-        self._callbacks['after_forward'].append(callback)
+        self._execution.callbacks['after_forward'].append(callback)
 
     def before_backward(self, callback):
         """Have `callback(layer index)` called before each layer's backward."""
-        self._callbacks['before_backward'].append(callback)
+        self._execution.callbacks['before_backward'].append(callback)
 
     def after_backward(self, callback):
         """Have `callback(layer index)` called after each layer's backward."""
-        self._callbacks['after_backward'].append(callback)
-
-    def _call(self, when, index):
-        for callback in self._callbacks[when]:
-            callback(index)
-
-    def _reshape_layer(self, index):
-        layer, tops = self.layers[index], self._tops[index]
-        with self._naming(index):
-            before = [top.shape for top in tops]
-            layer.reshape(self._bottoms[index], tops)
-            if before != [top.shape for top in tops]:
-                _weigh(layer, tops)
-
-    @contextmanager
-    def _naming(self, index):
-        """Have a CaffeError name the file and layer `index`."""
-        try:
-            yield
-        except CaffeError as error:
-            param = self._layer_params[index]
-            raise CaffeError(f'{self._file}: layer {param.name!r} ({param.type}): {error}') from None
+        self._execution.callbacks['after_backward'].append(callback)
 
     def reshape(self):
         """Bring every blob to the shape that follows from the inputs'."""
         for index in range(len(self.layers)):
-            self._reshape_layer(index)
+            self._execution.reshape(index)
 
     def clear_param_diffs(self):
         """Make the diffs of all parameters zero; `backward` adds to them."""
@@ -338,7 +253,7 @@ class Net:
         layer = self.layers[0]
         if layer.type != 'MemoryData':
             raise CaffeError(f'{self._file}: set_input_arrays needs a MemoryData layer in front')
-        with self._naming(0):
+        with naming(f'{self._file}: layer {self._layer_names[0]!r}'):
             layer.reset(data, labels)
 
     # pycaffe's inner names, which some code reads
@@ -369,9 +284,3 @@ class Net:
     def _top_ids(self, index):
         return [self._blob_names.index(name) for name in self.top_names[self._layer_names[index]]]
 
-
-def _weigh(layer, tops):
-    """Write a layer's loss weights into its tops' diffs, where `backward` finds them."""
-    for top, weight in zip(tops, layer.loss_weights):
-        if weight:
-            top.diff_tensor = torch.full(top.shape, weight)

@@ -45,6 +45,7 @@ class InnerProduct(TensorLayer):
 @register
 class Dropout(TensorLayer):
     """TRAIN: x / (1 - dropout_ratio), but 0 with probability dropout_ratio. TEST: x"""
+    repeatable = False
 
     def setup(self, bottom, top):
         ratio = self.layer_param.dropout_param.dropout_ratio

@@ -25,6 +25,7 @@ class BatchNorm(TensorLayer):
             raise CaffeError('its parameters are statistics: every lr_mult must be 0')
         self.global_stats = (param.use_global_stats if param.HasField('use_global_stats')
                              else self.phase == caffe_pb2.TEST)
+        self.repeatable = self.global_stats
         self.axis(1, len(bottom[0].shape))
         self.channels = bottom[0].shape[1]
         for shape in ((self.channels,), (self.channels,), (1,)):

@@ -20,6 +20,7 @@ class Recurrent(TensorLayer):
     With `expose_hidden` the states before step 0, each 1 x N x num_output, are further bottoms and
     those after the last step further tops; as in Caffe, no gradient passes through either.
     """
+    repeatable = False
     gates = 1           # rows of W_x and W_h for each of num_output
     num_states = 1      # what a step leaves to the next
 

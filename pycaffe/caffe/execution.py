@@ -1,0 +1,140 @@
+"""The layers of a net run forward and backward."""
+
+from contextlib import contextmanager
+
+import torch
+
+from .errors import CaffeError
+from .fusion import find_chains, find_norm_chains
+from .trunk import find_trunks
+
+MOMENTS = ('before_forward', 'after_forward', 'before_backward', 'after_backward')
+
+
+class Execution:
+    """Runs the layers of a Wiring; errors name `file` and the layer.
+
+    callbacks : moment -> list of functions of the layer's index
+    """
+
+    def __init__(self, wiring, file):
+        self._file = file
+        self.layers, self.bottoms, self.tops = wiring.layers, wiring.bottoms, wiring.tops
+        self._params, self._bottom_names = wiring.layer_params, wiring.bottom_names
+        self.callbacks = {moment: [] for moment in MOMENTS}
+        for layer, tops in zip(self.layers, self.tops):
+            _weigh(layer, tops)
+        parts = self.layers, self.bottoms, self.tops
+        self._chains = find_chains(*parts)
+        # while gradients are recorded only what needs none is run as one
+        norm_chains = find_norm_chains(*parts)
+        self._recorded_chains = {**find_chains(*parts, frozen=True), **norm_chains}
+        self._norm_chain = {index: chain for chain in norm_chains.values()
+                            for index in range(chain.first, chain.last + 1)}
+        # without a layer that learns nothing is gained: the whole net would be a trunk
+        learns = any(layer.needs_backward for layer in self.layers)
+        self._trunks = find_trunks(self) if learns else {}
+
+    def forward(self, first, last, record=True):
+        """Run layers first .. last (indices) and return the loss; `record` allows `backward`."""
+        chains = self._recorded_chains if record else self._chains
+        trunks = self._trunks if record else {}
+        if self.callbacks['before_forward'] or self.callbacks['after_forward']:
+            chains, trunks = {}, {}     # who looks on sees every layer
+        with torch.set_grad_enabled(record):
+            return self.run(first, last, chains, trunks)
+
+    def run(self, first, last, chains, trunks):
+        """Run layers first .. last with these chains as one, and these trunks dropped."""
+        loss, index, trunk = 0.0, first, None
+        while index <= last:
+            chain = chains.get(index)
+            if chain is not None and chain.last > last:
+                chain = None
+            stop = chain.last if chain else index
+            if index in trunks:
+                trunk = trunks[index]
+                trunk.begin()
+            self._call('before_forward', index)
+            for i in range(index, stop + 1):
+                self.reshape(i)
+            if chain is None and index in self._norm_chain:
+                self._norm_chain[index].forget()
+            with self._naming(index):
+                (chain or self.layers[index]).forward(self.bottoms[index], self.tops[index])
+            loss += self._loss(stop)
+            self._call('after_forward', index)
+            if trunk is not None:
+                for i in range(index, stop + 1):
+                    trunk.drop(i)
+            index = stop + 1
+        return loss
+
+    def restore(self, first, last):
+        """Run layers that need no gradient once more."""
+        with torch.no_grad():
+            self.run(first, last, self._chains, {})
+
+    def _loss(self, index):
+        layer, tops = self.layers[index], self.tops[index]
+        if not any(layer.loss_weights):
+            return 0.0
+        # the weights stand in the tops' diffs, where a user may change them
+        return sum(float((top.tensor * top.diff_tensor).sum())
+                   for top, weight in zip(tops, layer.loss_weights) if weight)
+
+    def backward(self, first, last):
+        """Run layers first .. last (indices, first >= last) backward."""
+        seen = self.callbacks['before_backward'] or self.callbacks['after_backward']
+        index = first
+        while index >= last:
+            chain = self._norm_chain.get(index)
+            if chain and chain.recorded:
+                if index == chain.last and chain.first >= last and not seen:
+                    chain.backward(self.tops[index], chain.propagate_down,
+                                   self.bottoms[chain.first])
+                    index = chain.first - 1
+                    continue
+                chain.unroll()
+            self._call('before_backward', index)
+            if self.layers[index].needs_backward:
+                self._backward_layer(index)
+            self._call('after_backward', index)
+            index -= 1
+
+    def _backward_layer(self, index):
+        layer = self.layers[index]
+        with self._naming(index):
+            for wanted, name, i in zip(layer.propagate_down, self._bottom_names[index], range(1 << 16)):
+                if wanted and i in layer.no_gradient:
+                    raise CaffeError(f'has no gradient for its bottom {name!r}')
+            layer.backward(self.tops[index], layer.propagate_down, self.bottoms[index])
+
+    def reshape(self, index):
+        """Bring the tops of layer `index` to the shape that follows from its bottoms'."""
+        layer, tops = self.layers[index], self.tops[index]
+        with self._naming(index):
+            before = [top.shape for top in tops]
+            layer.reshape(self.bottoms[index], tops)
+            if before != [top.shape for top in tops]:
+                _weigh(layer, tops)
+
+    def _call(self, moment, index):
+        for callback in self.callbacks[moment]:
+            callback(index)
+
+    @contextmanager
+    def _naming(self, index):
+        """Have a CaffeError name the file and layer `index`."""
+        try:
+            yield
+        except CaffeError as error:
+            param = self._params[index]
+            raise CaffeError(f'{self._file}: layer {param.name!r} ({param.type}): {error}') from None
+
+
+def _weigh(layer, tops):
+    """Write a layer's loss weights into its tops' diffs, where `backward` finds them."""
+    for top, weight in zip(tops, layer.loss_weights):
+        if weight:
+            top.diff_tensor = torch.full(top.shape, weight)
