@@ -45,7 +45,7 @@ def test_equals_genuine_caffe(case, arrays, make_net):
     assert compared
 
 
-def run(net, arrays):
+def run(net, arrays, tolerance=1e-5):
     """Put the recorded values in, run, and compare; returns how many arrays were compared."""
     blobs = {'in': lambda name: net.blobs[name].data,
              'param': lambda name, index: net.params[name][int(index)].data,
@@ -58,19 +58,21 @@ def run(net, arrays):
         if kind != 'topdiff':
             blobs[kind](*where)[...] = value
     net.forward()
-    compare(arrays, {'out': lambda name: net.blobs[name].data,
-                     'param_after': lambda name, index: net.params[name][int(index)].data})
+    compare(arrays, tolerance, {
+        'out': lambda name: net.blobs[name].data,
+        'param_after': lambda name, index: net.params[name][int(index)].data})
     for key, value in put.items():
         kind, *where = key.split('/')
         if kind == 'topdiff':
             blobs[kind](*where)[...] = value
     net.backward()
-    compare(arrays, {'bottomdiff': lambda name: net.blobs[name].diff,
-                     'paramdiff': lambda name, index: net.params[name][int(index)].diff})
+    compare(arrays, tolerance, {
+        'bottomdiff': lambda name: net.blobs[name].diff,
+        'paramdiff': lambda name, index: net.params[name][int(index)].diff})
     return len(arrays) - len(put)
 
 
-def compare(arrays, ours):
+def compare(arrays, tolerance, ours):
     for key, value in arrays.items():
         kind, *where = key.split('/')
         if kind in ours:
@@ -78,4 +80,5 @@ def compare(arrays, ours):
             assert found.shape == value.shape, key
             finite = np.abs(value[np.isfinite(value)])
             scale = max(1, finite.max()) if finite.size else 1
-            np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-5 * scale, err_msg=key)
+            np.testing.assert_allclose(found, value, rtol=tolerance, atol=tolerance * scale,
+                                       err_msg=key)
