@@ -33,6 +33,35 @@ def test_names_and_splits_are_caffes(make_net):
         'conv1_r_0_split_0', 'conv1_r_0_split_1', 'conv1_r_0_split_2']
 
 
+LOSS = '''
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 3
+        weight_filler { type: "constant" value: 0.5 } } }
+layer { name: "L" type: "EuclideanLoss" bottom: "ip" bottom: "t" top: "loss" %s }
+layer { name: "P" type: "Power" bottom: "loss" top: "p" power_param { scale: 3 } %s }
+'''
+
+
+@pytest.mark.parametrize('weights, blobs, loss, slope', [
+    # as genuine Caffe: the loss of 51.25 is counted by its default too, the gradient is not
+    (('loss_weight: 2', ''), [('loss', 1), ('loss_L_0_split_0', 2), ('loss_L_0_split_1', 0), ('p', 0)],
+     3 * 51.25, 2),
+    (('loss_weight: 2', 'loss_weight: 0.5'),
+     [('loss', 1), ('loss_L_0_split_0', 2), ('loss_L_0_split_1', 0), ('p', 0.5)], 4.5 * 51.25, 3.5),
+    (('', 'loss_weight: 0.5'), [('loss', 1), ('p', 0.5)], 2.5 * 51.25, 1.5),
+    (('loss_weight: 0', 'loss_weight: 0.5'), [('loss', 0), ('p', 0.5)], 1.5 * 51.25, 1.5),
+])
+def test_a_loss_that_is_read_has_its_weight_at_the_split(weights, blobs, loss, slope, make_net):
+    net = make_net(LOSS % weights, caffe.TRAIN)
+    net.blobs['x'].data[...] = np.arange(6).reshape(2, 3)
+    net.blobs['t'].data[...] = -np.arange(6).reshape(2, 3) / 2
+    assert list(net.blob_loss_weights.items())[3:] == blobs
+    assert net._forward(0, len(net.layers) - 1) == pytest.approx(loss)
+    net.backward()
+    np.testing.assert_allclose(net.blobs['ip'].diff[0], slope * np.array([0.75, 1, 1.25]))
+
+
 def test_forward_returns_outputs_and_more(make_net):
     net = make_net(DIAMOND)
     data = np.arange(48, dtype=np.float32).reshape(1, 3, 4, 4) - 40

@@ -101,3 +101,30 @@ def test_a_net_without_learning_keeps_all(make_net):
     net = make_net(TRUNK % ('true', 'param { lr_mult: 0 } param { lr_mult: 0 }'), caffe.TEST)
     net.forward()
     assert has_data(net) == set(net.blobs)
+
+
+def test_making_a_blob_again_leaves_what_others_wrote_over(make_net):
+    # the trunk makes c, which a layer behind the trunk changes in place
+    net = make_net(FIXED.replace('layer { name: "pool"', '''
+layer { name: "c" type: "Pooling" bottom: "sum" top: "c" pooling_param { kernel_size: 2 } }
+layer { name: "cbn" type: "BatchNorm" bottom: "c" top: "c" batch_norm_param { use_global_stats: false } }
+layer { name: "pool"'''), caffe.TRAIN)
+    net.blobs['data'].data[...] = np.random.default_rng(0).normal(size=(2, 3, 8, 8))
+    net.forward()
+    expected = net.blobs['c'].data.copy()
+    assert net.blobs['b'].data.any()
+    np.testing.assert_array_equal(net.blobs['c'].data, expected)
+
+
+def test_a_trunk_that_begins_in_place(make_net):
+    text = FIXED.replace('layer { name: "a"', 'layer { name: "first" type: "Power" bottom: "data" top: '
+                         '"data" power_param { scale: 2 } } layer { name: "a"', 1)
+    net = make_net(text, caffe.TRAIN)
+    net.blobs['data'].data[...] = np.random.default_rng(0).normal(size=(2, 3, 8, 8))
+    held = net.blobs['b'].data      # is there all the time
+    net.forward()
+    expected = held.copy()
+    del held
+    net.blobs['data'].data[...] = np.random.default_rng(0).normal(size=(2, 3, 8, 8))
+    net.forward()
+    np.testing.assert_array_equal(net.blobs['b'].data, expected)

@@ -121,6 +121,11 @@ class SyncedMemory:
             self._stale = True
 
     @property
+    def is_dropped(self):
+        """Whether there are no values for now."""
+        return self._tensor is None
+
+    @property
     def is_zero(self):
         """Whether nothing was ever written: no memory is taken yet."""
         return self._tensor is None and self._restore is None
@@ -236,6 +241,12 @@ class Blob:
     def defer(self, restore):
         """Let go of `data` until somebody asks for it; then `restore()` is to set it."""
         self._data.defer(restore)
+
+    def swap_data(self, memory=None):
+        """Have other memory for `data`, by default zeros; returns that which it had."""
+        had = self._data
+        self._data = SyncedMemory(self._shape) if memory is None else memory
+        return had
 
     def clear_diff(self):
         """Make `diff` zero."""

@@ -1,9 +1,5 @@
 """Frozen trunks keep no activations: what only they read is dropped, and made again on demand."""
 
-from contextlib import contextmanager
-
-from .blob import SyncedMemory
-
 
 class FrozenTrunk:
     """Layers first .. last (indices) of a net whose forward can be repeated and needs no gradient.
@@ -14,19 +10,21 @@ class FrozenTrunk:
 
     def __init__(self, execution, first, last):
         self._execution, self.first, self.last = execution, first, last
-        made, readers = {}, {}
-        for index, bottoms in enumerate(execution.bottoms):
-            for blob in bottoms:
-                readers.setdefault(id(blob), []).append(index)
+        last_reader = {id(blob): index for index, bottoms in enumerate(execution.bottoms)
+                       for blob in bottoms}
+        made, sources = {}, {}
         for index in range(first, last + 1):
+            for blob in execution.bottoms[index]:
+                if id(blob) not in made:
+                    sources[id(blob)] = blob
             made.update((id(blob), blob) for blob in execution.tops[index])
-        self._sources = {id(blob): blob for index in range(first, last + 1)
-                         for blob in execution.bottoms[index] if id(blob) not in made}
+        self._sources = list(sources.values())
+        self._touched = list({**sources, **made}.values())
         self._drops = {}        # index -> blobs that nobody reads after that layer
         for key, blob in made.items():
-            if readers.get(key) and max(readers[key]) <= last:
-                self._drops.setdefault(max(readers[key]), []).append(blob)
-        self._copies = None     # (source blob, its tensor) as the last forward found them
+            if last_reader.get(key, last + 1) <= last:
+                self._drops.setdefault(last_reader[key], []).append(blob)
+        self._copies = None     # the sources' tensors as the last forward found them
 
     @property
     def saves_memory(self):
@@ -34,30 +32,25 @@ class FrozenTrunk:
 
     def begin(self):
         """Remember what the layers are run on."""
-        self._copies = [(blob, blob.tensor.clone()) for blob in self._sources.values()]
+        self._copies = [blob.tensor.clone() for blob in self._sources]
 
     def drop(self, index):
         """Let go of what layer `index` was the last to read."""
-        if self._copies is not None:
-            for blob in self._drops.get(index, ()):
-                blob.defer(self._restore)
+        for blob in self._drops.get(index, ()):
+            blob.defer(self._restore)
 
     def _restore(self):
-        with self._as_it_was():
-            self._execution.restore(self.first, self.last)
-
-    @contextmanager
-    def _as_it_was(self):
-        """Put the copies in the sources' places for a while."""
-        present = [(blob, blob._data) for blob, _ in self._copies]
-        for blob, tensor in self._copies:
-            blob._data = SyncedMemory(tuple(tensor.shape))
-            blob._data.tensor = tensor
+        """Run the layers once more, in memory aside, and keep what was dropped."""
+        present = [(blob, blob.swap_data()) for blob in self._touched]
         try:
-            yield
+            for blob, tensor in zip(self._sources, self._copies):
+                blob.tensor = tensor
+            self._execution.restore(self.first, self.last)
         finally:
             for blob, memory in present:
-                blob._data = memory
+                again = blob.swap_data(memory)
+                if memory.is_dropped:
+                    memory.tensor = again.tensor
 
 
 def find_trunks(execution):

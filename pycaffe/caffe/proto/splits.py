@@ -1,6 +1,6 @@
 """Split layers where several layers read one blob (insert_splits.cpp).
 
-Caffe shows them in `net.blobs` and `net.layers`, so their names are part of its interface.
+A `loss_weight` is a reader too: it moves to the first top of the Split. Caffe shows them in `net.blobs` and `net.layers`, so their names are part of its interface.
 """
 
 from collections import defaultdict
@@ -34,10 +34,16 @@ def insert_splits(layers):
         result.append(copy)
         for j, name in enumerate(layer.top):
             places = readers[i, j]
-            if len(places) > 1:
+            weight = layer.loss_weight[j] if j < len(layer.loss_weight) else 0
+            if len(places) + bool(weight) > 1:
                 stem = f'{name}_{layer.name}_{j}_split'
-                tops = [f'{stem}_{k}' for k in range(len(places))]
-                renamed.update(zip(places, tops))
-                result.append(caffe_pb2.LayerParameter(
-                    name=stem, type='Split', bottom=[name], top=tops))
+                tops = [f'{stem}_{k}' for k in range(len(places) + bool(weight))]
+                renamed.update(zip(places, tops[bool(weight):]))
+                split = caffe_pb2.LayerParameter(name=stem, type='Split', bottom=[name], top=tops)
+                if weight:
+                    split.loss_weight.extend([weight] + [0] * len(places))
+                    copy.loss_weight[j] = 0
+                    if not any(copy.loss_weight):
+                        del copy.loss_weight[:]     # a loss has its default again, as in Caffe
+                result.append(split)
     return result
