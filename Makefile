@@ -31,3 +31,5 @@ test: install
 bench: install
 	$(PYTHON) benchmarks/extraction_rate.py
 	$(PYTHON) benchmarks/compare_genuine.py
+	$(PYTHON) benchmarks/training_rate.py
+	$(PYTHON) benchmarks/snapshots_genuine.py
