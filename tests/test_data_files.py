@@ -53,6 +53,8 @@ def failure(capsys, command, *args):
     (['-encoded=true', '-encode_type', 'png'], 'encoded_lmdb'),
     (['--encode_type=PNG'], 'encoded_lmdb'),
     (['-gray', '--backend', 'lmdb'], 'gray_lmdb'),
+    (['--nogray', '-gray=1', '--encoded=0', '--'], 'gray_lmdb'),
+    (['--backend=lmdb', '-gray'], 'gray_lmdb'),     # not with the folder that follows as its value
     (['--check_size', '-resize_height=16', '--resize_width', '12'], 'resized_lmdb'),
     (['--resize_height=16'], 'plain_lmdb'),     # both or none
 ])
@@ -70,6 +72,19 @@ def test_encodes_anew_what_is_of_another_kind(tmp_path):
         datum, raw = caffe_pb2.Datum.FromString(value), caffe_pb2.Datum.FromString(gray)
         image = cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_UNCHANGED)
         assert datum.encoded and image.tobytes() == raw.data and datum.label == raw.label
+
+
+@pytest.mark.parametrize('flags, words', [
+    (['--grey'], 'unrecognized arguments: --grey'),
+    (['--gray=maybe'], "--gray: 'maybe' is neither true nor false"),
+    (['--resize_width=wide'], "--resize_width: invalid int value: 'wide'"),
+    (['too', 'many'], 'unrecognized arguments: '),
+])
+def test_wrong_flags(capsys, flags, words):
+    with pytest.raises(SystemExit) as end:
+        convert_imageset.main([*flags, 'img/', 'list.txt', 'new'])
+    err = capsys.readouterr().err
+    assert end.value.code == 2 and err.startswith('usage: ') and words in err.splitlines()[-1]
 
 
 def test_shuffle_by_seed(tmp_path):
@@ -147,33 +162,6 @@ def test_mean_refuses(tmp_path, capsys):
 def test_commands_run_as_modules(tmp_path):
     done = run_script('-m', 'caffe.tools.compute_image_mean', '--backend', 'leveldb', 'x')
     assert_one_line(done, 'compute_image_mean: ', 'leveldb')
-
-
-def broken_lmdb(path, change):
-    shutil.copytree('plain_lmdb', path)
-    file = path / 'data.mdb'
-    file.write_bytes(change(file.read_bytes()))
-
-
-@pytest.mark.parametrize('change, words', [
-    (lambda data: data[:len(data) // 2], 'truncated'),
-    (lambda data: data[:len(data) - 4096], 'truncated'),
-    (lambda data: data[:100], 'no LMDB'),
-    (lambda data: b'', 'no LMDB'),
-    (lambda data: b'x' * len(data), 'no LMDB'),
-])
-def test_broken_databases(make_net, tmp_path, change, words):
-    broken_lmdb(tmp_path / 'db', change)
-    with pytest.raises(caffe.CaffeError, match=f'{tmp_path}/db.*{words}'):
-        data_net(make_net, tmp_path / 'db')
-
-
-def test_no_and_empty_databases(make_net, tmp_path):
-    with pytest.raises(caffe.CaffeError, match='nowhere: no LMDB.*No such file'):
-        data_net(make_net, tmp_path / 'nowhere')
-    lmdb.open(str(tmp_path / 'empty')).close()
-    with pytest.raises(caffe.CaffeError, match='empty: holds no record'):
-        data_net(make_net, tmp_path / 'empty')
 
 
 @pytest.mark.parametrize('value, words', [

@@ -26,6 +26,8 @@ ADDED = {
     'lifted_struct_sim_softmax_loss_param': (1145, 'LiftedStructSimilaritySoftmaxLossParameter', {
         'margin': [1, 'float', 'optional', 1.0, False]}),
 }
+# and a field of a message that BVLC has
+SHUFFLE = {'DataParameter': {'shuffle': [1011, 'bool', 'optional', False, False]}}
 
 
 def value(kind, text):
@@ -117,13 +119,15 @@ def genuine_facts():
     return GENUINE
 
 
-def test_ours_is_genuine_caffe_plus_the_four_messages_of_the_forks():
+def test_ours_is_genuine_caffe_plus_what_is_added():
     expected = genuine_facts()
     messages = {name: dict(fields) for name, fields in expected['messages'].items()}
     for field, (number, message, fields) in ADDED.items():
         assert message not in messages
         messages['LayerParameter'][field] = [number, message, 'optional', None, False]
         messages[message] = fields
+    for message, fields in SHUFFLE.items():
+        messages[message].update(fields)
     ours = compiled_facts(caffe_pb2)
     assert ours['enums'] == expected['enums']
     assert ours['messages'].keys() == messages.keys()

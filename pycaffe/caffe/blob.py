@@ -185,19 +185,19 @@ class Blob:
 
     @property
     def tensor(self):
-        return self._data.tensor.reshape(self._shape)
+        return _shaped(self._data.tensor, self._shape)
 
     @tensor.setter
     def tensor(self, value):
-        self._data.tensor = value.reshape(self._data.shape)
+        self._data.tensor = _shaped(value, self._data.shape)
 
     @property
     def diff_tensor(self):
-        return self._diff.tensor.reshape(self._shape)
+        return _shaped(self._diff.tensor, self._shape)
 
     @diff_tensor.setter
     def diff_tensor(self, value):
-        self._diff.tensor = value.reshape(self._diff.shape)
+        self._diff.tensor = _shaped(value, self._diff.shape)
 
     @property
     def has_diff(self):
@@ -258,7 +258,7 @@ class Blob:
 
     def subtract(self, update):
         """Subtract the tensor `update` from `data`, in its own memory."""
-        self._data.subtract(update.reshape(self._data.shape))
+        self._data.subtract(_shaped(update, self._data.shape))
 
     def share_data(self, other):
         """Have the other blob's `data` from now on: a write to one is seen in both."""
@@ -288,3 +288,8 @@ class Blob:
         if len(self.shape) > 4:
             raise CaffeError(f'num, channels, height and width need at most 4 axes, not {self.shape}')
         return self.shape[axis] if axis < len(self.shape) else 1
+
+
+def _shaped(tensor, shape):
+    # reshape may change the strides even of what has the shape
+    return tensor if tensor.shape == shape else tensor.reshape(shape)

@@ -35,6 +35,7 @@ class _State:
     gpu = False         # the mode
     device_id = 0
     generator = torch.Generator()
+    shared_seed = 0
     solver_count = 1    # processes that train together
     solver_rank = 0
 
@@ -64,9 +65,18 @@ def device():
     return torch.device('cuda', _State.device_id) if _State.gpu else torch.device('cpu')
 
 
-def set_random_seed(seed):
-    """Make every random number that follows (fillers, dropout) repeatable."""
+def set_random_seed(seed, shared=None):
+    """Make every random number that follows (fillers, dropout) repeatable.
+
+    `shared`, by default `seed`, is for what processes that train together must draw alike.
+    """
     _State.generator.manual_seed(seed)
+    _State.shared_seed = seed if shared is None else shared
+
+
+def shared_seed():
+    """The seed of what processes that train together draw alike."""
+    return _State.shared_seed
 
 
 def generator():
@@ -101,4 +111,4 @@ def set_multiprocess(multiprocess):
 def _check_device(device_id):
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not 0 <= device_id < count:
-        raise CaffeError(f'there is no GPU {device_id}: torch {torch.__version__} sees {count}')
+        raise CaffeError(f'there is no GPU {device_id}: torch {torch.__version__} sees {count or "none"}')

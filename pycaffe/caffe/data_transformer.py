@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .common import TRAIN, generator
+from .common import TRAIN, generator, shared_seed
 from .errors import CaffeError
 from .files import naming, read_message
 from .proto import weights_pb2
@@ -81,6 +81,11 @@ def own_generator():
     """A generator seeded from the engine's, for numbers drawn in another thread."""
     seed = int(torch.randint(2 ** 62, (), generator=generator()))
     return torch.Generator().manual_seed(seed)
+
+
+def shared_generator():
+    """A generator that solvers side by side, and all layers of one, have alike: for one order."""
+    return torch.Generator().manual_seed(shared_seed())
 
 
 def read_mean(path):

@@ -6,22 +6,28 @@ Caffe's keys are `%08d_name`, so that the order of the keys is the order of the 
 import os
 import queue
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import weakref
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice, repeat
 
 import torch
 
 from .errors import CaffeError
+from .log import log
 
 COMMIT_EVERY = 100      # records, which are held in memory until then
 MAP_SIZE = 1 << 40      # bytes a new LMDB may grow to; only what is used takes room
+CHECK = os.path.join(os.path.dirname(__file__), 'check_lmdb.py')
 
 # (device, inode) -> environment: LMDB forbids to open a file twice in a process, yet two nets may
 # read one database
 _open = weakref.WeakValueDictionary()
+_sound = set()      # what `_check` found sound: (device, inode, size, time of the last change)
 
 
 def check_backend(name):
@@ -52,11 +58,8 @@ class Database:
         place = status.st_dev, status.st_ino
         environment = _open.get(place)
         if environment is None:
+            _check(self.path, (*place, status.st_size, status.st_mtime_ns))
             environment = lmdb.open(self.path, readonly=True, create=False, lock=False)
-            # LMDB maps the file: to read a page behind its end would kill the process
-            pages = environment.info()['last_pgno'] + 1
-            if status.st_size < pages * environment.stat()['psize']:
-                raise CaffeError(f'{self.path}: the LMDB is truncated')
             _open[place] = environment
         return environment
 
@@ -67,13 +70,20 @@ class Database:
         with self._naming(), self._environment.begin(buffers=True) as transaction:
             yield from transaction.cursor()
 
-    def cycle(self, random=None):
-        """Yield (key, value) endlessly: by key, or shuffled by `random` each time."""
-        while random is None:
-            yield from self
+    def cycle(self, random=None, start=0, step=1):
+        """Yield (key, value) endlessly: by key, or shuffled by `random` each time round.
+
+        Of this endless sequence only every `step`-th pair, from number `start` on.
+        """
+        if random is not None:
+            return self._shuffled(random, start, step)
+        return islice(chain.from_iterable(repeat(self)), start, None, step)
+
+    def _shuffled(self, random, start, step):
         with self._naming(), self._environment.begin(buffers=True) as transaction:
             keys = [bytes(key) for key in transaction.cursor().iternext(values=False)]
-            for key in cycle(keys, random):
+            # the others' records are not read
+            for key in islice(cycle(keys, random), start, None, step):
                 yield key, transaction.get(key)
 
     @contextmanager
@@ -87,6 +97,22 @@ class Database:
                              f'{error.strerror})') from None
         except lmdb.Error as error:
             raise CaffeError(f'{self.path}: no LMDB can be read there ({error})') from None
+
+
+def _check(path, state):
+    """Raise CaffeError where reading the LMDB would end this process; each `state` is read once."""
+    if state in _sound:
+        return
+    gigabytes = state[2] >> 30
+    if gigabytes:
+        log(f'Checking {path}, {gigabytes} GB')     # which may take as long as reading it whole
+    done = subprocess.run([sys.executable, CHECK, path], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, errors='replace')
+    if done.returncode:
+        reason = (f'the LMDB is damaged ({signal.Signals(-done.returncode).name} at reading it)'
+                  if done.returncode < 0 else done.stderr.strip().splitlines()[-1])
+        raise CaffeError(f'{path}: {reason}; copy it or write it anew')
+    _sound.add(state)
 
 
 def cycle(items, random=None, start=0):

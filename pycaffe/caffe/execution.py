@@ -130,7 +130,9 @@ class Execution:
             yield
         except CaffeError as error:
             param = self._params[index]
-            raise CaffeError(f'{self._file}: layer {param.name!r} ({param.type}): {error}') from None
+            # with the traceback, which may lead into a user's Python layer
+            raise CaffeError(f'{self._file}: layer {param.name!r} ({param.type}): {error}'
+                             ).with_traceback(error.__traceback__) from None
 
 
 def _weigh(layer, tops):

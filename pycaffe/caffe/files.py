@@ -58,4 +58,4 @@ def naming(place):
     try:
         yield
     except CaffeError as error:
-        raise CaffeError(f'{place}: {error}') from None
+        raise CaffeError(f'{place}: {error}').with_traceback(error.__traceback__) from None

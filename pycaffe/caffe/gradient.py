@@ -16,6 +16,15 @@ def start_gradient(tensor):
     return _StartGradient.apply(torch.empty(0, requires_grad=True), tensor)
 
 
+def usual_strides(x):
+    """`x` as the backward of torch.batch_norm needs it, which takes some NHWC images for NCHW.
+
+    The first stride of a single image says nothing, and reshape and view_as may change it; only
+    with the usual one both passes agree on the layout.
+    """
+    return x.as_strided(x.shape, (x.numel(), *x.stride()[1:])) if len(x) == 1 else x
+
+
 class _StartGradient(torch.autograd.Function):
 
     @staticmethod

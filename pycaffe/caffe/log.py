@@ -17,8 +17,8 @@ class _State:
     level = int(os.environ.get('GLOG_minloglevel') or INFO)
 
 
-def init_log(level=INFO):
-    """Write messages of `level` (0 info, 1 warning, 2 error) and above."""
+def init_log(level=INFO, stderr=True):
+    """Write messages of `level` (0 info, 1 warning, 2 error) and above; they always go to stderr."""
     _State.level = level
 
 

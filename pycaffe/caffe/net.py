@@ -176,7 +176,11 @@ class Net:
             if np.shape(array)[:1] != blob.shape[:1]:
                 raise CaffeError(f'{self._file}: {role[:-1]} {name!r} is not batch sized: '
                                  f'{np.shape(array)} for {blob.shape}')
-            getattr(blob, field)[...] = array
+            try:
+                getattr(blob, field)[...] = array
+            except ValueError:
+                raise CaffeError(f'{self._file}: {role[:-1]} {name!r} is {blob.shape}, '
+                                 f'not {np.shape(array)}') from None
 
     def _forward(self, first, last, record=True):
         """Run layers first .. last (indices) and return the loss; `record` allows `_backward`."""

@@ -1,15 +1,24 @@
 """Data-parallel training in several processes, one a GPU, with the interface of caffe.NCCL.
 
+    caffe train --solver solver.prototxt --gpu 0,1
     torchrun --nproc-per-node 2 -m caffe.tools.caffe train --solver solver.prototxt
 """
 
+import atexit
 import os
+import signal
 import socket
+import subprocess
+import time
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from . import common
+
+# While rank 0 tests or writes a snapshot the others wait for it; a dead process is noticed at once.
+PATIENCE = timedelta(days=1)
 
 
 class NCCL:
@@ -17,22 +26,26 @@ class NCCL:
 
     solver : the process's Solver, made after set_solver_count and set_solver_rank
     uid : of `new_uid`, the same in all processes; 'env://' under torchrun
-    Gradients are averaged over the processes by torch.distributed: its NCCL on GPUs, gloo on the CPU.
+    Gradients are averaged over the processes by torch.distributed: its NCCL on GPUs, gloo on CPUs.
+    A stop that one solver is asked for ends all of them after the same iteration.
     """
 
     def __init__(self, solver, uid):
         self._solver = solver
+        self._stop_asked = False
+        # by itself no solver may stop: the others would wait for its gradients
+        self._stop, solver.ask_to_stop = solver.ask_to_stop, self._ask_to_stop
         if not dist.is_initialized():
             backend = 'nccl' if common.device().type == 'cuda' else 'gloo'
-            dist.init_process_group(backend, init_method=uid, rank=common.solver_rank(),
-                                    world_size=common.solver_count())
+            where = uid.decode() if isinstance(uid, bytes) else uid
+            dist.init_process_group(backend, init_method=where, timeout=PATIENCE,
+                                    rank=common.solver_rank(), world_size=common.solver_count())
+            atexit.register(dist.destroy_process_group)
 
     @staticmethod
     def new_uid():
-        """A meeting place for processes of this machine, to hand to each of them."""
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            return f'tcp://127.0.0.1:{probe.getsockname()[1]}'
+        """A meeting place for processes of this machine, bytes to hand to each of them."""
+        return f'tcp://127.0.0.1:{_free_port()}'.encode()
 
     def bcast(self):
         """Have every process start from the parameters of rank 0."""
@@ -45,20 +58,24 @@ class NCCL:
         pass
 
     def on_gradients_ready(self):
-        """Average the gradients; a stop that one process was asked for stops all."""
+        """Average the gradients, all of them at once, and agree whether to stop."""
         blobs = [param.blob for param in self._solver.net.learnable_params if param.lr_mult]
-        tensors = [blob.diff_tensor.contiguous() for blob in blobs]
-        for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
-            work.wait()
-        for blob, tensor in zip(blobs, tensors):
-            blob.diff_tensor = tensor / common.solver_count()
-        stop = torch.tensor(float(self._solver.stop_asked), device=common.device())
-        dist.all_reduce(stop)
+        stop = torch.tensor([float(self._stop_asked)], device=common.device())
+        total = torch.cat([*(blob.diff_tensor.reshape(-1) for blob in blobs), stop])
+        dist.all_reduce(total)
+        *gradients, stop = total.div_(common.solver_count()).split(
+            [*(blob.count for blob in blobs), 1])
+        for blob, gradient in zip(blobs, gradients):
+            blob.diff_tensor = gradient.reshape(blob.shape)
         if stop:
-            self._solver.ask_to_stop()
+            self._stop_asked = False
+            self._stop()
+
+    def _ask_to_stop(self):
+        self._stop_asked = True
 
     def __call__(self, layer):
-        """As a net's `after_backward` callback: nothing, since gradients are averaged all at once."""
+        """As a net's `after_backward` callback: nothing, since gradients are averaged at once."""
 
 
 def has_nccl():
@@ -73,3 +90,40 @@ def join_torchrun():
     common.set_solver_count(int(os.environ['WORLD_SIZE']))
     common.set_solver_rank(int(os.environ['RANK']))
     return True
+
+
+def start_ranks(command, count):
+    """Run `command` in `count` processes of this machine, with torchrun's environment.
+
+    SIGINT, SIGHUP and SIGTERM are handed on to all. Returns the exit status: where one fails,
+    which ends the others, not 0.
+    """
+    rendezvous = {'WORLD_SIZE': str(count), 'MASTER_ADDR': '127.0.0.1',
+                  'MASTER_PORT': str(_free_port())}
+    # sessions of their own, or Ctrl-C would reach them twice
+    ranks = [subprocess.Popen(command, start_new_session=True, env={
+        **os.environ, **rendezvous, 'RANK': str(rank), 'LOCAL_RANK': str(rank)})
+        for rank in range(count)]
+
+    def hand_on(number, frame):
+        for process in ranks:
+            process.send_signal(number)
+
+    numbers = signal.SIGINT, signal.SIGHUP, signal.SIGTERM
+    before = [signal.signal(number, hand_on) for number in numbers]
+    try:
+        while None in (statuses := [process.poll() for process in ranks]) and not any(statuses):
+            time.sleep(0.05)
+        for process in ranks:
+            process.terminate()
+            process.wait()
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
+    return int(any(statuses))
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]

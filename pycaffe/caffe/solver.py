@@ -47,7 +47,8 @@ class Solver:
         try:
             self._check()
             if self.param.random_seed >= 0:
-                common.set_random_seed(self.param.random_seed + common.solver_rank())
+                common.set_random_seed(self.param.random_seed + common.solver_rank(),
+                                       self.param.random_seed)
             self._make_nets()
         except CaffeError as error:
             raise CaffeError(f'{self._file}: {error}') from None
@@ -208,7 +209,12 @@ class Solver:
         return f' (* {weight:g} = {weight * value:g} loss)' if weight else ''
 
     def test_all(self):
-        """Run every test net for its test_iter batches and log the mean of each output."""
+        """Run every test net for its test_iter batches and log the mean of each output.
+
+        Of processes that train together the first does it, the others wait in their next update.
+        """
+        if common.solver_rank():
+            return
         for index in range(len(self.test_nets)):
             if not self._stop:
                 self.test(index)
@@ -289,8 +295,7 @@ class Solver:
                 signal.signal(number, before[number])
 
         for number, effect in signals.items():
-            if SIGNAL_EFFECTS[effect]:
-                before[number] = signal.signal(number, follow)
+            before[number] = signal.signal(number, follow if SIGNAL_EFFECTS[effect] else signal.SIG_IGN)
         try:
             yield
         finally:
@@ -300,7 +305,7 @@ class Solver:
     @contextmanager
     def _progress(self):
         with tqdm(total=self.param.max_iter, initial=self.iter, unit='iter', file=sys.stderr,
-                  disable=not sys.stderr.isatty(), dynamic_ncols=True) as self._bar:
+                  disable=not sys.stderr.isatty() or common.solver_rank() > 0, dynamic_ncols=True) as self._bar:
             yield
         self._bar = None
 

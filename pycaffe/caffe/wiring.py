@@ -45,7 +45,8 @@ class Wiring:
             try:
                 self._append(param)
             except CaffeError as error:
-                raise CaffeError(f'layer {param.name!r} ({param.type}): {error}') from None
+                raise CaffeError(f'layer {param.name!r} ({param.type}): {error}'
+                                 ).with_traceback(error.__traceback__) from None
             unread = (unread - set(param.bottom)) | set(param.top)
         self.outputs = sorted(unread)       # Caffe keeps them in a std::set
         plan_backward(self.layers, self.layer_params, self.bottom_names, self.top_names,

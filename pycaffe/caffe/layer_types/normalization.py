@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import CaffeError
-from ..gradient import with_gradient
+from ..gradient import usual_strides, with_gradient
 from ..layer import TensorLayer, register
 from ..proto import caffe_pb2
 
@@ -56,6 +56,7 @@ class BatchNorm(TensorLayer):
 
     def compute(self, x, scale=None, bias=None):
         """With `scale` and `bias`, a value a channel each, also what a Scale behind it does."""
+        x = usual_strides(x)
         if self.global_stats:
             mean, variance = (value.to(x.dtype) for value in self.statistics())
         else:

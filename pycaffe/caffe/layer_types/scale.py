@@ -3,6 +3,7 @@
 import torch
 
 from ..errors import CaffeError
+from ..gradient import usual_strides
 from ..layer import TensorLayer, register
 from ..proto import caffe_pb2
 
@@ -64,6 +65,7 @@ class Scale(Spanning):
             # One value a channel: torch's batch norm with mean 0 and variance 1 is that, in one
             # pass, and twice as fast with its gradients.
             mean, variance = x.new_zeros(len(scale)), x.new_ones(len(scale))
+            x = usual_strides(x)
             return torch.batch_norm(x, scale, bias, mean, variance, False, 0, 0, False)
         y = x * scale.reshape(self.broadcast)
         return y if bias is None else y + bias.reshape(self.broadcast)

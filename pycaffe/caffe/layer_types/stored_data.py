@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from .. import common
-from ..data_transformer import DataTransformer, own_generator
+from ..data_transformer import DataTransformer, own_generator, shared_generator
 from ..database import Database, Prefetch, check_backend, cycle, show_key
 from ..datum import datum_to_image, decode_image, parse_datum, read_bytes, read_image, read_list
 from ..errors import CaffeError
@@ -86,7 +86,7 @@ def _shape(transformer, sample):
 
 @register
 class Data(TransformingLayer):
-    """The Datums of an LMDB in the order of their keys, over and over."""
+    """The Datums of an LMDB in the order of their keys, over and over; shuffled if asked to."""
     top_count = (1, 2)
 
     @property
@@ -97,15 +97,23 @@ class Data(TransformingLayer):
         param = self.source_param
         check_backend(param.DB.Name(param.backend))
         skip = self.transformer.rand(param.rand_skip) if param.rand_skip else 0
-        records = own_share(Database(param.source).cycle(), self.phase, skip)
+        start, step = share(self.phase)
+        records = Database(param.source).cycle(shared_generator() if param.shuffle else None,
+                                               skip + start, step)
         return _read_datums(param.source, records, self.transformer.is_color)
 
 
-def own_share(records, phase, skip=0):
-    """Of an endless iterator each solver's own records, where several train side by side."""
+def share(phase):
+    """Where this solver's records begin among those of all, and how far it is to its next."""
     if phase == common.TEST:        # only the first of them tests
-        return islice(records, skip, None)
-    return islice(records, skip + common.solver_rank(), None, common.solver_count())
+        return 0, 1
+    return common.solver_rank(), common.solver_count()
+
+
+def own_share(records, phase):
+    """Of an endless iterator this solver's own records."""
+    start, step = share(phase)
+    return islice(records, start, None, step)
 
 
 def _read_datums(source, records, is_color):

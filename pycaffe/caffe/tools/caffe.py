@@ -6,37 +6,42 @@
     caffe device_query --gpu all
 """
 
+import argparse
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import torch
 
 from .. import common
 from ..errors import CaffeError
+from ..files import naming
 from ..log import log
 from ..net import Net
-from ..parallel import NCCL, join_torchrun
+from ..parallel import NCCL, join_torchrun, start_ranks
 from ..proto import caffe_pb2
 from ..proto.upgrade import read_solver
 from ..sgd_solvers import get_solver
 from ..solver import SIGNAL_EFFECTS
+from ..timer import Timer
 from .flags import FlagParser, user_errors
 
+
 def train(args):
-    """train or fine-tune a model"""
+    """train or fine-tune a net"""
     solver_file = _required(args, 'solver')
     if args.snapshot and args.weights:
         raise CaffeError('give --snapshot to resume or --weights to fine-tune, not both')
-    gpus = _gpus(args.gpu) or _gpus_of_solver(read_solver(solver_file))
-    if len(gpus) > 1 and 'WORLD_SIZE' not in os.environ:
-        return _start_processes(len(gpus))
     parallel = join_torchrun()
-    _use(gpus[int(os.environ.get('LOCAL_RANK', 0)):])
+    gpus = args.gpu or _gpus_of_solver(read_solver(solver_file), parallel)
+    with naming('--gpu' if args.gpu else f'{solver_file}: solver_mode'):
+        for gpu in gpus:
+            common.set_device(gpu)      # is it there?
+    if len(gpus) > 1 and not parallel:
+        return start_ranks([sys.executable, '-m', 'caffe.tools.caffe', *sys.argv[1:]], len(gpus))
+    _use(gpus, int(os.environ['LOCAL_RANK']) if parallel else 0)
     solver = get_solver(solver_file, level=args.level, stages=args.stage)
-    for path in filter(None, args.weights.split(',')):
+    for path in args.weights:
         log(f'Finetuning from {path}')
         for net in (solver.net, *solver.test_nets):
             net.copy_from(path)
@@ -47,18 +52,19 @@ def train(args):
         nccl = NCCL(solver, 'env://')
         nccl.bcast()
         solver.add_callback(nccl)
-    signals = {signal.SIGINT: args.sigint_effect, signal.SIGHUP: args.sighup_effect}
     log('Starting Optimization')
-    solver.solve(signals=signals)
+    solver.solve(signals={signal.SIGINT: args.sigint_effect, signal.SIGHUP: args.sighup_effect})
     log('Optimization Done.')
     return 0
 
 
 def test(args):
-    """score a model"""
-    _use(_gpus(args.gpu))
-    net = Net(_required(args, 'model'), common.TEST, args.level, args.stage,
-              weights=_required(args, 'weights'))
+    """score a net"""
+    model, weights = _required(args, 'model'), _required(args, 'weights')
+    _use(args.gpu[:1])
+    net = Net(model, common.TEST, args.level, args.stage)
+    for path in weights:
+        net.copy_from(path)
     log(f'Running for {args.iterations} iterations.')
     loss, sums = 0.0, {}
     for iteration in range(args.iterations):
@@ -68,50 +74,62 @@ def test(args):
             for value in values:
                 log(f'Batch {iteration}, {name} = {value:g}')
             sums[name] = sums.get(name, 0) + values
-    print(f'Loss: {loss / args.iterations:g}')
+    log(f'Loss: {loss / args.iterations:g}')
     for name, total in sums.items():
         weight = net.blob_loss_weights[name]
         for value in total / args.iterations:
             note = f' (* {weight:g} = {weight * value:g} loss)' if weight else ''
-            print(f'{name} = {value:g}{note}')
+            log(f'{name} = {value:g}{note}')
     return 0
 
 
 def benchmark(args):
-    """time a model, layer by layer and whole"""
-    _use(_gpus(args.gpu))
-    phase = getattr(common, args.phase or 'TRAIN')
-    net = Net(_required(args, 'model'), phase, args.level, args.stage)
-    last = len(net.layers) - 1
+    """time a net, whole and layer by layer"""
+    model = _required(args, 'model')
+    _use(args.gpu[:1])
+    net = Net(model, getattr(common, args.phase), args.level, args.stage)
+    last, repeats = len(net.layers) - 1, args.iterations
     log('Performing Forward')
     log(f'Initial loss: {net._forward(0, last):g}')
     log('Performing Backward')
     net._backward(last, 0)
-    log(f'*** Benchmark begins ***\nTesting for {args.iterations} iterations.'.replace('\n', ' '))
-    print('Average time per layer:')
-    for index, name in enumerate(net.layer_dict):
-        forward = _milliseconds(lambda: net._forward(index, index), args.iterations)
-        backward = _milliseconds(lambda: net._backward(index, index), args.iterations)
-        print(f'{name:>20}  forward: {forward:9.3f} ms.  backward: {backward:9.3f} ms.')
-    forward = _milliseconds(lambda: net._forward(0, last), args.iterations)
-    both = _milliseconds(lambda: (net._forward(0, last), net._backward(last, 0)), args.iterations)
-    print(f'Average Forward pass: {forward:g} ms.')
-    print(f'Average Backward pass: {max(both - forward, 0):g} ms.')
-    print(f'Average Forward-Backward: {both:g} ms.')
-    print(f'Total Time: {both * args.iterations:g} ms.')
+    log('*** Benchmark begins ***')
+    log(f'Testing for {repeats} iterations.')
+    timer, forward, backward = Timer(), 0.0, 0.0
+    for iteration in range(repeats):
+        timer.start()
+        net._forward(0, last)
+        forward += (there := timer.ms)
+        timer.start()
+        net._backward(last, 0)
+        backward += (back := timer.ms)
+        log(f'Iteration: {iteration + 1} forward-backward time: {there + back:g} ms.')
+    log('Average time per layer:')
+    for name, lapses in _time_layers(net, repeats).items():
+        for way, lapse in lapses.items():
+            log(f'{name:>10}\t{way}: {lapse / repeats:g} ms.')
+    log(f'Average Forward pass: {forward / repeats:g} ms.')
+    log(f'Average Backward pass: {backward / repeats:g} ms.')
+    log(f'Average Forward-Backward: {(forward + backward) / repeats:g} ms.')
+    log(f'Total Time: {forward + backward:g} ms.')
+    log('*** Benchmark ends ***')
     return 0
 
 
 def device_query(args):
     """show the GPUs"""
-    for gpu in _gpus(args.gpu or 'all'):
+    gpus = args.gpu or _all_gpus()
+    if not gpus:
+        log(f'There is no GPU: torch {torch.__version__} sees none')
+    for gpu in gpus:
         common.set_device(gpu)
         properties = torch.cuda.get_device_properties(gpu)
-        print(f'Device id:                     {gpu}')
-        print(f'Name:                          {properties.name}')
-        print(f'Compute capability:            {properties.major}.{properties.minor}')
-        print(f'Total global memory:           {properties.total_memory}')
-        print(f'Number of multiprocessors:     {properties.multi_processor_count}')
+        log(f'Device id:                     {gpu}')
+        log(f'Major revision number:         {properties.major}')
+        log(f'Minor revision number:         {properties.minor}')
+        log(f'Name:                          {properties.name}')
+        log(f'Total global memory:           {properties.total_memory}')
+        log(f'Number of multiprocessors:     {properties.multi_processor_count}')
     return 0
 
 
@@ -121,79 +139,98 @@ COMMANDS = {'train': train, 'test': test, 'time': benchmark, 'device_query': dev
 def parse_args(argv=None):
     parser = FlagParser(prog='caffe', description=__doc__.splitlines()[0])
     parser.add_argument('command', choices=COMMANDS,
-                        help='; '.join(f'{name}: {call.__doc__}' for name, call in COMMANDS.items()))
+                        help='; '.join(f'{name}: {COMMANDS[name].__doc__}' for name in COMMANDS))
     parser.add_argument('--solver', default='', help='solver prototxt (train)')
     parser.add_argument('--model', default='', help='net prototxt (test, time)')
-    parser.add_argument('--weights', default='',
-                        help='caffemodels to start from, with commas between them (train, test)')
+    parser.add_argument('--weights', default=[], type=_words, metavar='WEIGHTS[,...]',
+                        help='caffemodels to start from (train, test)')
     parser.add_argument('--snapshot', default='', help='solverstate to resume from (train)')
-    parser.add_argument('--gpu', default='',
-                        help='GPUs by number, with commas between them, or "all"; none: what the '
-                             'solver says for train, the CPU for others')
+    parser.add_argument('--gpu', default=[], type=_gpus, metavar='N[,...]',
+                        help='GPUs by number, or "all"; else train uses what the solver says, the '
+                             'other commands the CPU')
     parser.add_argument('--iterations', type=int, default=50, help='batches to run (test, time)')
-    parser.add_argument('--phase', default='', choices=['', 'TRAIN', 'TEST'],
-                        help='phase of the net to time; none: TRAIN')
+    parser.add_argument('--phase', default='TRAIN', choices=['TRAIN', 'TEST'],
+                        help='phase of the net to time')
     parser.add_argument('--level', type=int, default=0, help='level of the net')
-    parser.add_argument('--stage', default='', type=lambda text: [s for s in text.split(',') if s],
-                        help='stages of the net, with commas between them')
+    parser.add_argument('--stage', default=[], type=_words, metavar='STAGE[,...]',
+                        help='stages of the net')
     parser.add_argument('--sigint_effect', default='stop', choices=SIGNAL_EFFECTS,
                         help='what Ctrl-C does in train')
     parser.add_argument('--sighup_effect', default='snapshot', choices=SIGNAL_EFFECTS,
                         help='what a hangup signal does in train')
+    if not (sys.argv[1:] if argv is None else argv):
+        parser.print_help()
+        parser.exit()
     args = parser.parse_args(argv)
     if args.iterations < 1:
         parser.error('--iterations must be positive')
     return args
 
 
-def _required(args, flag):
-    if not getattr(args, flag):
-        raise CaffeError(f'caffe {args.command} needs --{flag}')
-    return getattr(args, flag)
+def _words(text):
+    return [word for word in text.split(',') if word]
 
 
 def _gpus(text):
     if text == 'all':
-        return list(range(torch.cuda.device_count() if torch.cuda.is_available() else 0))
+        return _all_gpus() or [0]       # which will be missed
     try:
-        return [int(number) for number in text.split(',') if number]
+        return [int(number) for number in _words(text)]
     except ValueError:
-        raise CaffeError(f'--gpu takes numbers with commas between them, or "all", not {text!r}') from None
+        raise argparse.ArgumentTypeError(f'takes numbers or "all", not {text!r}') from None
 
 
-def _gpus_of_solver(param):
-    """The GPU that a solver prototxt asks for; GPU is also its default, so then only if there is one."""
-    gpu = param.solver_mode == caffe_pb2.SolverParameter.GPU
+def _all_gpus():
+    return list(range(torch.cuda.device_count() if torch.cuda.is_available() else 0))
+
+
+def _required(args, flag):
+    if not getattr(args, flag):
+        raise CaffeError(f'{args.command} needs --{flag}')
+    return getattr(args, flag)
+
+
+def _gpus_of_solver(param, parallel):
+    """The GPUs that a solver prototxt asks for; its default is GPU too, but only where one is."""
     asked = param.HasField('solver_mode')
-    return [param.device_id] if gpu and (asked or torch.cuda.is_available()) else []
+    if param.solver_mode == caffe_pb2.SolverParameter.CPU or not (asked or _all_gpus()):
+        return []
+    return _gpus('all') if parallel else [param.device_id]
 
 
-def _use(gpus):
-    if gpus:
-        common.set_device(gpus[0])
-        common.set_mode_gpu()
-    log(f'Using GPU {gpus[0]}' if gpus else 'Use CPU.')
+def _use(gpus, index=0):
+    """Compute on the `index`-th of these GPUs, or where there are none on the CPU."""
+    if not gpus:
+        log('Use CPU.')
+        return
+    if index >= len(gpus):
+        raise CaffeError(f'process {index} of this machine has no GPU: there are {len(gpus)}')
+    common.set_device(gpus[index])
+    common.set_mode_gpu()
+    log(f'Using GPUs {", ".join(map(str, gpus))}')
 
 
-def _start_processes(count):
-    """Run this very command once a GPU."""
-    return subprocess.call([sys.executable, '-m', 'torch.distributed.run', '--standalone',
-                            f'--nproc-per-node={count}', '-m', 'caffe.tools.caffe', *sys.argv[1:]])
+def _time_layers(net, repeats):
+    """Sums over `repeats` passes, in ms: layer name -> {'forward': sum, 'backward': sum}.
 
+    With callbacks a net runs layer by layer, as else it need not.
+    """
+    sums = [{'forward': 0.0, 'backward': 0.0} for _ in net.layers]
+    timer = Timer()
 
-def _milliseconds(call, repeats):
-    """Mean time of a call, in ms."""
-    _finish()
-    start = time.perf_counter()
+    def end(way):
+        def add(index):
+            sums[index][way] += timer.ms
+        return add
+
+    net.before_forward(lambda index: timer.start())
+    net.after_forward(end('forward'))
+    net.before_backward(lambda index: timer.start())
+    net.after_backward(end('backward'))
     for _ in range(repeats):
-        call()
-    _finish()
-    return (time.perf_counter() - start) * 1000 / repeats
-
-
-def _finish():
-    if common.device().type == 'cuda':
-        torch.cuda.synchronize()
+        net._forward(0, len(net.layers) - 1)
+        net._backward(len(net.layers) - 1, 0)
+    return dict(zip(net.layer_dict, sums))
 
 
 def main(argv=None):

@@ -66,16 +66,14 @@ def parse_args(argv=None):
     parser.add_argument('listfile', metavar='LISTFILE', help='lines of `path label`')
     parser.add_argument('db_name', metavar='DB_NAME', help='the LMDB to make; must not exist')
     for name, help in SWITCHES.items():
-        parser.add_switch(f'--{name}', False, help)
+        parser.add_switch(name, help)
     parser.add_argument('--backend', default='lmdb', help='kind of database: lmdb')
     parser.add_argument('--resize_width', type=int, default=0, help='pixels; 0: as it is')
     parser.add_argument('--resize_height', type=int, default=0, help='pixels; 0: as it is')
     parser.add_argument('--encode_type', default='',
                         help='kind of file to store, png or jpg; none: of the image itself')
     parser.add_argument('--seed', type=int, default=0, help='seed of --shuffle')
-    # as with gflags, a switch takes no word that follows it
-    return parser.parse_args([f'{arg}=true' if arg.lstrip('-') in SWITCHES else arg
-                              for arg in (sys.argv[1:] if argv is None else argv)])
+    return parser.parse_args(argv)
 
 
 def main(argv=None):

@@ -5,41 +5,51 @@ import sys
 from contextlib import contextmanager
 
 
-class FlagParser(argparse.ArgumentParser):
-    """An ArgumentParser that takes `-flag value` and `-flag=value` for `--flag` too, as gflags does.
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells the default of a flag that has one."""
 
-    Flags with an underscore; `--noflag` and `--flag=false` turn a flag of `add_switch` off.
+    def _get_help_string(self, action):
+        return super()._get_help_string(action) if action.default else action.help
+
+
+class FlagParser(argparse.ArgumentParser):
+    """An ArgumentParser of flags as gflags has them: `-flag value` is `--flag=value`.
+
+    A switch takes no word that follows it: `--flag`, `--noflag`, `--flag=true`, `--flag=false`.
     """
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, allow_abbrev=False,
-                         formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+        super().__init__(*args, allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
+        self._switches = set()
 
-    def add_switch(self, name, default, help):
-        """A boolean flag: `--name`, `--noname`, `--name=true`, `--name=false`."""
-        field = name.lstrip('-')
-        self.add_argument(name, nargs='?', const=True, default=default, type=_boolean, help=help,
-                          metavar='BOOL')
-        self.add_argument(f'--no{field}', dest=field, action='store_false', default=default,
+    def add_switch(self, name, help):
+        """A flag that is off unless it is given."""
+        self._switches.add(f'--{name}')
+        self.add_argument(f'--{name}', action='store_true', help=help)
+        self.add_argument(f'--no{name}', dest=name, action='store_false', default=False,
                           help=argparse.SUPPRESS)
 
     def parse_known_args(self, args=None, namespace=None):
         args = list(sys.argv[1:] if args is None else args)
-        known = {option.lstrip('-') for option in self._option_string_actions}
-        args = [f'-{arg}' if arg.startswith('-') and not arg.startswith('--')
-                and len(arg) > 2 and arg[1:].split('=')[0] in known else arg for arg in args]
+        end = args.index('--') if '--' in args else len(args)   # positionals alone follow
+        args[:end] = [self._as_argparse_has_it(arg) for arg in args[:end]]
         return super().parse_known_args(args, namespace)
 
-
-def _boolean(text):
-    if text.lower() not in ('true', 'false', '1', '0'):
-        raise argparse.ArgumentTypeError(f'{text!r} is neither true nor false')
-    return text.lower() in ('true', '1')
+    def _as_argparse_has_it(self, arg):
+        name, equals, value = arg.lstrip('-').partition('=')
+        flag = f'--{name}'
+        if not arg.startswith('-') or len(name) < 2 or flag not in self._option_string_actions:
+            return arg
+        if flag not in self._switches or not equals:
+            return flag + equals + value
+        if value.lower() not in ('true', 'false', '1', '0'):
+            self.error(f'argument {flag}: {value!r} is neither true nor false')
+        return flag if value.lower() in ('true', '1') else f'--no{name}'
 
 
 @contextmanager
 def user_errors(name):
-    """Turn an error that the user can mend into one line on stderr, after the command's `name`, and exit status 1."""
+    """Turn an error that the user can mend into a line on stderr after `name`, and status 1."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,0 +1,37 @@
+"""Read through an LMDB once: database.py runs this file as a process of its own.
+
+Where a page is damaged, liblmdb may end the process that reads it. Ends in status 0 where every
+record can be found and read, else with a line on stderr or by a signal.
+"""
+
+import os
+import sys
+
+import lmdb
+
+
+def check(path):
+    """What is wrong with the LMDB `path`, or None."""
+    try:
+        environment = lmdb.open(path, readonly=True, create=False, lock=False)
+        pages, left = environment.info()['last_pgno'] + 1, environment.stat()['entries']
+        size = pages * environment.stat()['psize']
+    except lmdb.Error as error:
+        return f'no LMDB can be read there ({error})'
+    # the file is mapped: a page behind its end cannot be read
+    if os.path.getsize(os.path.join(path, 'data.mdb')) < size:
+        return 'the LMDB is truncated'
+    try:
+        with environment.begin(buffers=True) as transaction:
+            for key, value in transaction.cursor():
+                bytes(value[-1:])       # the rest lies between this and the key
+                left -= 1
+                if left < 0 or transaction.get(bytes(key)) is None:
+                    return 'the LMDB is damaged (its keys are in disorder)'
+    except lmdb.Error as error:
+        return f'the LMDB is damaged ({error})'
+    return f'the LMDB is damaged ({left} records cannot be found)' if left else None
+
+
+if __name__ == '__main__':
+    sys.exit(check(sys.argv[1]))
