@@ -41,7 +41,7 @@ def lifted(forks):
                              weight_filler=dict(type='msra'))
     centred = [dict(lr_mult=0, decay_mult=0), dict(lr_mult=2, decay_mult=0)]
     if forks:
-        top = blocks.rmac(n, features, n.rois, 2048, 512, 'pooled_rois/pca_512', centred,
+        top = blocks.rmac(n, features, n.rois, 2048, 512, layer='pooled_rois/pca_512', centred_param=centred,
                           rois_to_aggregate=False, num_rois=regions)
         n.loss = L.LiftedStructSimilaritySoftmaxLoss(
             top, n.label, lifted_struct_sim_softmax_loss_param=dict(margin=1))
