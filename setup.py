@@ -15,8 +15,10 @@ setup(
     package_dir={'caffe': 'pycaffe/caffe', '': 'myPython'},
     packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'caffe.tools', 'dataset_helper', 'scenes'],
     package_data={'caffe.proto': ['*.proto']},
-    py_modules=['cli', 'custom_layers', 'descriptor', 'extraction', 'files', 'picture', 'ranking',
-                'region_generator', 'scoring'],
+    py_modules=['class_folders', 'class_layers', 'cli', 'custom_layers', 'descriptor',
+                'extraction', 'files', 'layer_base', 'model_tools', 'net_branches',
+                'net_report', 'net_surgery', 'onnx_export', 'pair_losses', 'picture', 'ranking',
+                'region_generator', 'scoring', 'torch_import', 'train', 'training'],
     install_requires=[
         'torch>=2.6',
         'numpy',
@@ -32,7 +34,10 @@ setup(
         'lmdb',
         'matplotlib',
     ],
-    extras_require={'test': ['pytest', 'pydot']},
+    extras_require={
+        'interchange': ['onnx', 'safetensors'],     # model_tools.py: export-onnx, import-torch
+        'test': ['onnx', 'onnxruntime', 'pydot', 'pytest', 'safetensors'],
+    },
     entry_points={'console_scripts': [
         'caffe = caffe.tools.caffe:main',
         'convert_imageset = caffe.tools.convert_imageset:main',

@@ -6,10 +6,20 @@ The maths of a layer is a plain function over arrays, the class moves blobs.
 """
 
 import caffe
+import cv2
 import numpy as np
-import yaml
+
+from class_folders import SIZES, show_size
+from class_layers import BinDataLayer, BinDataWithoutLabelLayer, TripletDataLayer  # noqa: F401
+from cli import warn
+from descriptor import MEAN
+from layer_base import (ConstantLayer, as_list, channel_mean, check_counts, integer,
+                        parameters)
+from pair_losses import pair_l2, pair_lifted
+from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
 EPSILON = 1e-8      # keeps a vector of zeros from being divided by zero
+LEVELS = 2          # of the rigid grid
 
 
 def normalize(x):
@@ -34,6 +44,34 @@ def aggregate(regions, images):
     total = np.zeros((images.max() + 1, *regions.shape[1:]), regions.dtype)
     np.add.at(total, images, regions)
     return total
+
+
+def resize_planes(x, h, w):
+    """... x H x W -> ... x h x w, bilinear as cv2.resize."""
+    planes = [cv2.resize(plane, (w, h)) for plane in x.reshape(-1, *x.shape[-2:])]
+    return np.stack(planes).reshape(*x.shape[:-2], h, w)
+
+
+def resize_planes_backward(diff, H, W):
+    """The gradient to ... x H x W, where `diff` is the one to ... x h x w of it."""
+    h, w = diff.shape[-2:]
+    # along each axis resizing is a matrix, which is what it makes of the unit vectors
+    rows, columns = cv2.resize(np.eye(H), (H, h)), cv2.resize(np.eye(W), (W, w))
+    return rows.T @ diff @ columns
+
+
+def pick_rows(features, labels, path):
+    """The rows of `features` (N x D) that `labels` (B floats) number; `path` is where they lie."""
+    good = (labels >= 0) & (labels < len(features)) & (labels == np.floor(labels))
+    if not good.all():
+        raise ValueError(f'FeatureLayer: {path} has rows 0 to {len(features) - 1}, but a label is '
+                         f'{labels[~good][0]:g}; the list of labels belongs to other features')
+    rows = features[labels.astype(int)]
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise ValueError(f'FeatureLayer: {path}: row {labels[~finite][0]:g} is not finite; leave '
+                         'its image out')
+    return rows
 
 
 class NormalizeLayer(caffe.Layer):
@@ -63,10 +101,9 @@ class AggregateLayer(caffe.Layer):
 
     def setup(self, bottom, top):
         check_counts(self, bottom, top, (1, 2))
-        self.num_rois = parameters(self).get('num_rois')
-        if self.num_rois is not None and not (isinstance(self.num_rois, int) and self.num_rois > 0):
-            raise ValueError(f'AggregateLayer: num_rois must be a positive integer, '
-                             f'not {self.num_rois!r}')
+        self.num_rois = parameters(self, num_rois=None)['num_rois']
+        if self.num_rois is not None:
+            integer(self, 'num_rois', self.num_rois)
 
     def reshape(self, bottom, top):
         self.images = self._images(bottom)
@@ -96,13 +133,118 @@ class AggregateLayer(caffe.Layer):
         return np.arange(rows) // num_rois
 
 
-def parameters(layer):
-    """The dict in a Python layer's `param_str`, which is YAML; empty where nothing stands there."""
-    return yaml.safe_load(getattr(layer, 'param_str', '') or '{}') or {}
+class FeatureLayer(ConstantLayer):
+    """The rows of an N x D .npy, `features`, that the labels number (B -> B x D x 1 x 1)."""
+
+    def setup(self, bottom, top):
+        check_counts(self, bottom, top, (1,))
+        self.path = str(parameters(self, 'features')['features'])
+        try:
+            # rows are read when they are needed: the whole may not fit into memory
+            self.features = np.load(self.path, mmap_mode='r', allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f'FeatureLayer: {self.path}: is no whole .npy ({error})') from None
+        if getattr(self.features, 'ndim', 0) != 2:
+            raise ValueError(f'FeatureLayer: {self.path}: is no array of N x D')
+
+    def reshape(self, bottom, top):
+        top[0].reshape(bottom[0].count, self.features.shape[1], 1, 1)
+
+    def forward(self, bottom, top):
+        rows = pick_rows(self.features, bottom[0].data.reshape(-1), self.path)
+        top[0].data[...] = rows[:, :, None, None]
 
 
-def check_counts(layer, bottom, top, bottoms, tops=1):
-    """Raise ValueError unless the layer has one of the numbers of bottoms, and `tops` tops."""
-    if len(bottom) not in bottoms or len(top) != tops:
-        raise ValueError(f'{type(layer).__name__} takes {" or ".join(map(str, bottoms))} bottoms '
-                         f'and {tops} top, not {len(bottom)} and {len(top)}')
+class RigidGridLayer(ConstantLayer):
+    """The regions of a batch of images (B x C x H x W -> R x 5, as ROIPooling reads them).
+
+    `dataset` cover, paris or landmark: those of that dataset's one size of images; else of H x W.
+    """
+
+    def setup(self, bottom, top):
+        check_counts(self, bottom, top, (1,))
+        self.dataset = parameters(self, dataset=None)['dataset']
+        self.shape = None
+
+    def reshape(self, bottom, top):
+        if self.shape != tuple(bottom[0].shape):
+            self.shape = tuple(bottom[0].shape)
+            self.rois = self._rois(self.shape[0], self.shape[2:])
+        top[0].reshape(*self.rois.shape)
+        # here too: an AggregateLayer above learns its top's shape from them, before any forward
+        top[0].data[...] = self.rois
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.rois
+
+    def _rois(self, images, size):
+        fixed = SIZES.get(self.dataset, size)
+        if fixed != size:
+            warn(f'RigidGridLayer: the images are of {show_size(size)}, the regions those of '
+                 f'{show_size(fixed)} (dataset {self.dataset!r}); any other name fits them')
+        return pack_regions_for_network([get_rmac_region_coordinates(*fixed, LEVELS)] * images)
+
+
+class ResizeLayer(caffe.Layer):
+    """Resize images to `h` x `w` pixels and subtract `mean`, a number a channel."""
+
+    def setup(self, bottom, top):
+        check_counts(self, bottom, top, (1,))
+        param = parameters(self, 'h', 'w', mean=MEAN)
+        self.size = [integer(self, key, param[key]) for key in ('h', 'w')]
+        self.mean = channel_mean(self, param['mean'], bottom[0].shape[1])
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape[:2], *self.size)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = resize_planes(bottom[0].data, *self.size) - self.mean
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            bottom[0].diff[...] = resize_planes_backward(top[0].diff, *bottom[0].shape[2:])
+
+
+class PairLossLayer(caffe.Layer):
+    """Base of losses over the pairs of a batch: student (B x D), teacher (B x E) -> loss.
+
+    `loss` gives the loss and its gradient to the student; to the teacher it is 0.
+    """
+
+    def setup(self, bottom, top):
+        check_counts(self, bottom, top, (2,))
+
+    def reshape(self, bottom, top):
+        student, teacher = bottom[0].shape[0], bottom[1].shape[0]
+        if student != teacher:
+            raise ValueError(f'{type(self).__name__}: {student} embeddings of the student and '
+                             f'{teacher} of the teacher are no pairs')
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.loss(*embeddings(bottom))[0]
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            gradient = self.loss(*embeddings(bottom))[1]
+            # the top's diff is the loss's weight
+            bottom[0].diff[...] = (top[0].diff[0] * gradient).reshape(bottom[0].data.shape)
+        if propagate_down[1]:
+            bottom[1].diff[...] = 0
+
+
+class PairL2LossLayer(PairLossLayer):
+    """The mean over the pairs of (d(student) - d(teacher))^2, d the squared distance."""
+
+    loss = staticmethod(pair_l2)
+
+
+class PairLiftedStructuredLossLayer(PairLossLayer):
+    """log(sum of exp((d(student) - d(teacher))^2)) / pairs, d the squared distance."""
+
+    loss = staticmethod(pair_lifted)
+
+
+def embeddings(blobs):
+    """The data of blobs, a row an image."""
+    return [blob.data.reshape(blob.shape[0], -1) for blob in as_list(blobs)]

@@ -129,16 +129,21 @@ def check_weights(net, proto, weights):
 
     Caffe would leave such layers as they are, without a word.
     """
-    stored = caffe_pb2.NetParameter()
-    with open(weights, 'rb') as file:
-        stored.ParseFromString(file.read())
-    found = {layer.name for layer in [*stored.layer, *stored.layers] if layer.blobs}
+    found = stored_layers(weights)
     faults = [f'{what} {_some(names)}' for what, names in (
         (f'lacks the weights of layers that {proto} has:', set(net.params) - found),
         (f'has weights of layers that {proto} lacks:', found - set(net.params))) if names]
     if faults:
         raise ValueError(f'{weights}: {"; and ".join(faults)} '
                          '(--partial_weights takes what fits)')
+
+
+def stored_layers(weights):
+    """The names of the layers that a caffemodel has parameters of, a set."""
+    stored = caffe_pb2.NetParameter()
+    with open(weights, 'rb') as file:
+        stored.ParseFromString(file.read())
+    return {layer.name for layer in [*stored.layer, *stored.layers] if layer.blobs}
 
 
 def _some(names, limit=10):

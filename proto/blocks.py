@@ -8,9 +8,18 @@ from collections import namedtuple
 
 from caffe import layers as L
 
-# The names of the bottleneck blocks of stages 2 to 5, and the width of each stage: its blocks give
-# 4 times as many channels.
-Trunk = namedtuple('Trunk', 'blocks widths conv1_bias', defaults=[False])
+# A map of features: its top, number of channels, and how much smaller than the image it is.
+Features = namedtuple('Features', 'top channels stride')
+
+
+class Trunk(namedtuple('Trunk', 'blocks widths conv1_bias', defaults=[False])):
+    """The names of the bottleneck blocks of stages 2 to 5, and the width of each stage."""
+
+    def features(self, n, number):
+        """What the last block of stage `number` of this trunk gives in `n`."""
+        last = f'res{number}{self.blocks[number - 2][-1]}'
+        return Features(n[last], 4 * self.widths[number - 2], 2 ** number)
+
 
 WIDTHS = (64, 128, 256, 512)
 RESNET50 = Trunk(('abc', 'abcd', 'abcdef', 'abc'), WIDTHS, conv1_bias=True)
@@ -39,6 +48,19 @@ class Branch:
 
 # Trunks: how their layers are learned is a function of type and name to a list of ParamSpecs.
 
+def params(*rates, name=None):
+    """ParamSpecs of a layer's blobs, from their (lr_mult, decay_mult); None is not set.
+
+    Layers that give one `name` share their blobs: `name`_1, `name`_2.
+    """
+    specs = []
+    for number, (lr_mult, decay_mult) in enumerate(rates, 1):
+        spec = dict(name=name and f'{name}_{number}', lr_mult=lr_mult, decay_mult=decay_mult)
+        specs.append({key: value for key, value in spec.items() if value is not None})
+    return specs
+
+
+FROZEN = (0, 0)     # the rates of a blob that stays as it is
 PARAM_SUFFIXES = {'Convolution': 'w', 'BatchNorm': '123', 'Scale': '12'}
 
 
@@ -49,7 +71,7 @@ def default_param(layer_type, name):
 
 def frozen(layer_type, name):
     """The trunk stays as it is."""
-    return [dict(lr_mult=0, decay_mult=0) for _ in PARAM_SUFFIXES[layer_type]]
+    return params(*(FROZEN for _ in PARAM_SUFFIXES[layer_type]))
 
 
 def shared(layer_type, name):
@@ -75,10 +97,10 @@ def conv_bn(n, name, bottom, num_output, kernel_size, pad=0, stride=1, relu=Fals
     return n[f'{name}_relu']
 
 
-def bottleneck(n, name, bottom, width, stride=1, project=False, **learned):
+def bottleneck(n, name, bottom, width, stride=1, project=False, eltwise=None, **learned):
     """1x1, 3x3 and 1x1 added to the bottom, or to a 1x1 of it (`project`) where its shape changes.
 
-    The stride is that of the first 1x1, as in the He et al. release.
+    The stride is that of the first 1x1, as in the He et al. release. `eltwise` is of the sum.
     """
     shortcut = bottom
     if project:
@@ -86,7 +108,7 @@ def bottleneck(n, name, bottom, width, stride=1, project=False, **learned):
     top = conv_bn(n, f'{name}_branch2a', bottom, width, 1, stride=stride, relu=True, **learned)
     top = conv_bn(n, f'{name}_branch2b', top, width, 3, pad=1, relu=True, **learned)
     top = conv_bn(n, f'{name}_branch2c', top, 4 * width, 1, **learned)
-    n[name] = L.Eltwise(shortcut, top)
+    n[name] = L.Eltwise(shortcut, top, **eltwise or {})
     n[f'{name}_relu'] = L.ReLU(n[name], in_place=True)
     return n[f'{name}_relu']
 
@@ -109,7 +131,7 @@ def stage(n, bottom, trunk, number, **learned):
     return top
 
 
-def resnet(n, bottom, trunk, **learned):
+def resnet(n, bottom, trunk, eltwise=None, **learned):
     """A whole trunk, conv1 to res5c: 1/32 of the image's size.
 
     `learned` goes to each conv_bn: `param` (default_param, frozen, shared), `use_global_stats`,
@@ -118,7 +140,7 @@ def resnet(n, bottom, trunk, **learned):
     """
     top = stem(n, bottom, trunk, **learned)
     for number in range(2, 6):
-        top = stage(n, top, trunk, number, **learned)
+        top = stage(n, top, trunk, number, eltwise=eltwise, **learned)
     return top
 
 
@@ -143,10 +165,17 @@ def reshape(n, name, bottom, dim):
     return n[name]
 
 
-def pool_regions(n, name, features, rois, stride=32, python=False):
-    """The maximum over each region of a map of 1/`stride` of the image's size, normalized."""
-    n[name] = L.ROIPooling(features, rois, pooled_w=1, pooled_h=1, spatial_scale=1 / stride)
+def pool_regions(n, name, features, rois, python=False):
+    """The maximum over each region, normalized."""
+    n[name] = L.ROIPooling(features.top, rois, pooled_w=1, pooled_h=1,
+                           spatial_scale=1 / features.stride)
     return normalize(n, f'{name}/normalized', n[name], python)
+
+
+def region_vectors(n, name, features, rois, python=False, dim=(1, 1)):
+    """pool_regions, and `name`/normalized_flat of it: R x channels x `dim`."""
+    top = pool_regions(n, name, features, rois, python)
+    return reshape(n, f'{name}/normalized_flat', top, [0, features.channels, *dim])
 
 
 def centre(n, name, bottom, param=()):
@@ -156,7 +185,8 @@ def centre(n, name, bottom, param=()):
     return n[name]
 
 
-def project(n, name, bottom, num_output, layer=None, dim=(0, 0, 1, 1), python=False, param=()):
+def project(n, name, bottom, num_output, layer=None, dim=(0, 0, 1, 1), relu=False, python=False,
+            param=()):
     """An InnerProduct, called `layer` if not `name`, then `name`/reshaped and `name`/normalized.
 
     `dim` None leaves out the reshape. Our Python layer normalizes N x D as it is: there the
@@ -166,10 +196,18 @@ def project(n, name, bottom, num_output, layer=None, dim=(0, 0, 1, 1), python=Fa
     n[layer] = L.InnerProduct(bottom, num_output=num_output, weight_filler=dict(type='xavier'),
                               bias_filler=dict(type='constant', value=0), param=param)
     top = n[layer]
+    if relu:
+        top = n[f'{name}/relu'] = L.ReLU(top)
     if dim is not None:
         reshaped = reshape(n, f'{name}/reshaped', top, dim)
         top = top if python else reshaped
     return normalize(n, f'{name}/normalized', top, python)
+
+
+def pca(n, name, bottom, num_output, centred_param=(), pca_param=(), **projection):
+    """`name`/centered and `name`/pca, a `project` of `projection`."""
+    top = centre(n, f'{name}/centered', bottom, centred_param)
+    return project(n, f'{name}/pca', top, num_output, param=pca_param, **projection)
 
 
 def aggregate(n, name, regions, rois=None, python=False, **param_str):
@@ -183,15 +221,15 @@ def aggregate(n, name, regions, rois=None, python=False, **param_str):
     return normalize(n, f'{name}/normalized', n[name], python)
 
 
-def rmac(n, features, rois, channels, num_output, layer='pooled_rois/pca', centred_param=(),
-         pca_param=(), rois_to_aggregate=True, python=False, **param_str):
+def rmac(n, features, rois, num_output, suffix='', rois_to_aggregate=True, python=False,
+         param_str=None, **projection):
     """Regional maximum activations of `features`: pooled, centred, projected, summed.
 
-    `channels` is that of `features`, `layer` the name of the InnerProduct, `param_str` that of the
-    AggregateLayer.
+    `suffix` is that of the names pooled_rois and rmac, `param_str` the AggregateLayer's;
+    `projection` goes to `pca`.
     """
-    top = pool_regions(n, 'pooled_rois', features, rois, python=python)
-    top = reshape(n, 'pooled_rois/normalized_flat', top, [0, channels, 1, 1])
-    top = centre(n, 'pooled_rois/centered', top, centred_param)
-    top = project(n, 'pooled_rois/pca', top, num_output, layer, python=python, param=pca_param)
-    return aggregate(n, 'rmac', top, rois if rois_to_aggregate else None, python, **param_str)
+    pooled = f'pooled_rois{suffix}'
+    top = region_vectors(n, pooled, features, rois, python)
+    top = pca(n, pooled, top, num_output, python=python, **projection)
+    return aggregate(n, f'rmac{suffix}', top, rois if rois_to_aggregate else None, python,
+                     **param_str or {})

@@ -3,61 +3,48 @@
     python proto/make_nets.py            # write all of them
     python proto/make_nets.py --check    # is each as this script writes it?
 
-To add a net, write a function that returns it and a line in NETS.
+To add a net, write a function of its Size that returns it, in distilling_nets.py, metric_nets.py or
+offline_nets.py, and a line in the NETS there; blocks.py and heads.py are what nets are made of.
 """
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
-from blocks import RESNET101, RESNET_TINY, resnet, rmac
-from caffe import NetSpec
-from caffe import layers as L
+import distilling_nets
+import heads
+import metric_nets
+import offline_nets
+from frames import FULL, SQUARE, TINY, deploy
 from google.protobuf import text_format
 
 FOLDER = Path(__file__).resolve().parent
 FIRST_LINE = '# written by proto/make_nets.py\n'
 
 
-def named(name, n):
-    """The net of a NetSpec, with a name of its own."""
-    net = n.to_proto()
-    net.name = name
-    return net
+
+def deploy_whole(size):
+    """The released net."""
+    return deploy(size, partial(heads.whole, dim=size.dim), data=SQUARE)
 
 
-def deploy(name, trunk, num_output, data, rois, **head):
-    """A net from `data` and `rois` of these shapes to `rmac/normalized`, by rmac(**head)."""
-    n = NetSpec()
-    n.data = L.Input(shape=dict(dim=data))
-    n.rois = L.Input(shape=dict(dim=rois))
-    features = resnet(n, n.data, trunk)
-    rmac(n, features, n.rois, 4 * trunk.widths[-1], num_output, **head)
-    return named(name, n)
+def deploy_whole_normpython(size):
+    return deploy(size, partial(heads.whole_in_python, dim=size.dim), data=[1, 3, 512, 512],
+                  rois=[1, 1, 1, 5])
 
 
-def deploy_resnet101():
-    return deploy('ResNet-101', RESNET101, 2048, [1, 3, 224, 224], [8, 5], num_rois=8)
-
-
-def deploy_resnet101_normpython():
-    return deploy('ResNet-101', RESNET101, 2048, [1, 3, 512, 512], [1, 1, 1, 5], python=True)
-
-
-def deploy_resnet_tiny():
-    return deploy('ResNet-tiny', RESNET_TINY, 64, [1, 3, 224, 224], [8, 5], num_rois=8)
-
-
-def deploy_resnet_tiny_normpython():
-    return deploy('ResNet-tiny', RESNET_TINY, 64, [1, 3, 512, 512], [1, 1, 1, 5], python=True)
-
-
-NETS = {
-    'deploy_resnet101.prototxt': deploy_resnet101,
-    'deploy_resnet101_normpython.prototxt': deploy_resnet101_normpython,
-    'deploy_resnet_tiny.prototxt': deploy_resnet_tiny,
-    'deploy_resnet_tiny_normpython.prototxt': deploy_resnet_tiny_normpython,
+WHOLE = {
+    'deploy_{file}.prototxt': deploy_whole,
+    'deploy_{file}_normpython.prototxt': deploy_whole_normpython,
 }
+FAMILIES = [distilling_nets.NETS, metric_nets.NETS, offline_nets.NETS]
+
+# path below this folder -> function that returns the NetParameter or SolverParameter
+NETS = {template.format(file=size.file): partial(net, size)
+        for size in (FULL, TINY) for template, net in WHOLE.items()}
+NETS.update({size.path(template): partial(net, size) for size in (FULL, TINY)
+             for family in FAMILIES for template, net in family.items()})
 
 
 def net_text(net):

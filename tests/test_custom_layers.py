@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -88,3 +89,174 @@ def test_regions_that_do_not_fit_are_refused(make_net):
         make_net(python_net('AggregateLayer', (5, 3), "{'num_rois': many}"))
     with pytest.raises(ValueError, match='5 rows need as many rois'):
         make_net(python_net('AggregateLayer', (5, 3), '', np.zeros((4, 5))))
+
+
+def layer(name, bottoms, tops, param_str='{}', more=''):
+    """A layer of custom_layers named `name`, `bottoms` and `tops` apart by spaces."""
+    return (f'layer {{ name: "{name}" type: "Python" '
+            + ''.join(f'bottom: "{blob}" ' for blob in bottoms.split())
+            + ''.join(f'top: "{blob}" ' for blob in tops.split())
+            + f'{more} python_param {{ module: "custom_layers" layer: "{name}" '
+              f'param_str: "{param_str}" }} }}\n')
+
+
+def inputs(**shapes):
+    return ''.join(f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ '
+                   + ' '.join(f'dim: {dim}' for dim in shape) + ' } } }\n'
+                   for name, shape in shapes.items())
+
+
+@pytest.fixture
+def features(tmp_path):
+    rows = np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32)
+    np.save(tmp_path / 'features.npy', rows)
+    return rows, str(tmp_path / 'features.npy')
+
+
+def test_features_are_rows_by_label(features, make_net):
+    rows, path = features
+    for shape in [(3,), (3, 1, 1, 1)]:
+        net = make_net(inputs(label=shape) + layer('FeatureLayer', 'label', 'y',
+                                                   f"{{'features': '{path}'}}"))
+        out = net.forward(label=np.reshape([4, 0, 4], shape))['y']
+        np.testing.assert_array_equal(out, rows[[4, 0, 4]].reshape(3, 4, 1, 1))
+
+
+@pytest.mark.parametrize('label, words', [
+    (5, 'has rows 0 to 4, but a label is 5'), (-1, 'a label is -1'), (1.5, 'a label is 1.5'),
+    (np.nan, 'a label is nan'), (2, 'row 2 is not finite')])
+def test_labels_without_features_are_refused(label, words, features, make_net):
+    rows, path = features
+    rows[2, 1] = np.nan
+    np.save(path, rows)
+    net = make_net(inputs(label=(2,)) + layer('FeatureLayer', 'label', 'y',
+                                              f"{{'features': '{path}'}}"))
+    with pytest.raises(ValueError, match=words):
+        net.forward(label=[0, label])
+
+
+def test_files_of_features_that_are_refused(features, make_net, tmp_path):
+    rows, path = features
+    text = inputs(label=(2,)) + layer('FeatureLayer', 'label', 'y', f"{{'features': '{path}'}}")
+    np.save(path, rows[0])
+    with pytest.raises(ValueError, match='is no array of N x D'):
+        make_net(text)
+    np.save(path, [{'an': 'object'}])
+    with pytest.raises(ValueError, match='is no whole .npy'):
+        make_net(text)
+    (tmp_path / 'features.npy').write_bytes(b'')
+    with pytest.raises(ValueError, match='is no whole .npy'):
+        make_net(text)
+    (tmp_path / 'features.npy').unlink()
+    with pytest.raises(FileNotFoundError):
+        make_net(text)
+
+
+COVER = [[0, 0, 279, 279], [0, 216, 279, 495], [0, 0, 185, 185], [0, 155, 185, 340],
+         [0, 310, 185, 495], [94, 0, 279, 185], [94, 155, 279, 340], [94, 310, 279, 495]]
+
+
+@pytest.mark.parametrize('dataset', ['cover', 'other'])
+def test_rigid_grid(dataset, make_net, capsys):
+    """The grid of 280 x 496, written there as for a picture that is higher than wide."""
+    net = make_net(inputs(data=(2, 3, 280, 496)) + layer('RigidGridLayer', 'data', 'rois',
+                                                         f"{{'dataset': '{dataset}'}}"))
+    expected = [[image, x1, y1, x2, y2] for image in (0, 1) for y1, x1, y2, x2 in COVER]
+    assert net.forward()['rois'].tolist() == expected
+    assert not capsys.readouterr().err
+
+
+def test_rigid_grid_follows_the_images_unless_the_dataset_is_known(make_net, capsys):
+    def rois(dataset, shape):
+        net = make_net(inputs(data=(1, 3, 280, 496)) + layer('RigidGridLayer', 'data', 'rois',
+                                                             f"{{'dataset': '{dataset}'}}"))
+        net.blobs['data'].reshape(*shape)
+        return net.forward()['rois'].copy()
+
+    assert len(rois('other', (3, 3, 64, 64))) == 3 * 5
+    assert not capsys.readouterr().err
+    np.testing.assert_array_equal(rois('paris', (1, 3, 384, 512)), rois('other', (1, 3, 384, 512)))
+    capsys.readouterr()
+    small = rois('cover', (1, 3, 64, 64))
+    assert len(small) == 8 and small[1].tolist() == [0, 216, 0, 495, 279]
+    assert capsys.readouterr().err.count('the images are of 64 x 64 pixels') == 1
+
+
+def test_rois_are_there_while_the_net_is_made(make_net):
+    """AggregateLayer's top has its shape from them."""
+    net = make_net(inputs(data=(3, 3, 64, 64), x=(15, 2))
+                   + layer('RigidGridLayer', 'data', 'rois')
+                   + layer('AggregateLayer', 'x rois', 'y'))
+    assert net.blobs['y'].data.shape == (3, 2)
+
+
+@pytest.mark.parametrize('size', [(6, 8), (3, 4), (9, 5), (5, 16)])
+def test_resize(size, make_net):
+    rng = np.random.default_rng(4)
+    x = rng.integers(0, 256, (2, 3, 6, 8)).astype(np.float32)
+    text = 'force_backward: true ' + inputs(data=x.shape) + layer(
+        'ResizeLayer', 'data', 'y', f"{{'h': {size[0]}, 'w': {size[1]}, 'mean': [1, 2, 3.5]}}")
+    net = make_net(text)
+    out = net.forward(data=x)['y']
+    for i in range(2):
+        expected = cv2.resize(x[i].transpose(1, 2, 0), size[::-1]) - np.float32([1, 2, 3.5])
+        np.testing.assert_allclose(out[i].transpose(1, 2, 0), expected, atol=1e-3)
+    # linear: the gradient's product with any change is the change's own product with the diff
+    diff, change = rng.normal(size=out.shape).astype(np.float32), rng.normal(size=x.shape)
+    net.blobs['y'].diff[...] = diff
+    net.backward()
+    moved = np.stack([[cv2.resize(plane, size[::-1]) for plane in image] for image in change])
+    assert np.sum(net.blobs['data'].diff * change) == pytest.approx(np.sum(diff * moved), rel=1e-4)
+
+
+def test_no_gradient_passes_features_and_regions(features, make_net):
+    net = make_net('force_backward: true ' + inputs(label=(2,), data=(1, 3, 64, 64))
+                   + layer('FeatureLayer', 'label', 'y', f"{{'features': '{features[1]}'}}")
+                   + layer('RigidGridLayer', 'data', 'rois'))
+    net.forward()
+    net.blobs['label'].diff[...] = net.blobs['data'].diff[...] = 3
+    net.backward()
+    assert not net.blobs['label'].diff.any() and not net.blobs['data'].diff.any()
+
+
+@pytest.mark.parametrize('name, param_str, words', [
+    ('ResizeLayer', "{'h': 3}", 'must be a dict with h, w, and may have mean; it is'),
+    ('ResizeLayer', "{'h': 3, 'w': 4, 'means': 5}", "it is {'h': 3, 'w': 4, 'means': 5}"),
+    ('ResizeLayer', "{'h': 3, 'w': 0}", 'w must be a positive integer, not 0'),
+    ('ResizeLayer', "{'h': 3, 'w': 4, 'mean': [1, 2]}", 'mean must be 3 numbers'),
+    ('ResizeLayer', "{'h': 3, 'w': 4, 'mean': {}}", 'mean must be 3 numbers'),
+    ('ResizeLayer', '[3, 4]', 'must be a dict'),
+    ('ResizeLayer', '{3, 4', 'is no YAML'),
+    ('FeatureLayer', '', 'must be a dict with features')])
+def test_parameters_that_are_refused(name, param_str, words, make_net):
+    with pytest.raises(ValueError) as error:
+        make_net(inputs(data=(1, 3, 8, 8)) + layer(name, 'data', 'y', param_str))
+    assert words in str(error.value) and str(error.value).startswith(name)
+
+
+class Indexed(tuple):
+    """Blobs as genuine pycaffe hands them to a layer: by index, but not in a loop."""
+
+    __iter__ = None
+
+
+@pytest.mark.parametrize('name, shapes, param_str', [
+    ('NormalizeLayer', [(4, 3)], '{}'), ('AggregateLayer', [(4, 3)], '{}'),
+    ('AggregateLayer', [(4, 3), (4, 5)], '{}'), ('ResizeLayer', [(2, 3, 6, 8)], "{'h': 3, 'w': 3}"),
+    ('RigidGridLayer', [(2, 3, 64, 64)], '{}'), ('FeatureLayer', [(4,)], "{'features': '%s'}"),
+    ('PairL2LossLayer', [(4, 3), (4, 5)], '{}'),
+    ('PairLiftedStructuredLossLayer', [(4, 3), (4, 5)], '{}')])
+def test_blobs_that_cannot_be_looped_over(name, shapes, param_str, features, make_net):
+    names = [f'x{i}' for i in range(len(shapes))]
+    net = make_net(inputs(**dict(zip(names, shapes)))
+                   + layer(name, ' '.join(names), 'y', param_str.replace('%s', features[1])))
+    bottom, top = Indexed(net.blobs[blob] for blob in names), Indexed([net.blobs['y']])
+    expected = net.forward()['y'].copy()
+    for blob in net.blobs.values():
+        blob.diff[...] = 1
+    python = net.layer_dict[name]
+    python.setup(bottom, top)
+    python.reshape(bottom, top)
+    python.forward(bottom, top)
+    python.backward(top, [True] * len(bottom), bottom)
+    np.testing.assert_array_equal(net.blobs['y'].data, expected)

@@ -1,11 +1,8 @@
-"""The nets of proto/ against the rows of data/nets_deploy.txt and a naive trunk."""
+"""make_nets.py and the blocks of the nets; test_all_nets.py has the nets themselves."""
 
-import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,8 +11,7 @@ from caffe import layers as L
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-PROTO = Path(__file__).resolve().parent.parent / 'proto'
-ROWS = Path(__file__).parent / 'data' / 'nets_deploy.txt'
+from net_rows import PROTO, layer_of, read
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -26,134 +22,6 @@ def path_of_the_script():
         yield
 
 
-def read(path):
-    return text_format.Parse((PROTO / path).read_text(), caffe_pb2.NetParameter())
-
-
-def leaves(message, path=''):
-    """(path, value) of each field that is set; a path is without its first and `shape`."""
-    for field, value in message.ListFields():
-        here = path + field.name
-        for item in value if hasattr(value, 'extend') else [value]:
-            if field.message_type:
-                yield from leaves(item, '' if here == 'shape' else here + '.')
-            else:
-                name = field.enum_type.values_by_number[item].name if field.enum_type else item
-                yield here, name
-
-
-def flat(layer):
-    """A layer as (name, type, bottoms, tops, sorted fields)."""
-    fields = []
-    for field, value in layer.ListFields():
-        if field.name in ('name', 'type', 'bottom', 'top'):
-            continue
-        assert field.name.endswith('_param'), f'{layer.name}: {field.name}'
-        fields += leaves(value)
-    return layer.name, layer.type, list(layer.bottom), list(layer.top), order(fields)
-
-
-def order(fields):
-    """Sorted by name; values of one name keep their order."""
-    return sorted(fields, key=lambda field: field[0])
-
-
-def parsed(text):
-    """A value of a row."""
-    if text in ('True', 'False'):
-        return text == 'True'
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
-
-
-def parse_row(row):
-    name, layer_type, blobs, *fields = row.split(' | ')
-    bottoms, tops = blobs.split(' -> ')
-    assert len(fields) <= 1, row
-    fields = re.findall(r'(\S+?)=(\{[^}]*\}|\S+)', fields[0]) if fields else []
-    return (name, layer_type, bottoms.split(','), tops.split(','),
-            order((key, parsed(value)) for key, value in fields))
-
-
-def naive_resnet101():
-    """The trunk from the words: 3, 4, 23 and 3 blocks, every layer written out."""
-    rows = []
-
-    def add(name, layer_type, bottoms, top, **fields):
-        rows.append((name, layer_type, bottoms, [top], order(fields.items())))
-
-    def conv(name, bottom, num_output, kernel_size, pad, stride):
-        add(name, 'Convolution', [bottom], name, num_output=num_output, kernel_size=kernel_size,
-            pad=pad, stride=stride, bias_term=False)
-        x = name.replace('res', '') if 'res' in name else '_conv1'
-        add('bn' + x, 'BatchNorm', [name], name, use_global_stats=True)
-        add('scale' + x, 'Scale', [name], name, bias_term=True)
-
-    conv('conv1', 'data', 64, 7, 3, 2)
-    add('conv1_relu', 'ReLU', ['conv1'], 'conv1')
-    add('pool1', 'Pooling', ['conv1'], 'pool1', pool='MAX', kernel_size=3, stride=2)
-    bottom = 'pool1'
-    stages = {'res2': 'res2a res2b res2c', 'res3': 'res3a res3b1 res3b2 res3b3',
-              'res4': 'res4a ' + ' '.join('res4b%d' % i for i in range(1, 23)),
-              'res5': 'res5a res5b res5c'}
-    for (stage, blocks), width in zip(stages.items(), (64, 128, 256, 512)):
-        for block in blocks.split():
-            stride = 2 if block in ('res3a', 'res4a', 'res5a') else 1
-            shortcut = bottom
-            if block == stage + 'a':
-                shortcut = block + '_branch1'
-                conv(shortcut, bottom, width * 4, 1, 0, stride)
-            a, b, c = (block + '_branch2' + letter for letter in 'abc')
-            conv(a, bottom, width, 1, 0, stride)
-            add(a + '_relu', 'ReLU', [a], a)
-            conv(b, a, width, 3, 1, 1)
-            add(b + '_relu', 'ReLU', [b], b)
-            conv(c, b, width * 4, 1, 0, 1)
-            add(block, 'Eltwise', [shortcut, c], block)
-            add(block + '_relu', 'ReLU', [block], block)
-            bottom = block
-    return rows
-
-
-def expected_nets():
-    """path -> (net name, rows), inputs and trunk written out."""
-    nets = {}
-    for line in ROWS.read_text().splitlines():
-        if line.startswith('### '):
-            rows = []
-            path = line[4:]
-        elif line.startswith('name='):
-            nets[path] = re.search(r'name=(\S+)', line)[1], rows
-            for name, shape in re.findall(r'input=(\w+) \[([\d,]+)\]', line):
-                rows.append((name, 'Input', [], [name],
-                             [('dim', int(dim)) for dim in shape.split(',')]))
-        elif line.startswith('(trunk conv1 .. res5c_relu)'):
-            rows += naive_resnet101()
-        elif line and not line.startswith('#'):
-            rows.append(parse_row(line))
-    return nets
-
-
-@pytest.mark.parametrize('path', ['deploy_resnet101.prototxt',
-                                  'deploy_resnet101_normpython.prototxt'])
-def test_every_field_of_the_deploy_nets_is_that_of_the_original(path):
-    name, rows = expected_nets()[path]
-    net = read(path)
-    assert net.name == name
-    assert {field.name for field, _ in net.ListFields()} == {'name', 'layer'}
-    ours = [flat(layer) for layer in net.layer]
-    assert [row[0] for row in ours] == [row[0] for row in rows]
-    for our, row in zip(ours, rows):
-        if row[0] == 'rmac':
-            # the one addition: the rois, so that images may have any number of regions
-            row[2].append('rois')
-        assert our == row
-
-
 def test_resnet101_has_the_layers_that_its_weights_have():
     layers = read('deploy_resnet101.prototxt').layer
     kinds = Counter(layer.type for layer in layers)
@@ -162,10 +30,15 @@ def test_resnet101_has_the_layers_that_its_weights_have():
     assert len({layer.name for layer in layers}) == len(layers) == 455 + 2
 
 
+def flat(message):
+    layer = layer_of(message)
+    return [layer[key] for key in ('name', 'type', 'bottoms', 'tops', 'fields')]
+
+
 @pytest.mark.parametrize('suffix', ['', '_normpython'])
 def test_the_tiny_net_is_the_same_net_with_other_numbers(suffix):
     full = {layer.name: flat(layer) for layer in read(f'deploy_resnet101{suffix}.prototxt').layer}
-    tiny = [flat(layer) for layer in read(f'deploy_resnet_tiny{suffix}.prototxt').layer]
+    tiny = list(map(flat, read(f'deploy_resnet_tiny{suffix}.prototxt').layer))
     # what only the depth changes: the bottoms of the first layers of stages 3 to 5
     first = {f'res{stage}a_branch{branch}' for stage in (3, 4, 5) for branch in ('1', '2a')}
     for name, layer_type, bottoms, tops, fields in tiny:
@@ -197,6 +70,8 @@ def test_the_tiny_trunk_is_1_32_of_the_image():
 
 def test_every_param_str_is_a_yaml_mapping():
     for path in sorted(PROTO.rglob('*.prototxt')):
+        if path.stem.endswith('_solver'):
+            continue
         for layer in read(path.relative_to(PROTO)).layer:
             if layer.type == 'Python':
                 assert isinstance(yaml.safe_load(layer.python_param.param_str), dict)
@@ -266,21 +141,46 @@ def test_the_check_passes_and_each_file_says_what_wrote_it():
 
 def test_the_check_names_the_files_that_differ(tmp_path, monkeypatch, capsys):
     import make_nets
-    folder = shutil.copytree(PROTO, tmp_path / 'proto')
+    names = ['deploy_resnet101.prototxt', 'deploy_resnet_tiny.prototxt',
+             'tiny/triplet/train_resnet_tiny_triplet_solver.prototxt']
+    folder = tmp_path / 'proto'
     monkeypatch.setattr(make_nets, 'FOLDER', folder)
-    args = make_nets.parse_args(['--check'])
-    assert make_nets.main(args) == 0
-    altered = folder / 'deploy_resnet_tiny.prototxt'
-    altered.write_text(altered.read_text().replace('num_output: 8\n', 'num_output: 9\n', 1))
-    (folder / 'deploy_resnet101.prototxt').unlink()
+    monkeypatch.setattr(make_nets, 'NETS', {name: make_nets.NETS[name] for name in names})
+    args, check = make_nets.parse_args([]), make_nets.parse_args(['--check'])
+    assert make_nets.main(args) == make_nets.main(check) == 0
+    for name in names:
+        assert (folder / name).read_text() == (PROTO / name).read_text()
+    for name in names[1:]:
+        altered = (folder / name).read_text()
+        (folder / name).write_text(altered + '# by hand\n')
+    (folder / names[0]).unlink()
     capsys.readouterr()
-    assert make_nets.main(args) == 1
+    assert make_nets.main(check) == 1
     out, err = capsys.readouterr()
-    assert out == '' and [line.split()[0] for line in err.splitlines()] == [
-        'deploy_resnet101.prototxt', 'deploy_resnet_tiny.prototxt']
-    assert make_nets.main(make_nets.parse_args([])) == 0
-    assert make_nets.main(args) == 0
-    assert altered.read_text() == (PROTO / altered.name).read_text()
+    assert out == '' and [line.split()[0] for line in err.splitlines()] == names
+    assert make_nets.main(args) == make_nets.main(check) == 0
+
+
+def test_phases_are_merged_into_one_net():
+    from frames import merge_phases
+    train, test = (text_format.Parse(f'''
+        name: "both" layer {{ name: "data" type: "DummyData" top: "data"
+                              dummy_data_param {{ shape {{ dim: {batch} }} }} }}
+        layer {{ name: "a" type: "ReLU" bottom: "data" top: "a" }}
+        layer {{ name: "b" type: "ReLU" bottom: "a" top: "b" }}''', caffe_pb2.NetParameter())
+                   for batch in (16, 1))
+    net = merge_phases(train, test, apart=['b'])
+    assert [(la.name, [rule.phase for rule in la.include]) for la in net.layer] == [
+        ('data', [caffe_pb2.TRAIN]), ('data', [caffe_pb2.TEST]), ('a', []),
+        ('b', [caffe_pb2.TRAIN]), ('b', [caffe_pb2.TEST])]
+    assert [la.dummy_data_param.shape[0].dim[0] for la in net.layer[:2]] == [16, 1]
+    assert net.name == 'both' and not train.layer[0].include
+    test.layer[1].name = 'c'
+    with pytest.raises(ValueError, match='both: layer a of the training net is c'):
+        merge_phases(train, test)
+    del test.layer[1]
+    with pytest.raises(ValueError):
+        merge_phases(train, test)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):

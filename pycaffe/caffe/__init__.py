@@ -7,7 +7,7 @@ from .common import (TEST, TRAIN, set_device, set_mode_cpu, set_mode_gpu, set_mu
 from .detector import Detector
 from .errors import CaffeError
 from .layer import Layer, layer_type_list
-from .log import init_log, log
+from .log import copy_log, init_log, log
 from .net import Net
 from .net_spec import NetSpec, layers, params, to_proto
 from .parallel import NCCL, has_nccl

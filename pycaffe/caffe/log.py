@@ -15,11 +15,19 @@ INFO, WARNING, ERROR = 0, 1, 2
 class _State:
     # as glog: the least level that is written
     level = int(os.environ.get('GLOG_minloglevel') or INFO)
+    copy = None     # a file that gets the lines too
 
 
 def init_log(level=INFO, stderr=True):
     """Write messages of `level` (0 info, 1 warning, 2 error) and above; they always go to stderr."""
     _State.level = level
+
+
+def copy_log(path):
+    """Append every line that is logged from now on to the file `path` too; None ends that."""
+    if _State.copy is not None:
+        _State.copy.close()
+    _State.copy = None if path is None else open(path, 'a', encoding='utf-8', buffering=1)
 
 
 def log(message, level=INFO):
@@ -30,6 +38,9 @@ def log(message, level=INFO):
     source = f'{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}'
     now = datetime.now()
     # tqdm.write keeps a progress bar below the lines
-    tqdm.write(f'{"IWE"[level]}{now:%m%d %H:%M:%S.%f} {threading.get_native_id():5d} {source}] '
-               f'{message}', file=sys.stderr)
+    line = (f'{"IWE"[level]}{now:%m%d %H:%M:%S.%f} {threading.get_native_id():5d} {source}] '
+            f'{message}')
+    tqdm.write(line, file=sys.stderr)
     sys.stderr.flush()
+    if _State.copy is not None:
+        print(line, file=_State.copy)

@@ -35,6 +35,11 @@ class HDF5Data(Layer):
         for blob, shape in zip(top, self._shapes):
             blob.reshape(self.batch_size, *shape)
 
+    def skip(self, batches):
+        """Go on as if that many batches had been delivered."""
+        for _ in range(batches * self.batch_size):
+            next(self._rows)
+
     def forward(self, bottom, top):
         arrays = [np.empty((self.batch_size, *shape), np.float32) for shape in self._shapes]
         for item in range(self.batch_size):

@@ -39,10 +39,18 @@ class PrefetchingLayer(Layer):
         for blob, dims in zip(top, (shape, shape[:1])):
             blob.reshape(*dims)
 
-    def forward(self, bottom, top):
+    def _next(self):
         if self._prefetch is None:      # not before: many nets are made and never run
             self._prefetch, self._batches = Prefetch(self._batches, self._depth), None
-        for blob, array in zip(top, self._prefetch.next()):
+        return self._prefetch.next()
+
+    def skip(self, batches):
+        """Go on as if that many batches had been delivered; they are read for it."""
+        for _ in range(batches):
+            self._next()
+
+    def forward(self, bottom, top):
+        for blob, array in zip(top, self._next()):
             blob.reshape(*array.shape)
             blob.tensor = torch.from_numpy(array).to(common.device())
 

@@ -1,0 +1,112 @@
+"""What the nets stand in: their two sizes, deploy nets, training nets and solvers.
+
+Each net is a function of a Size. Of FULL it is the original's, of TINY its twin in proto/tiny/: the
+same layers on a narrow trunk, which trains in minutes on a CPU.
+"""
+
+from dataclasses import dataclass
+
+from blocks import RESNET50, RESNET101, RESNET_TINY, Trunk, resnet
+from caffe import NetSpec
+from caffe import layers as L
+from caffe.proto import caffe_pb2
+
+NUM_ROIS = 8                # regions of an image of 4:3 at L = 2
+ROIS = [NUM_ROIS, 5]
+IMAGE = [1, 3, 384, 512]    # what deploy nets start from; their callers reshape them
+SQUARE = [1, 3, 224, 224]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a net and its twin differ in."""
+    folder: str         # of its nets, below proto/
+    trunk: Trunk
+    trunk50: Trunk      # that of ResNet-50
+    file: str           # the trunks' names in those of files
+    file50: str
+    name: str           # and of nets
+    name50: str
+    dim: int            # of the descriptor
+    reduced: int        # of the reduced one
+    datasets: str       # the folder of what it trains on
+    own_grids: bool     # images and their regions have the original's sizes; else any of 4:3
+    sides: tuple        # (h, w) of the teacher's low, middle and high resolution
+    hurry: int          # one iteration stands for so many of the original's
+    solver_mode: str
+
+    def path(self, template):
+        """A path below proto/ from one with {file}, {dim}, {reduced} and {half} (of reduced)."""
+        return self.folder + template.format(half=self.reduced // 2, **vars(self))
+
+    def grid(self, dataset):
+        """What layers call the images' size and regions, those of `dataset` or their own."""
+        return dataset if self.own_grids else 'other'
+
+
+FULL = Size(
+    folder='', trunk=RESNET101, trunk50=RESNET50, file='resnet101', file50='resnet50',
+    name='ResNet-101', name50='ResNet-50', dim=2048, reduced=512,
+    datasets='datasets', own_grids=True, sides=((192, 256), (384, 512), (576, 768)),
+    hurry=1, solver_mode='GPU')
+
+TINY = Size(
+    folder='tiny/', trunk=RESNET_TINY, trunk50=RESNET_TINY._replace(conv1_bias=True),
+    file='resnet_tiny', file50='resnet50_tiny', name='ResNet-tiny', name50='ResNet-50-tiny',
+    dim=64, reduced=16,
+    datasets='datasets/tiny', own_grids=False, sides=((96, 128), (192, 256), (288, 384)),
+    hurry=100, solver_mode='CPU')
+
+
+def named(name, n):
+    """The net of a NetSpec, with a name of its own."""
+    net = n.to_proto()
+    net.name = name
+    return net
+
+
+def deploy(size, head, trunk=None, data=IMAGE, rois=ROIS):
+    """A net from `data` and `rois` of these shapes to head(n, trunk, rois)."""
+    trunk = trunk or size.trunk
+    n = NetSpec()
+    n.data = L.Input(shape=dict(dim=data))
+    n.rois = L.Input(shape=dict(dim=rois))
+    resnet(n, n.data, trunk)
+    head(n, trunk, n.rois)
+    return named(size.name, n)
+
+
+def merge_phases(train, test, apart=()):
+    """One net of two whose layers have the same names in the same order.
+
+    Equal layers stand once; differing ones, and those called as in `apart`, once for each phase.
+    """
+    net = caffe_pb2.NetParameter(name=train.name)
+    for in_train, in_test in zip(train.layer, test.layer, strict=True):
+        if in_train.name != in_test.name:
+            raise ValueError(f'{train.name}: layer {in_train.name} of the training net is '
+                             f'{in_test.name} in the test net')
+        if in_train == in_test and in_train.name not in apart:
+            net.layer.append(in_train)
+            continue
+        for phase, layer in ((caffe_pb2.TRAIN, in_train), (caffe_pb2.TEST, in_test)):
+            net.layer.append(layer)
+            net.layer[-1].include.add(phase=phase)
+    return net
+
+
+def solver(size, net, snapshot_prefix, base_lr, tiny_lr, max_iter, snapshot, stepvalue=(),
+           test_iter=0, test_interval=100000, **fields):
+    """A SolverParameter for `net`, a template of `size`; its numbers are those of FULL.
+
+    `tiny_lr` is TINY's base_lr. Snapshots are caffemodel/FILE_`snapshot_prefix`_iter_N.caffemodel,
+    where FILE is `file` of the size.
+    """
+    return caffe_pb2.SolverParameter(
+        net=f'proto/{size.path(net)}', base_lr=base_lr if size is FULL else tiny_lr,
+        max_iter=max_iter // size.hurry, snapshot=snapshot // size.hurry,
+        stepvalue=[step // size.hurry for step in stepvalue],
+        test_iter=[test_iter], test_interval=test_interval // size.hurry,
+        momentum=0.9, weight_decay=0.0001, display=100 if size is FULL else 10,
+        solver_mode=size.solver_mode,
+        snapshot_prefix=f'caffemodel/{size.file}_{snapshot_prefix}', **fields)
