@@ -101,7 +101,8 @@ class AggregateLayer(caffe.Layer):
 
     def setup(self, bottom, top):
         check_counts(self, bottom, top, (1, 2))
-        self.num_rois = parameters(self, num_rois=None)['num_rois']
+        # an older net's batch_size says nothing that the blobs do not
+        self.num_rois = parameters(self, num_rois=None, batch_size=None)['num_rois']
         if self.num_rois is not None:
             integer(self, 'num_rois', self.num_rois)
 

@@ -29,6 +29,9 @@ def parse_args():
     parser.add_argument('--set', nargs='*', default=[], metavar='NAME.FIELD=VALUE', dest='settings',
                         help='change a field of a layer (data.batch_size=4, data.source=FOLDER) or '
                              'of the solver (solver.max_iter=100)')
+    parser.add_argument('--cache_trunk', metavar='FOLDER',
+                        help='keep here what the frozen part of the net gives for each image, and '
+                             'run it but once an image')
     parser.add_argument('--plot', metavar='FILE',
                         help='draw loss and learning rate of the log into this picture')
     args = parser.parse_args()
@@ -41,7 +44,8 @@ def main(args):
     cli.use_device(args.gpu)
     solver_file, log_file = training.prepare(args.solver, args.settings)
     with training.logging_to(log_file):
-        solver = training.make_solver(solver_file, args.weights, args.snapshot)
+        solver = training.make_solver(solver_file, args.weights, args.snapshot,
+                                      args.cache_trunk)
         try:
             solver.solve()
         finally:

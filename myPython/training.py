@@ -99,8 +99,11 @@ def set_field(message, field, value, owner):
     raise ValueError(f'--set {field}={value}: is no value for it')
 
 
-def make_solver(solver_file, weights=(), snapshot=None):
-    """A solver that starts from `weights`, or goes on from `snapshot` as if it had never ended."""
+def make_solver(solver_file, weights=(), snapshot=None, cache=None):
+    """A solver that starts from `weights`, or goes on from `snapshot` as if it had never ended.
+
+    cache : folder where what the frozen trunk gives for each image is kept
+    """
     solver = caffe.get_solver(solver_file)
     check_disk(solver)
     found = set()
@@ -115,6 +118,8 @@ def make_solver(solver_file, weights=(), snapshot=None):
         fresh = [name for name in solver.net.params if name not in found]
         if fresh:
             caffe.log(f'Not in the weights, so they start from their fillers: {", ".join(fresh)}')
+    if cache:
+        solver.net.cache_trunk(cache)
     if snapshot:
         caffe.log(f'Resuming from {snapshot}')
         solver.restore(snapshot)

@@ -1,5 +1,6 @@
 """The layers of a net run forward and backward."""
 
+import os
 from contextlib import contextmanager
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from .errors import CaffeError
 from .fusion import find_chains, find_norm_chains
 from .trunk import find_trunks
+from .trunk_cache import TrunkCache
 
 MOMENTS = ('before_forward', 'after_forward', 'before_backward', 'after_backward')
 
@@ -54,6 +56,9 @@ class Execution:
             stop = chain.last if chain else index
             if index in trunks:
                 trunk = trunks[index]
+                if trunk.last <= last and trunk.load():
+                    index = trunk.last + 1
+                    continue
                 trunk.begin()
             self._call('before_forward', index)
             for i in range(index, stop + 1):
@@ -67,8 +72,16 @@ class Execution:
             if trunk is not None:
                 for i in range(index, stop + 1):
                     trunk.drop(i)
+                if stop == trunk.last:
+                    trunk.end()
             index = stop + 1
         return loss
+
+    def cache_trunks(self, folder):
+        """Keep what the trunks give for each image in `folder`; returns how many there are."""
+        for trunk in self._trunks.values():
+            trunk.cache = TrunkCache(trunk, os.path.join(folder, str(trunk.first)))
+        return len(self._trunks)
 
     def restore(self, first, last):
         """Run layers that need no gradient once more."""

@@ -211,6 +211,15 @@ class Net:
         for index in range(len(self.layers)):
             self._execution.reshape(index)
 
+    def cache_trunk(self, folder):
+        """Keep on disk what the layers below all that learns give for each image.
+
+        They are run once an image then, as long as neither they nor the image change. Raises
+        CaffeError where the net has no such layers.
+        """
+        if not self._execution.cache_trunks(os.fspath(folder)):
+            raise CaffeError(f'{self._file}: has no frozen layers below those that learn')
+
     def clear_param_diffs(self):
         """Make the diffs of all parameters zero; `backward` adds to them."""
         for param in self.learnable_params:

@@ -18,12 +18,22 @@ class FrozenTrunk:
                 if id(blob) not in made:
                     sources[id(blob)] = blob
             made.update((id(blob), blob) for blob in execution.tops[index])
-        self._sources = list(sources.values())
+        self.sources = list(sources.values())
+        self.layers = execution.layers[first:last + 1]
+        self.bottoms = execution.bottoms[first:last + 1]
+        self.cache = None       # a TrunkCache
         self._touched = list({**sources, **made}.values())
         self._drops = {}        # index -> blobs that nobody reads after that layer
         for key, blob in made.items():
             if last_reader.get(key, last + 1) <= last:
                 self._drops.setdefault(last_reader[key], []).append(blob)
+        dropped = {id(blob) for blobs in self._drops.values() for blob in blobs}
+        # Splits of what comes from outside are made each time
+        self._splits = [index for index in range(first, last + 1)
+                        if execution.layers[index].type == 'Split'
+                        and id(execution.bottoms[index][0]) in sources]
+        split = {id(blob) for index in self._splits for blob in execution.tops[index]}
+        self.results = [blob for key, blob in made.items() if key not in dropped | split]
         self._copies = None     # the sources' tensors as the last forward found them
 
     @property
@@ -32,7 +42,28 @@ class FrozenTrunk:
 
     def begin(self):
         """Remember what the layers are run on."""
-        self._copies = [blob.tensor.clone() for blob in self._sources]
+        self._copies = [blob.tensor.clone() for blob in self.sources]
+
+    def load(self):
+        """Take all results from the cache, if there is one and it has them; returns whether."""
+        if self.cache is None:
+            return False
+        for index in range(self.first, self.last + 1):
+            self._execution.reshape(index)
+        if not self.cache.load():
+            return False
+        self.begin()
+        for index in self._splits:
+            self._execution.layers[index].forward(self._execution.bottoms[index],
+                                                  self._execution.tops[index])
+        for index in self._drops:
+            self.drop(index)
+        return True
+
+    def end(self):
+        """Keep the results that have just been computed."""
+        if self.cache is not None:
+            self.cache.store()
 
     def drop(self, index):
         """Let go of what layer `index` was the last to read."""
@@ -43,7 +74,7 @@ class FrozenTrunk:
         """Run the layers once more, in memory aside, and keep what was dropped."""
         present = [(blob, blob.swap_data()) for blob in self._touched]
         try:
-            for blob, tensor in zip(self._sources, self._copies):
+            for blob, tensor in zip(self.sources, self._copies):
                 blob.tensor = tensor
             self._execution.restore(self.first, self.last)
         finally:

@@ -1,0 +1,115 @@
+"""What a frozen trunk gives is kept on disk: the same numbers, without the trunk."""
+
+import caffe
+import numpy as np
+import pytest
+
+NET = '''
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 3 dim: 3 dim: 16 dim: 16 } } }
+layer { name: "rois" type: "Input" top: "rois" input_param { shape { dim: 6 dim: 5 } } }
+layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 6 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" param { lr_mult: 0 } param { lr_mult: 0 }
+        convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "ROIPooling" bottom: "conv" bottom: "rois" top: "pool"
+        roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 1 } }
+%s
+layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" inner_product_param { num_output: 3
+        weight_filler { type: "msra" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+'''
+IMAGES = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype(np.float32)
+
+
+@pytest.fixture
+def nets(make_net, tmp_path):
+    """A net with a cache, and one without."""
+    return make_pair(make_net, tmp_path, '')
+
+
+def make_pair(make_net, tmp_path, more):
+    pair = [make_net(NET % more, caffe.TRAIN) for _ in range(2)]
+    pair[1].share_with(pair[0])
+    pair[0].cache_trunk(tmp_path / 'cache')
+    return pair
+
+
+def feed(net, order, width=15):
+    net.blobs['data'].data[...] = IMAGES[list(order)]
+    net.blobs['label'].data[...] = np.repeat(order, 2) % 3
+    net.blobs['rois'].data[...] = [[i, 2 * j, 0, width, 9 + j] for i in range(3) for j in range(2)]
+
+
+def count_runs(net):
+    runs = []
+    layer = net.layer_dict['conv']
+    convolve = layer.convolve
+    layer.convolve = lambda *args: runs.append(1) or convolve(*args)
+    return runs
+
+
+def both(nets, *args):
+    for net in nets:
+        feed(net, *args)
+        net.forward()
+        net.clear_param_diffs()
+        net.backward()
+    for name in ('pool', 'ip', 'loss', *(['second'] if 'second' in nets[0].blobs else []), 'conv'):
+        np.testing.assert_allclose(nets[0].blobs[name].data, nets[1].blobs[name].data, rtol=1e-5,
+                                   atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(nets[0].params['ip'][0].diff, nets[1].params['ip'][0].diff, atol=1e-5)
+
+
+def run(net, *args):
+    feed(net, *args)
+    return float(net.forward()['loss'])
+
+
+def test_an_image_is_computed_once_wherever_it_stands(nets):
+    runs = count_runs(nets[0])
+    for order, computed in [((0, 1, 2), 1), ((2, 0, 1), 1), ((1, 1, 0), 1), ((3, 0, 1), 2),
+                            ((3, 2, 0), 2)]:
+        loss = run(nets[0], order)
+        assert len(runs) == computed, order
+        assert loss == pytest.approx(run(nets[1], order), rel=1e-5)
+
+
+def test_all_numbers_are_the_same(nets):
+    for order in [(0, 1, 2), (2, 1, 0), (4, 4, 1), (4, 0, 2), (0, 1, 2)]:
+        both(nets, order)
+
+
+def test_what_counts_the_images_of_a_batch_is_told_apart(make_net, tmp_path):
+    nets = make_pair(make_net, tmp_path, 'layer { name: "second" type: "Power" bottom: "rois" top: '
+                     '"second" power_param { scale: 2 } }')
+    for order in [(0, 1, 2), (2, 1, 0), (0, 1, 2)]:
+        both(nets, order)
+
+
+def test_other_regions_and_other_weights_are_other_images(nets):
+    runs = count_runs(nets[0])
+    run(nets[0], (0, 1, 2))
+    run(nets[0], (0, 1, 2), 12)
+    assert len(runs) == 2
+    nets[0].params['conv'][0].data[0, 0, 0, 0] += 1
+    both(nets, (0, 1, 2))
+    assert len(runs) == 4       # the forward, and the look at conv
+
+
+def test_the_cache_outlives_the_net(nets, make_net, tmp_path):
+    expected = run(nets[0], (0, 1, 2))
+    other = make_net(NET % '', caffe.TRAIN)
+    other.share_with(nets[0])
+    other.params['ip'][0].data[...] = nets[0].params['ip'][0].data
+    del nets[0]
+    other.cache_trunk(tmp_path / 'cache')
+    runs = count_runs(other)
+    assert run(other, (2, 1, 0)) == pytest.approx(expected, rel=1e-5) and not runs
+
+
+def test_a_net_that_learns_from_the_first_layer_on_has_no_trunk(make_net, tmp_path):
+    whole = make_net('layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }'
+                     'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" '
+                     'inner_product_param { num_output: 1 } }', caffe.TRAIN)
+    with pytest.raises(caffe.CaffeError, match='no frozen layers'):
+        whole.cache_trunk(tmp_path / 'y')
