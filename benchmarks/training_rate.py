@@ -19,6 +19,8 @@ from pathlib import Path
 
 from caffe import NetSpec
 from caffe import layers as L
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 import cli
 from compare_genuine import ROOT, add_chroot_flag
@@ -33,24 +35,24 @@ SOLVER = ('net: "{}/net.prototxt" base_lr: 1e-6 lr_policy: "fixed" momentum: 0.9
 def lifted(forks):
     """train_resnet101_lifted_pca512, whose trunk is frozen: batch 12, 288 x 384."""
     batch, regions = 12, 8
+    inputs = {'data': [batch, 3, 288, 384], 'label': [batch, 1, 1, 1], 'rois': [batch * regions, 5]}
     n = NetSpec()
-    n.data = L.Input(shape=dict(dim=[batch, 3, 288, 384]))
-    n.label = L.Input(shape=dict(dim=[batch, 1, 1, 1]))
-    n.rois = L.Input(shape=dict(dim=[batch * regions, 5]))
+    for name, dim in inputs.items():
+        n[name] = L.Input(shape=dict(dim=dim))
+    if forks:
+        net = text_format.Parse(
+            (ROOT / 'proto/triplet/pca512/train_resnet101_lifted_pca512.prototxt').read_text(),
+            caffe_pb2.NetParameter())
+        kept = [layer for layer in net.layer if layer.name not in inputs]
+        net = n.to_proto()
+        net.layer.extend(kept)
+        return net
     features = blocks.resnet(n, n.data, blocks.RESNET101, param=blocks.frozen,
                              weight_filler=dict(type='msra'))
-    centred = [dict(lr_mult=0, decay_mult=0), dict(lr_mult=2, decay_mult=0)]
-    if forks:
-        top = blocks.rmac(n, features, n.rois, 2048, 512, layer='pooled_rois/pca_512', centred_param=centred,
-                          rois_to_aggregate=False, num_rois=regions)
-        n.loss = L.LiftedStructSimilaritySoftmaxLoss(
-            top, n.label, lifted_struct_sim_softmax_loss_param=dict(margin=1))
-    else:
-        n.silence = L.Silence(n.rois, ntop=0)
-        n.pooled = L.Pooling(features, pool='MAX', global_pooling=True)
-        n.centred = blocks.centre(n, 'centred', n.pooled, centred)
-        n.pca = L.InnerProduct(n.centred, num_output=512, weight_filler=dict(type='xavier'))
-        n.loss = L.SoftmaxWithLoss(n.pca, n.label)
+    n.silence = L.Silence(n.rois, ntop=0)
+    n.pooled = L.Pooling(features, pool='MAX', global_pooling=True)
+    n.pca = L.InnerProduct(n.pooled, num_output=512, weight_filler=dict(type='xavier'))
+    n.loss = L.SoftmaxWithLoss(n.pca, n.label)
     return n.to_proto()
 
 
