@@ -16,7 +16,7 @@ setup(
     packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'caffe.tools', 'dataset_helper', 'scenes'],
     package_data={'caffe.proto': ['*.proto']},
     py_modules=['class_folders', 'class_layers', 'cli', 'custom_layers', 'descriptor',
-                'extraction', 'files', 'layer_base', 'model_tools', 'net_branches',
+                'extraction', 'features', 'files', 'layer_base', 'model_tools', 'net_branches',
                 'net_report', 'net_surgery', 'onnx_export', 'pair_losses', 'picture', 'ranking',
                 'region_generator', 'scoring', 'torch_import', 'train', 'training'],
     install_requires=[

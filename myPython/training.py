@@ -51,11 +51,13 @@ def check_solver(path, solver):
 
 def read_text(path, message):
     """Parse the text file `path` into `message`; ValueError that names file and line."""
-    with open(path, encoding='utf-8') as file:
-        try:
+    try:
+        with open(path, encoding='utf-8') as file:
             return text_format.Parse(file.read(), message)
-        except text_format.ParseError as error:
-            raise ValueError(f'{path}:{error}') from None
+    except UnicodeDecodeError:
+        raise ValueError(f'{path}: is not a text file') from None
+    except text_format.ParseError as error:
+        raise ValueError(f'{path}:{error}') from None
 
 
 def parse_setting(setting):

@@ -43,6 +43,12 @@ def train(*flags, cwd):
                       cwd=cwd)
 
 
+def test_the_readme_has_every_flag():
+    table = (ROOT / 'README.md').read_text().split('## train.py')[1].split('## ')[0]
+    flags = set(re.findall(r'--[a-z_]+', run_script(ROOT / 'myPython/train.py', '-h').stdout))
+    assert flags - {'--help'} == set(re.findall(r'^\| `(--[a-z_]+)', table, re.M))
+
+
 def test_a_resumed_run_ends_in_the_same_bytes(folder):
     done = train('--plot', 'loss.png', cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Make what a student learns from: the teacher's features of a folder's images, and their LMDB.
+
+    python myPython/convert/make_features_lmdb.py --img_dir datasets/landmark/clean \
+        --proto proto/distilling/deploy_resnet101_teacher_pca512.prototxt \
+        --weights caffemodel/teacher.caffemodel \
+        --train_proto proto/distilling/pca512/train_resnet101_student_pca512.prototxt
+
+The files go where the training net reads them, paths beginning in the folder you call this from;
+the list is features.txt beside features.npy. A run that was interrupted goes on where it ended.
+"""
+
+import argparse
+import os
+
+import cli
+from convert_image2features import TINY, add_teacher_flags, teach
+from features import make_lmdb, places
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add_teacher_flags(parser)
+    parser.add_argument('--train_proto',
+                        default=f'{TINY}pca16/train_resnet_tiny_student_pca16.prototxt',
+                        help="the student's training net, which names the files to make")
+    parser.add_argument('--phase', choices=('TRAIN', 'TEST'), default='TRAIN',
+                        help='the phase of it whose files to make')
+    for name in ('height', 'width'):
+        parser.add_argument(f'--resize_{name}', type=cli.positive,
+                            help=f"{name} of the LMDB's images in pixels; by default that of the "
+                                 "net's regions, or of 192 x 256 where those fit any size")
+    return parser.parse_args()
+
+
+def main(args):
+    lmdb, features_npy, (height, width) = places(args.train_proto, args.phase)
+    features_txt = os.path.splitext(features_npy)[0] + '.txt'
+    teach(args, features_npy, features_txt)
+    size = args.resize_height or height, args.resize_width or width
+    make_lmdb(args.img_dir, features_txt, lmdb, size, cli.warn)
+    print(f'{lmdb}: images of {size[0]} x {size[1]} pixels')
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    with cli.user_errors():
+        main(arguments)
