@@ -33,3 +33,4 @@ bench: install
 	$(PYTHON) benchmarks/compare_genuine.py
 	$(PYTHON) benchmarks/training_rate.py
 	$(PYTHON) benchmarks/snapshots_genuine.py
+	$(PYTHON) benchmarks/trunk_cache_rate.py

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Iterations of the lifted net with and without what its frozen trunk gives kept on disk.
+
+    python benchmarks/trunk_cache_rate.py
+
+The same batches twice: the losses must agree; timed are iterations whose images have been seen.
+"""
+
+import argparse
+import tempfile
+import time
+
+import caffe
+import numpy as np
+
+import cli
+from training_rate import NETS, write
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--images', type=cli.positive, default=24, help='different images')
+    parser.add_argument('--iterations', type=cli.positive, default=24, help='iterations of each run')
+    return parser.parse_args()
+
+
+def main(args):
+    caffe.init_log(2)
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-120, 130, (args.images, 3, 288, 384)).astype(np.float32)
+    batches = [rng.permutation(args.images)[:12] for _ in range(args.iterations)]
+    with tempfile.TemporaryDirectory() as folder:
+        write(folder, folder, NETS['lifted'](forks=True))
+        losses, without = train(folder, images, batches, None)
+        cached_losses, cached = train(folder, images, batches, f'{folder}/cache')
+    # the first half of the sorted times are those of seen images
+    fast, slow = np.median(np.sort(cached)[:len(cached) // 2]), np.median(without)
+    print(f'largest difference of the losses: {np.abs(losses - cached_losses).max():.1e}')
+    print(f'without {slow:.3f} s, seen {fast:.4f} s an iteration: {slow / fast:.0f} times')
+
+
+def train(folder, images, batches, cache):
+    """Losses and seconds of an iteration a batch (indices of images)."""
+    caffe.set_random_seed(1)
+    solver = caffe.get_solver(f'{folder}/solver.prototxt')
+    net = solver.net
+    for layer in net.layers:
+        if layer.type == 'BatchNorm':
+            for blob, value in zip(layer.blobs, (0, 1, 1)):
+                blob.data[...] = value
+    if cache:
+        net.cache_trunk(cache)
+    losses, seconds = [], []
+    for batch in batches:
+        net.blobs['data'].data[...] = images[batch]
+        net.blobs['label'].data.flat = batch // 2
+        net.blobs['rois'].data[...] = [[i // 8, 0, 0, 383 - 10 * (i % 8), 287] for i in range(96)]
+        start = time.perf_counter()
+        solver.step(1)
+        seconds.append(time.perf_counter() - start)
+        losses.append(float(net.blobs['loss'].data))
+    return np.array(losses), np.array(seconds)
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    with cli.user_errors():
+        main(arguments)
