@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,15 @@ def main(args):
           f'{min(theirs) / min(ours):.1f} times as fast')
 
 
+@contextmanager
+def inside_chroot(args):
+    """A temporary folder of the chroot: its path from outside, and from inside."""
+    if not os.path.isdir(args.chroot):
+        raise ValueError(f'{args.chroot}: is no folder; make the chroot and name it by --chroot')
+    with tempfile.TemporaryDirectory(dir=os.path.join(args.chroot, 'tmp')) as folder:
+        yield folder, '/' + os.path.relpath(folder, args.chroot)
+
+
 def describe_sizes(sizes):
     """Names, and the blobs data_I and rois_I, of a random image of each size at each level."""
     rng = np.random.default_rng(0)
@@ -103,10 +113,7 @@ def engine(net, inputs, count, repeats):
 
 def genuine(args, inputs):
     """The same of genuine Caffe: result.npz of genuine_side.py."""
-    if not os.path.isdir(args.chroot):
-        raise ValueError(f'{args.chroot}: is no folder; make the chroot and name it by --chroot')
-    with tempfile.TemporaryDirectory(dir=os.path.join(args.chroot, 'tmp')) as folder:
-        inside = '/' + os.path.relpath(folder, args.chroot)
+    with inside_chroot(args) as (folder, inside):
         for source in (Path(__file__).with_name('genuine_side.py'), ROOT / 'myPython/custom_layers.py'):
             shutil.copy(source, folder)
         shutil.copy(args.weights, os.path.join(folder, 'net.caffemodel'))

@@ -14,14 +14,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import caffe
 import numpy as np
 
 import cli
-from compare_genuine import ROOT, add_chroot_flag
+from compare_genuine import ROOT, add_chroot_flag, inside_chroot
 
 DATA = ROOT / 'tests/data/genuine/solvers'
 
@@ -35,12 +34,9 @@ def parse_args():
 
 
 def main(args):
-    if not os.path.isdir(args.chroot):
-        raise ValueError(f'{args.chroot}: is no folder; make the chroot and name it by --chroot')
     caffe.init_log(2)
     home = os.getcwd()
-    with tempfile.TemporaryDirectory(dir=os.path.join(args.chroot, 'tmp')) as folder:
-        inside = '/' + os.path.relpath(folder, args.chroot)
+    with inside_chroot(args) as (folder, inside):
         shutil.copy(Path(__file__).with_name('snapshots_side.py'), folder)
         os.chdir(folder)
         jobs, inputs, ours = [], {}, {}

@@ -23,7 +23,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 import cli
-from compare_genuine import ROOT, add_chroot_flag
+from compare_genuine import ROOT, add_chroot_flag, inside_chroot
 
 sys.path.insert(0, str(ROOT / 'proto'))
 import blocks
@@ -80,14 +80,12 @@ def parse_args():
     parser.add_argument('--repeats', type=cli.positive, default=2, help='iterations a turn')
     parser.add_argument('--turns', type=cli.positive, default=2, help='turns of each side')
     parser.add_argument('--coretype', default='',
-                        help="kernels of genuine Caffe's OpenBLAS (OPENBLAS_CORETYPE), such as Prescott "
-                             'or Haswell; none: its own choice')
+                        help="kernels of genuine Caffe's OpenBLAS (OPENBLAS_CORETYPE), such as "
+                             'Prescott or Haswell; none: its own choice')
     return parser.parse_args()
 
 
 def main(args):
-    if not os.path.isdir(args.chroot):
-        raise ValueError(f'{args.chroot}: is no folder; make the chroot and name it by --chroot')
     print(f'{"":10} {"genuine":>9} {"here":>9} {"ratio":>6} {"memory genuine":>15} {"here":>8}')
     for name in args.nets:
         theirs, ours = [], []
@@ -107,8 +105,7 @@ def engine(args, net):
 
 
 def genuine(args, net):
-    with tempfile.TemporaryDirectory(dir=os.path.join(args.chroot, 'tmp')) as folder:
-        inside = '/' + os.path.relpath(folder, args.chroot)
+    with inside_chroot(args) as (folder, inside):
         write(folder, inside, net)
         kernels = [f'OPENBLAS_CORETYPE={args.coretype}'] if args.coretype else []
         return run(['chroot', args.chroot, 'env', f'OPENBLAS_NUM_THREADS={os.cpu_count()}', *kernels,

@@ -17,6 +17,14 @@ import caffe
 import numpy as np
 
 
+def set_statistics(net):
+    """Mean 0 and variance 1 for every BatchNorm, without which numbers overflow."""
+    for layer in net.layers:
+        if layer.type == 'BatchNorm':
+            for blob, value in zip(layer.blobs, (0, 1, 1)):
+                blob.data[...] = value
+
+
 def main(solver_file, repeats):
     solver = caffe.get_solver(solver_file)
     rng = np.random.RandomState(0)
@@ -31,10 +39,7 @@ def main(solver_file, repeats):
             count = blob.data.size // 5 // solver.net.blobs['data'].data.shape[0]
             blob.data.reshape(-1, 5)[...] = [[i // count, 0, 0, width - 1, height - 1]
                                              for i in range(blob.data.size // 5)]
-    for name, layer in zip(solver.net._layer_names, solver.net.layers):
-        if layer.type == 'BatchNorm':
-            for blob, value in zip(layer.blobs, (0, 1, 1)):
-                blob.data[...] = value
+    set_statistics(solver.net)
     solver.step(1)
     seconds = []
     for _ in range(repeats):

@@ -15,6 +15,7 @@ import numpy as np
 
 import cli
 from training_rate import NETS, write
+from training_side import set_statistics
 
 
 def parse_args():
@@ -46,10 +47,7 @@ def train(folder, images, batches, cache):
     caffe.set_random_seed(1)
     solver = caffe.get_solver(f'{folder}/solver.prototxt')
     net = solver.net
-    for layer in net.layers:
-        if layer.type == 'BatchNorm':
-            for blob, value in zip(layer.blobs, (0, 1, 1)):
-                blob.data[...] = value
+    set_statistics(net)
     if cache:
         net.cache_trunk(cache)
     losses, seconds = [], []

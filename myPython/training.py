@@ -127,7 +127,7 @@ def make_solver(solver_file, weights=(), snapshot=None, cache=None):
         solver.restore(snapshot)
         for layer in solver.net.layers:
             if hasattr(layer, 'skip'):      # a data layer: its stream goes on where it was
-                layer.skip(solver.iter * read_text(solver_file, caffe_pb2.SolverParameter()).iter_size)
+                layer.skip(solver.iter * solver.param.iter_size)
     return solver
 
 

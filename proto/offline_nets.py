@@ -3,7 +3,7 @@
 Beside the last stage's they pool the maps of stages 2 to 4; a name ends in the stride of its map.
 """
 
-from blocks import aggregate, pca, pool_regions, region_vectors, resnet, stage, stem
+from blocks import aggregate, pca, pool_regions, region_vectors, stage, stem
 from caffe import NetSpec
 from caffe import layers as L
 from frames import deploy, named

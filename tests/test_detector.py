@@ -12,6 +12,7 @@ import pytest
 from caffe.detector import Detector
 from caffe.errors import CaffeError
 from caffe.io import load_image
+from test_classifier import files  # noqa: F401 (a fixture)
 
 GENUINE = np.load(Path(__file__).parent / 'data' / 'genuine' / 'io.npz')
 WINDOWS = GENUINE['detect/windows']
@@ -22,17 +23,6 @@ RECORDED = {
     'mean': dict(context_pad=3, mean=np.array([104., 117., 123.])),
     'map': dict(context_pad=1, mean=GENUINE['detect/mean_map']),
 }
-
-
-@pytest.fixture
-def files(make_net, tmp_path):
-    """The recorded net's prototxt and caffemodel."""
-    net = make_net(str(GENUINE['net/prototxt']))
-    for name, blobs in net.params.items():
-        for index, blob in enumerate(blobs):
-            blob.data[...] = GENUINE[f'net/{name}/{index}']
-    net.save(tmp_path / 'net.caffemodel')
-    return str(tmp_path / 'net.prototxt'), str(tmp_path / 'net.caffemodel')
 
 
 @pytest.fixture

@@ -1,32 +1,22 @@
 """Solvers against genuine Caffe: from the start, resumed from its snapshots, and what they log."""
 
-import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import caffe
-import h5py
 import numpy as np
 import pytest
-from caffe.proto import caffe_pb2
+from test_genuine_layers import load
 
 DATA = Path(__file__).parent / 'data/genuine/solvers'
 
 
-def load(name):
-    arrays = np.load(DATA / name)
-    return [(case, {key.split('/', 1)[1]: arrays[key] for key in arrays.files
-                    if key.startswith(case['name'] + '/')})
-            for case in json.loads(str(arrays['index']))]
-
-
 # steps.npz and more_steps.npz: 8 and 5 settings that genuine Caffe stepped 12 times
 CASES = [pytest.param(*case, id=case[0]['name'])
-         for name in ('steps.npz', 'more_steps.npz') for case in load(name)]
+         for name in ('steps.npz', 'more_steps.npz') for case in load(f'solvers/{name}')]
 
 
 # The loss of this one grows to 1e21, and rounding with it: genuine Caffe differs from its own recording

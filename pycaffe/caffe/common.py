@@ -111,4 +111,5 @@ def set_multiprocess(multiprocess):
 def _check_device(device_id):
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not 0 <= device_id < count:
-        raise CaffeError(f'there is no GPU {device_id}: torch {torch.__version__} sees {count or "none"}')
+        raise CaffeError(f'there is no GPU {device_id}: torch {torch.__version__} '
+                         f'sees {count or "none"}')

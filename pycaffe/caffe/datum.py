@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from .errors import CaffeError
-from .files import naming
+from .files import naming, read_text
 from .proto import caffe_pb2
 
 
@@ -101,15 +101,8 @@ def read_list(path):
 
     The label is what follows the last space, so that names may hold spaces.
     """
-    pairs = []
-    try:
-        # names are bytes to the system: those that are no UTF-8 must come through as they are
-        with open(path, encoding='utf-8', errors='surrogateescape') as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    pairs.append(_split(f'{path}:{number}', line.rstrip('\n')))
-    except OSError as error:
-        raise CaffeError(f'{path}: {error.strerror}') from None
+    pairs = [_split(f'{path}:{number}', line)
+             for number, line in enumerate(read_text(path).split('\n'), 1) if line.strip()]
     if not pairs:
         raise CaffeError(f'{path}: lists no image')
     return pairs

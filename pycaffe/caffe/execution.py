@@ -1,11 +1,11 @@
 """The layers of a net run forward and backward."""
 
 import os
-from contextlib import contextmanager
 
 import torch
 
 from .errors import CaffeError
+from .files import naming
 from .fusion import find_chains, find_norm_chains
 from .trunk import find_trunks
 from .trunk_cache import TrunkCache
@@ -20,9 +20,10 @@ class Execution:
     """
 
     def __init__(self, wiring, file):
-        self._file = file
         self.layers, self.bottoms, self.tops = wiring.layers, wiring.bottoms, wiring.tops
-        self._params, self._bottom_names = wiring.layer_params, wiring.bottom_names
+        self._bottom_names = wiring.bottom_names
+        self._places = [f'{file}: layer {param.name!r} ({param.type})'
+                        for param in wiring.layer_params]
         self.callbacks = {moment: [] for moment in MOMENTS}
         for layer, tops in zip(self.layers, self.tops):
             _weigh(layer, tops)
@@ -65,7 +66,7 @@ class Execution:
                 self.reshape(i)
             if chain is None and index in self._norm_chain:
                 self._norm_chain[index].forget()
-            with self._naming(index):
+            with naming(self._places[index]):
                 (chain or self.layers[index]).forward(self.bottoms[index], self.tops[index])
             loss += self._loss(stop)
             self._call('after_forward', index)
@@ -117,16 +118,17 @@ class Execution:
 
     def _backward_layer(self, index):
         layer = self.layers[index]
-        with self._naming(index):
-            for wanted, name, i in zip(layer.propagate_down, self._bottom_names[index], range(1 << 16)):
+        with naming(self._places[index]):
+            for i, wanted in enumerate(layer.propagate_down):
                 if wanted and i in layer.no_gradient:
+                    name = self._bottom_names[index][i]
                     raise CaffeError(f'has no gradient for its bottom {name!r}')
             layer.backward(self.tops[index], layer.propagate_down, self.bottoms[index])
 
     def reshape(self, index):
         """Bring the tops of layer `index` to the shape that follows from its bottoms'."""
         layer, tops = self.layers[index], self.tops[index]
-        with self._naming(index):
+        with naming(self._places[index]):
             before = [top.shape for top in tops]
             layer.reshape(self.bottoms[index], tops)
             if before != [top.shape for top in tops]:
@@ -135,17 +137,6 @@ class Execution:
     def _call(self, moment, index):
         for callback in self.callbacks[moment]:
             callback(index)
-
-    @contextmanager
-    def _naming(self, index):
-        """Have a CaffeError name the file and layer `index`."""
-        try:
-            yield
-        except CaffeError as error:
-            param = self._params[index]
-            # with the traceback, which may lead into a user's Python layer
-            raise CaffeError(f'{self._file}: layer {param.name!r} ({param.type}): {error}'
-                             ).with_traceback(error.__traceback__) from None
 
 
 def _weigh(layer, tops):

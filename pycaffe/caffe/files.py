@@ -43,6 +43,18 @@ def read_message(path, message, what):
     return message
 
 
+def read_text(path):
+    """The text of a file of names; CaffeError where it cannot be read.
+
+    Names are bytes to the system: those that are no UTF-8 must come through as they are.
+    """
+    try:
+        with open(path, encoding='utf-8', errors='surrogateescape') as file:
+            return file.read()
+    except OSError as error:
+        raise CaffeError(f'{path}: {error.strerror}') from None
+
+
 def is_hdf5(path):
     """Whether the file's content begins as HDF5 does."""
     try:
@@ -58,4 +70,5 @@ def naming(place):
     try:
         yield
     except CaffeError as error:
+        # with the traceback, which may lead into a user's Python layer
         raise CaffeError(f'{place}: {error}').with_traceback(error.__traceback__) from None

@@ -237,7 +237,7 @@ class Net:
                 mine.share_data(theirs)
 
     def copy_from(self, weights):
-        """Take the parameters of the layers that a .caffemodel or .caffemodel.h5 has under their names."""
+        """Take the parameters of the layers that a .caffemodel(.h5) has under their names."""
         copy_weights(os.fspath(weights), self._blobs_of_layers())
 
     def save(self, path, diffs=False):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from . import common
 from .errors import CaffeError
+from .files import naming
 from .log import WARNING, log
 from .net import Net
 from .proto import caffe_pb2
@@ -26,8 +27,9 @@ SIGNAL_EFFECTS = {'stop': 'ask_to_stop', 'snapshot': 'ask_for_snapshot', 'none':
 class Solver:
     """What all solvers do; a subclass's `apply_update` changes the parameters.
 
-    `Solver(solver_file)` takes a solver prototxt; `level` and `stages` join its train_state. `net` is the training net, `test_nets` the list of
-    test nets, `iter` the number of updates made, `param` the SolverParameter.
+    `Solver(solver_file)` takes a solver prototxt; `level` and `stages` join its train_state. `net`
+    is the training net, `test_nets` the list of test nets, `iter` the number of updates made,
+    `param` the SolverParameter.
     """
 
     def __init__(self, solver_file, level=0, stages=()):
@@ -44,14 +46,12 @@ class Solver:
         self._bar = None
         self._losses, self._smoothed_loss = [], 0.0
         self._timer, self._displayed = time.monotonic(), 0
-        try:
+        with naming(self._file):
             self._check()
             if self.param.random_seed >= 0:
                 common.set_random_seed(self.param.random_seed + common.solver_rank(),
                                        self.param.random_seed)
             self._make_nets()
-        except CaffeError as error:
-            raise CaffeError(f'{self._file}: {error}') from None
 
     def _check(self):
         param = self.param
@@ -96,7 +96,7 @@ class Solver:
         return Net.from_param(net_param, phase, file=file)
 
     def add_callback(self, on_start, on_gradients_ready=None):
-        """Have `on_start()` called before each iteration's forward, `on_gradients_ready()` before its update.
+        """Have `on_start()` called before each forward, `on_gradients_ready()` before each update.
 
         Or one object that has both as methods.
         """
@@ -198,15 +198,8 @@ class Solver:
         log(f'Iteration {self.iter} ({rate:g} iter/s, {lapse:g}s/{self.param.display} iters), '
             f'loss = {self._smoothed_loss:g}')
         self._timer, self._displayed = now, self.iter
-        values = ((name, value) for name in self.net.outputs
-                  for value in self.net.blobs[name].data.flat)
-        for index, (name, value) in enumerate(values):
-            log(f'    Train net output #{index}: {name} = {value:g}{self._weighed(self.net, name, value)}')
-
-    @staticmethod
-    def _weighed(net, name, value):
-        weight = net.blob_loss_weights[name]
-        return f' (* {weight:g} = {weight * value:g} loss)' if weight else ''
+        _log_outputs('Train', self.net, {name: self.net.blobs[name].data
+                                         for name in self.net.outputs})
 
     def test_all(self):
         """Run every test net for its test_iter batches and log the mean of each output.
@@ -238,9 +231,7 @@ class Solver:
         if self.param.test_compute_loss:
             log(f'Test loss: {loss / count:g}')
         means = {name: total / count for name, total in sums.items()}
-        values = ((name, value) for name, mean in means.items() for value in np.ravel(mean))
-        for number, (name, value) in enumerate(values):
-            log(f'    Test net output #{number}: {name} = {value:g}{self._weighed(net, name, value)}')
+        _log_outputs('Test', net, means)
         return means
 
     @property
@@ -295,7 +286,8 @@ class Solver:
                 signal.signal(number, before[number])
 
         for number, effect in signals.items():
-            before[number] = signal.signal(number, follow if SIGNAL_EFFECTS[effect] else signal.SIG_IGN)
+            handler = follow if SIGNAL_EFFECTS[effect] else signal.SIG_IGN
+            before[number] = signal.signal(number, handler)
         try:
             yield
         finally:
@@ -305,7 +297,8 @@ class Solver:
     @contextmanager
     def _progress(self):
         with tqdm(total=self.param.max_iter, initial=self.iter, unit='iter', file=sys.stderr,
-                  disable=not sys.stderr.isatty() or common.solver_rank() > 0, dynamic_ncols=True) as self._bar:
+                  disable=not sys.stderr.isatty() or common.solver_rank() > 0,
+                  dynamic_ncols=True) as self._bar:
             yield
         self._bar = None
 
@@ -313,6 +306,20 @@ class Solver:
         if self._bar is not None:
             self._bar.set_postfix(loss=f'{loss:g}', lr=f'{self.lr:g}', refresh=False)
             self._bar.update()
+
+
+def _log_outputs(phase, net, outputs):
+    """Log every number of a net's outputs (name -> array), numbered through."""
+    values = ((name, value) for name, array in outputs.items() for value in np.ravel(array))
+    for index, (name, value) in enumerate(values):
+        log(f'    {phase} net output #{index}: {show_output(net, name, value)}')
+
+
+def show_output(net, name, value):
+    """A number of output `name` as text, with what it adds to the loss if it does."""
+    weight = net.blob_loss_weights[name]
+    note = f' (* {weight:g} = {weight * value:g} loss)' if weight else ''
+    return f'{name} = {value:g}{note}'
 
 
 def _check_folder(prefix):

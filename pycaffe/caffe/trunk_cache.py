@@ -12,10 +12,8 @@ import numpy as np
 import torch
 
 from . import common
+from .database import MAP_SIZE
 from .errors import CaffeError
-
-MAP_SIZE = 1 << 40      # bytes the cache may grow to; only what is used takes room
-
 
 # LMDB forbids to open a folder twice in a process
 _environments = weakref.WeakValueDictionary()
@@ -80,16 +78,17 @@ class TrunkCache:
         if len(sources) != 1 + len(regions):
             return None
         owner = regions[0][:, 0] if regions else ()
+        trunk = self._trunk_fingerprint()
         keys, rows = [], []
         for i, image in enumerate(images):
-            state = hashlib.sha256(self._trunk_fingerprint())
+            state = hashlib.sha256(trunk)
             state.update(np.ascontiguousarray(image))
             own = np.flatnonzero(owner == i) if regions else ()
             for array in regions:
                 state.update(np.ascontiguousarray(array[own, self._first_column:]))
             keys.append(state.digest())
             rows.append([self._rows_of(blob, i, len(images), own) for blob in self._trunk.results])
-            if None in [row if row is None else 0 for row in rows[-1]]:
+            if any(where is None for where in rows[-1]):
                 return None
         return keys, rows
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from .blob import Blob
 from .errors import CaffeError
+from .files import naming
 from .layer import create_layer
 from .propagation import param_specs, plan_backward
-from .proto import caffe_pb2
 from .proto.splits import insert_splits
 
 AUTOMATIC = '(automatic)'       # the name of a loss's top that the prototxt leaves out
@@ -37,16 +37,13 @@ class Wiring:
         self.bottoms, self.tops, self.bottom_names, self.top_names = [], [], [], []
         self.blobs, self.params, self.inputs = OrderedDict(), OrderedDict(), []
         self.learnable = []
-        self._owners = {}       # parameter name -> (its LearnableParam, layer, index)
+        self._owners = {}       # parameter name -> its LearnableParam
         unread = set()
         for param in self.layer_params:
             if not param.HasField('phase'):
                 param.phase = phase
-            try:
+            with naming(f'layer {param.name!r} ({param.type})'):
                 self._append(param)
-            except CaffeError as error:
-                raise CaffeError(f'layer {param.name!r} ({param.type}): {error}'
-                                 ).with_traceback(error.__traceback__) from None
             unread = (unread - set(param.bottom)) | set(param.top)
         self.outputs = sorted(unread)       # Caffe keeps them in a std::set
         plan_backward(self.layers, self.layer_params, self.bottom_names, self.top_names,

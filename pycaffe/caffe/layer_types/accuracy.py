@@ -4,7 +4,7 @@ import torch
 
 from ..errors import CaffeError
 from ..layer import ALL, register
-from .loss import ClassLayer, ignored
+from .loss import ClassLayer
 
 
 @register

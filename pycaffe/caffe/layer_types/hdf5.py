@@ -10,6 +10,7 @@ from .. import common
 from ..data_transformer import shared_generator
 from ..database import cycle
 from ..errors import CaffeError
+from ..files import read_text
 from ..layer import ALL, Layer, register
 from .stored_data import own_share
 
@@ -67,11 +68,7 @@ def _rows(paths, names, random):
 
 
 def _read_source(path):
-    try:
-        with open(path, encoding='utf-8', errors='surrogateescape') as file:
-            paths = file.read().split()
-    except OSError as error:
-        raise CaffeError(f'{path}: {error.strerror}') from None
+    paths = read_text(path).split()
     if not paths:
         raise CaffeError(f'{path}: lists no HDF5 file')
     return paths

@@ -1,6 +1,7 @@
 """Split layers where several layers read one blob (insert_splits.cpp).
 
-A `loss_weight` is a reader too: it moves to the first top of the Split. Caffe shows them in `net.blobs` and `net.layers`, so their names are part of its interface.
+A `loss_weight` is a reader too: it moves to the first top of the Split. Caffe shows them in
+`net.blobs` and `net.layers`, so their names are part of its interface.
 """
 
 from collections import defaultdict

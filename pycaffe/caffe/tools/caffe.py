@@ -22,7 +22,7 @@ from ..parallel import NCCL, join_torchrun, start_ranks
 from ..proto import caffe_pb2
 from ..proto.upgrade import read_solver
 from ..sgd_solvers import get_solver
-from ..solver import SIGNAL_EFFECTS
+from ..solver import SIGNAL_EFFECTS, show_output
 from ..timer import Timer
 from .flags import FlagParser, user_errors
 
@@ -76,10 +76,8 @@ def test(args):
             sums[name] = sums.get(name, 0) + values
     log(f'Loss: {loss / args.iterations:g}')
     for name, total in sums.items():
-        weight = net.blob_loss_weights[name]
         for value in total / args.iterations:
-            note = f' (* {weight:g} = {weight * value:g} loss)' if weight else ''
-            log(f'{name} = {value:g}{note}')
+            log(show_output(net, name, value))
     return 0
 
 
