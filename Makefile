@@ -1,5 +1,6 @@
 # make install   a .venv with all that is needed, and the compiled scorer
 # make demo      a small dataset rendered, described, ranked and scored
+# make distill-demo, metric-demo, reduce-demo    students trained and scored on rendered pictures
 # make test      the tests
 # make bench     the tables of speed and memory
 
@@ -8,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 # the released model where it lies, else one made without training
 MODEL = $(firstword $(wildcard caffemodel/model.caffemodel) caffemodel/demo_resnet101.caffemodel)
 
-.PHONY: install demo test bench
+.PHONY: install demo distill-demo metric-demo reduce-demo test bench
 install: $(VENV)/.installed eval/compute_ap
 
 $(VENV)/.installed: setup.py constraints.txt
@@ -25,6 +26,9 @@ demo: install
 	$(PYTHON) test.py --dataset datasets/demo --weights $(MODEL) --S 512 --temp_dir tmp/demo \
 	    --picture tmp/demo/top5.png
 
+distill-demo metric-demo reduce-demo: %-demo: install
+	$(PYTHON) experiments/recipes.py $*
+
 test: install
 	$(PYTHON) -m pytest
 
@@ -34,3 +38,7 @@ bench: install
 	$(PYTHON) benchmarks/training_rate.py
 	$(PYTHON) benchmarks/snapshots_genuine.py
 	$(PYTHON) benchmarks/trunk_cache_rate.py
+	$(PYTHON) benchmarks/all_pairs_rate.py
+	$(PYTHON) benchmarks/sweep_rate.py
+	$(PYTHON) benchmarks/reranking_rate.py
+	$(PYTHON) benchmarks/index_recall.py

@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 
 import cli
+import gnd_files
 import picture
+import protocols
 import ranking
 import scoring
 from dataset_helper import DATASETS
@@ -20,7 +22,6 @@ from descriptor import END, DescriptorNet
 from extraction import Item, extract, sha256
 
 ROOT = Path(__file__).resolve().parent
-MULTIRES = (-250, 0, 250)   # added to S
 
 
 def parse_args():
@@ -36,16 +37,21 @@ def parse_args():
                         help='prototxt of the net')
     parser.add_argument('--weights', default=ROOT / 'caffemodel/model.caffemodel',
                         help='caffemodel of the net')
+    parser.add_argument('--end', default=END, help="blob of the net's descriptor")
     parser.add_argument('--dataset', default=ROOT / 'datasets/Oxford',
                         help='folder that holds jpg/ and lab/')
     parser.add_argument('--dataset_name', choices=sorted(DATASETS), default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')
+    parser.add_argument('--gnd', metavar='FILE',
+                        help='score by the revisited protocols with this gnd_*.json')
     parser.add_argument('--eval_binary', default=ROOT / 'eval/compute_ap',
                         help='the compiled compute_ap')
     parser.add_argument('--temp_dir', default=ROOT / 'tmp',
                         help='folder for features and rankings')
     parser.add_argument('--multires', action='store_true',
-                        help='sum the descriptors of S - 250, S and S + 250')
+                        help='sum the descriptors of S less the step, S, and S and the step')
+    parser.add_argument('--multires_step', type=cli.positive, default=250, metavar='PIXELS',
+                        help='the step of --multires')
     parser.add_argument('--aqe', type=cli.positive, metavar='K',
                         help='average each query with its K nearest images')
     parser.add_argument('--dbe', type=cli.positive, metavar='K',
@@ -66,15 +72,20 @@ def parse_args():
 
 
 def main(args):
-    if args.multires and args.S <= -min(MULTIRES):
-        raise ValueError(f'--multires needs an S above {-min(MULTIRES)}')
-    dataset = DATASETS[args.dataset_name](args.dataset)
+    if args.multires and args.S <= args.multires_step:
+        raise ValueError(f'--multires needs an S above {args.multires_step}, or another '
+                         '--multires_step')
+    if args.gnd:
+        dataset = gnd_files.Revisited(args.dataset, gnd_files.read(args.gnd))
+        args.dataset_name = dataset.truth.name
+    else:
+        dataset = DATASETS[args.dataset_name](args.dataset)
     for flag, k, most in (('aqe', args.aqe, len(dataset.images)),
                           ('dbe', args.dbe, len(dataset.images) - 1)):
         if k and k > most:
             raise ValueError(f'--{flag} {k}: the dataset has images for {most} at most')
     cli.use_device(args.gpu)
-    net = DescriptorNet(args.proto, args.weights, args.L, partial_weights=args.partial_weights)
+    net = DescriptorNet(args.proto, args.weights, args.L, args.end, args.partial_weights)
     queries, database = descriptors(args, dataset, net)
     asked, ranked = drop_skipped(dataset, queries, database)
     queries, database = queries[asked], database[ranked]
@@ -86,16 +97,25 @@ def main(args):
     images = [dataset.images[i] for i in ranked]
     rankings = [[images[i] for i in row] for row in indices]
     dataset.queries = [dataset.queries[i] for i in asked]
-    precisions = scoring.score(dataset, rankings, args.temp_dir, args.eval_binary)
-    for name, precision in precisions.items():
-        print(f'{name}: {100 * precision:.2f}')
-    print('-' * 20)
-    print(f'Mean: {100 * np.mean(list(precisions.values())):.2f} (query_crop {args.query_crop})')
+    if args.gnd:
+        for score in protocols.revisited(dataset.truth, dataset.queries, rankings):
+            print(protocols.line(score, protocols.conditions(args.query_crop)))
+    else:
+        print_published(args, dataset, rankings)
     if args.picture:
         count = args.picture_queries
         rows = [picture_row(dataset, *row, args.query_crop) for row in
                 zip(dataset.queries[:count], rankings, similarities)]
         picture.save(args.picture, picture.strip(rows))
+
+
+def print_published(args, dataset, rankings):
+    """Print AP of every query and their mean, by compute_ap."""
+    precisions = scoring.score(dataset, rankings, args.temp_dir, args.eval_binary)
+    for name, precision in precisions.items():
+        print(f'{name}: {100 * precision:.2f}')
+    print('-' * 20)
+    print(f'Mean: {100 * np.mean(list(precisions.values())):.2f} (query_crop {args.query_crop})')
 
 
 def descriptors(args, dataset, net):
@@ -106,10 +126,11 @@ def descriptors(args, dataset, net):
                     for query in dataset.queries],
         'dataset': [Item(name, dataset.image_path(name)) for name in dataset.images],
     }
-    about = {'weights': sha256(args.weights), 'proto': sha256(args.proto), 'L': args.L, 'end': END}
+    about = {'weights': sha256(args.weights), 'proto': sha256(args.proto), 'L': args.L,
+             'end': args.end}
     total = {'queries': 0, 'dataset': 0}
-    for step in MULTIRES if args.multires else (0,):
-        S = args.S + step
+    step = args.multires_step
+    for S in (args.S - step, args.S, args.S + step) if args.multires else (args.S,):
         for part, some in items.items():
             path = os.path.join(args.temp_dir, f'{args.dataset_name}_S{S}_L{args.L}_{part}.npy')
             features, _ = extract(net, some, S, path, about, args.batch_size, args.skip_bad,

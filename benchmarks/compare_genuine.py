@@ -114,8 +114,9 @@ def engine(net, inputs, count, repeats):
 def genuine(args, inputs):
     """The same of genuine Caffe: result.npz of genuine_side.py."""
     with inside_chroot(args) as (folder, inside):
-        for source in (Path(__file__).with_name('genuine_side.py'), ROOT / 'myPython/custom_layers.py'):
-            shutil.copy(source, folder)
+        shutil.copy(Path(__file__).with_name('genuine_side.py'), folder)
+        # custom_layers and what it imports
+        shutil.copytree(ROOT / 'myPython', folder, dirs_exist_ok=True)
         shutil.copy(args.weights, os.path.join(folder, 'net.caffemodel'))
         Path(folder, 'net.prototxt').write_text(for_genuine(args.proto))
         Path(folder, 'job.json').write_text(json.dumps(

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Make weights for deploy_resnet101 without training, to try the toolkit before the real ones.
+"""Make weights of a deploy net, to try the toolkit before the real ones.
 
     python caffemodel/make_demo_model.py --dataset datasets/demo
+    python caffemodel/make_demo_model.py --proto proto/deploy_resnet_tiny.prototxt --components 64 \
+        --trunk caffemodel/resnet_tiny_classes_iter_1500.caffemodel --S 384 \
+        --img_dir datasets/tiny/landmark/clean --output caffemodel/resnet_tiny.caffemodel
 
-The first convolution gets Gabor filters over brightness and colours, the others are random (He et
-al., 2015), from a seed. The BatchNorm statistics are measured
-on images, and the centring and the PCA are fitted to the regions of those images. They are the
-dataset's distractors: the images that no query's ground truth names.
+Without a trained trunk the first convolution gets Gabor filters over brightness and colours, the
+others are random (He et al., 2015), from a seed, and the BatchNorm statistics are measured on images.
+The centring and the PCA are fitted to the regions of images: those of a folder, or the dataset's
+distractors, which no query's ground truth names.
 """
 
 import argparse
@@ -28,6 +31,7 @@ import cli
 import descriptor
 from dataset_helper import DATASETS
 from extraction import sha256
+from features import images_of
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,38 +50,62 @@ def parse_args():
                         help='prototxt of the net')
     parser.add_argument('--dataset', default=ROOT / 'datasets/demo',
                         help="folder of Oxford's layout whose distractors are used")
+    parser.add_argument('--img_dir', help='folder of images to use instead, all in it and below')
+    parser.add_argument('--trunk', help='caffemodel that has the trunk, trained; else it is random')
     parser.add_argument('--output', default=ROOT / 'caffemodel/demo_resnet101.caffemodel',
                         help='the caffemodel to write')
     parser.add_argument('--S', type=cli.positive, default=512,
                         help='longer side of the images that the PCA is fitted to')
     parser.add_argument('--components', type=cli.positive, default=128,
                         help='directions that the PCA keeps; the other outputs are 0')
+    parser.add_argument('--whitening', type=float, default=1,
+                        help='power of the standard deviations that directions are divided by: 0 '
+                             'leaves them as they are, 1 makes them equal')
     parser.add_argument('--gpu', type=int, default=-1, help='GPU to compute on; -1 for the CPU')
     parser.add_argument('--seed', type=int, default=0, help='seed of the random weights')
     return parser.parse_args()
 
 
 def main(args):
-    dataset = DATASETS['Oxford'](args.dataset)
-    names = distractors(dataset)
-    paths = [dataset.image_path(name) for name in names]
+    paths = image_paths(args)
     note = Path(f'{args.output}.json')
     made_from = {'proto': sha256(args.proto), 'seed': args.seed, 'S': args.S,
                  'components': args.components, 'script': sha256(__file__),
+                 'trunk': args.trunk and sha256(args.trunk), 'whitening': args.whitening,
                  'images': hashlib.sha256(''.join(map(sha256, paths)).encode()).hexdigest()}
     if os.path.exists(args.output) and note.exists() and json.loads(note.read_text()) == made_from:
         cli.warn(f'{args.output} is there already')
         return
     cli.use_device(args.gpu)
-    cli.warn(f'making untrained weights: seeded convolutions, statistics and PCA of {len(names)} '
-             'distractors')
+    cli.warn(f'making weights: {"the trunk of " + args.trunk if args.trunk else "untrained"}, '
+             f'PCA of {len(paths)} images')
     with tempfile.TemporaryDirectory() as folder:
-        start = os.path.join(folder, 'start.caffemodel')
-        measure_statistics(args.proto, paths, args.seed, folder).save(start)
+        start = args.trunk or os.path.join(folder, 'start.caffemodel')
+        if not args.trunk:
+            measure_statistics(args.proto, paths, args.seed, folder).save(start)
         net = descriptor.DescriptorNet(args.proto, start, L=2, partial_weights=True)
-        fit_pca(net, paths, args.S, args.components, args.seed)
+        check_trunk(net.net, start)
+        fit_pca(net, paths, args)
         net.net.save(str(args.output))
     note.write_text(json.dumps(made_from, indent=1) + '\n')
+
+
+def image_paths(args):
+    """The images that statistics and PCA are of."""
+    if args.img_dir:
+        return [item.path for item in images_of(args.img_dir)]
+    dataset = DATASETS['Oxford'](args.dataset)
+    return [dataset.image_path(name) for name in distractors(dataset)]
+
+
+def check_trunk(net, weights):
+    """Raise ValueError unless the file has all convolutions of the net."""
+    found = descriptor.stored_layers(weights)
+    missing = [name for name, layer in zip(net._layer_names, net.layers)
+               if layer.type == 'Convolution' and name not in found]
+    if missing:
+        raise ValueError(f'{weights}: lacks {missing[0]} and {len(missing) - 1} more convolutions '
+                         'of the net; is it of another trunk?')
 
 
 def distractors(dataset):
@@ -138,11 +166,11 @@ def gabor_filters(size):
     return np.array(filters, np.float32)
 
 
-def fit_pca(net, paths, S, components, seed):
+def fit_pca(net, paths, args):
     """Set the net's centring and projection to a whitening PCA of the images' regions."""
     regions = []
     for path in tqdm(paths, desc='regions for the PCA', unit='image', disable=None):
-        image, _ = descriptor.resize(descriptor.read_image(path), S)
+        image, _ = descriptor.resize(descriptor.read_image(path), args.S)
         grid = get_rmac_region_coordinates(*image.shape[:2], net.L)
         net.feed('data', descriptor.to_blob([image]))
         net.feed('rois', pack_regions_for_network([grid]))
@@ -151,13 +179,13 @@ def fit_pca(net, paths, S, components, seed):
         regions.append(rows.reshape(len(rows), -1).copy())
     regions = np.vstack(regions)
     centre, project = net.net.params[CENTRE], net.net.params[PROJECT]
-    components = min(components, len(project[1].data), *regions.shape)
-    pca = PCA(components, svd_solver='full', random_state=seed).fit(regions)
+    components = min(args.components, len(project[1].data), *regions.shape)
+    pca = PCA(components, svd_solver='full', random_state=args.seed).fit(regions)
     centre[0].data[...] = 1
     centre[1].data[...] = -pca.mean_
     project[0].data[...] = 0
     project[0].data[:len(pca.components_)] = (
-        pca.components_ / np.sqrt(pca.explained_variance_)[:, None])
+        pca.components_ / pca.explained_variance_[:, None] ** (args.whitening / 2))
     project[1].data[...] = 0
 
 

@@ -8,16 +8,9 @@ Ground truth follows from the share of a facade's area that a view shows: good f
 """
 
 import argparse
-import json
-import os
-import shutil
-import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
-from tqdm import tqdm
 
 import cli
 import scenes
@@ -28,8 +21,7 @@ NAMES = ('mill_lane', 'harbour_gate', 'weavers_hall', 'larch_street', 'old_excha
          'salt_market', 'orchard_terrace', 'kings_granary', 'bell_corner', 'tanner_steps', 'vine_court',
          'glass_works', 'river_chapel', 'customs_house', 'cedar_walk', 'lantern_square', 'mint_alley')
 QUALITIES = (45, 96)    # JPEG quality, least and most
-MANIFEST = 'manifest.json'
-ENTRIES = {'jpg', 'lab', MANIFEST}
+ENTRIES = {'jpg', 'lab'}
 
 
 def parse_args():
@@ -56,40 +48,17 @@ def main(args):
         raise ValueError(f'--size {args.size}: pictures need 64 pixels or more')
     made_from = {name: getattr(args, name) for name in
                  ('seed', 'facades', 'views', 'distractors', 'queries', 'size')}
-    output = Path(args.output)
-    if output.exists() and any(output.iterdir()):
-        manifest = output / MANIFEST
-        if not manifest.exists() or {path.name for path in output.iterdir()} - ENTRIES:
-            raise ValueError(f'{output}: holds something that was not rendered; choose another folder')
-        if json.loads(manifest.read_text()) == made_from:
-            cli.warn(f'{output} is there already')
-            return
-        if not args.overwrite:
-            raise ValueError(f'{output}: holds another rendered dataset; --overwrite replaces it')
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=output.name + '.', dir=output.parent))
-    try:
-        render(made_from, aside)
-        (aside / MANIFEST).write_text(json.dumps(made_from, indent=1) + '\n')
-        aside.chmod(0o755)
-        if output.exists():
-            shutil.rmtree(output)
-        aside.rename(output)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    if not scenes.make_folder(args.output, made_from, ENTRIES, args.overwrite,
+                              lambda folder: render(made_from, folder)):
+        cli.warn(f'{args.output} is there already')
 
 
 def render(made_from, folder):
     """Write jpg/ and lab/ into a folder."""
     (folder / 'jpg').mkdir()
     (folder / 'lab').mkdir()
-    with ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        jobs = [pool.submit(render_landmark, made_from, folder, i)
-                for i in range(made_from['facades'])]
-        jobs += [pool.submit(render_other, made_from, folder, i)
-                 for i in range(made_from['distractors'])]
-        for job in tqdm(jobs, desc='rendering', disable=None):
-            job.result()
+    scenes.run_jobs([(render_landmark, made_from, folder, i) for i in range(made_from['facades'])]
+               + [(render_other, made_from, folder, i) for i in range(made_from['distractors'])])
 
 
 def render_landmark(made_from, folder, index):
@@ -142,9 +111,7 @@ def landmark_style(seed, index):
 
 def save(folder, name, image, rng):
     """Write a JPEG of random quality."""
-    quality = int(rng.integers(*QUALITIES))
-    _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    (folder / 'jpg' / f'{name}.jpg').write_bytes(data.tobytes())
+    scenes.save_jpeg(folder / 'jpg' / f'{name}.jpg', image, int(rng.integers(*QUALITIES)))
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from dataset_helper.oxford_helper import EXTENSIONS
+from dataset_helper.image_files import EXTENSIONS
 from descriptor import ImageError, read_image
 
 SIZES = {'cover': (280, 496), 'paris': (384, 512), 'landmark': (288, 384)}      # height, width

@@ -23,6 +23,7 @@ from files import write_aside
 
 WINDOW = 32     # images read ahead, and batched by size among themselves
 READERS = 2     # threads that decode
+MULTIRES = (-250, 0, 250)   # added to S, where descriptors of several scales are summed
 
 
 class Item(NamedTuple):
@@ -37,6 +38,7 @@ def extract(net, items, S, path, about, batch_size=1, skip_bad=False, say=print)
     """Descriptors of `items` at longer side S, from the file `path` where they are already there.
 
     net : a DescriptorNet
+    S : pixels; None for the images' original sizes
     about : dict of what the features depend on besides S and the items (names, sizes, boxes)
     skip_bad : leave out damaged images, whose rows become NaN
     say : called with a line when a cache does not match or a run is resumed
@@ -46,34 +48,27 @@ def extract(net, items, S, path, about, batch_size=1, skip_bad=False, say=print)
     The batches depend on the items alone, so that a resumed run gives the bytes of an unbroken one.
     """
     stem = os.path.splitext(path)[0]
-    key = {**about, 'S': S, 'items': _fingerprint(items), 'batch_size': batch_size}
+    key = {**about, 'S': S, 'items': fingerprint(items), 'batch_size': batch_size}
     cached = _load(path, stem + '.json', key, say)
     if cached is not None and (skip_bad or not cached[1]):
         return cached
-    features, skipped = None, []
+    skipped = []
+
+    def skip(i, bad):
+        if not skip_bad:
+            raise bad
+        say(f'skipped: {bad}')
+        skipped.append(items[i].name)
+
     with Journal(stem + '.part', key) as journal:
-        rows = dict(journal.rows)
-        if rows:
-            say(f'{path}: going on behind {len(rows)} of {len(items)} images')
-        with tqdm(total=len(items), initial=len(rows), unit='image', disable=None,
-                  desc=os.path.basename(stem)) as bar:
-            todo = [i for i in range(len(items)) if i not in rows]
-            for indices, images, bad in batches(items, todo, S, batch_size):
-                if bad is not None:
-                    if not skip_bad:
-                        raise bad
-                    say(f'skipped: {bad}')
-                    skipped += [items[i].name for i in indices]
-                else:
-                    values = net(images)
-                    journal.append(indices, values)
-                    rows.update(zip(indices, values))
-                bar.update(len(indices))
-        if not rows:
+        if journal.rows:
+            say(f'{path}: going on behind {len(journal.rows)} of {len(items)} images')
+        with tqdm(total=len(items), initial=len(journal.rows), unit='image',
+                  disable=None, desc=os.path.basename(stem)) as bar:
+            describe(net, items, range(len(items)), S, journal, bar, skip, batch_size)
+        if not journal.rows:
             raise ValueError(f'{path}: none of the {len(items)} images can be read')
-        features = np.full((len(items), len(next(iter(rows.values())))), np.nan, np.float32)
-        for i, row in rows.items():
-            features[i] = row
+        features = journal.matrix(len(items))
         write_aside(path, lambda file: np.save(file, features))
         note = json.dumps({**key, 'skipped': skipped}, indent=1) + '\n'
         write_aside(stem + '.json', lambda file: file.write(note.encode()))
@@ -82,9 +77,29 @@ def extract(net, items, S, path, about, batch_size=1, skip_bad=False, say=print)
 
 
 def load_item(item, S):
-    """An item's image as the net takes it: resized, then cropped. BGR uint8."""
-    image, ratio = descriptor.resize(descriptor.read_image(item.path), S)
+    """An item's image as the net takes it: resized, then cropped. BGR uint8.
+
+    S : pixels of the longer side; None for those that it has
+    """
+    image = descriptor.read_image(item.path)
+    image, ratio = descriptor.resize(image, S or max(image.shape[:2]))
     return image if item.box is None else descriptor.crop(image, item.box, ratio)
+
+
+def describe(net, items, todo, S, journal, bar, skip, batch_size=1, load=load_item):
+    """Put the descriptors of `items[i]`, for all i of `todo`, into a journal that lacks some.
+
+    bar : a tqdm that counts what is added
+    skip : called with (i, ImageError) for a damaged image, of which there is no row
+    load : what reads an item at longer side S
+    """
+    todo = [i for i in todo if i not in journal.rows]
+    for indices, images, bad in batches(items, todo, S, batch_size, load):
+        if bad is not None:
+            skip(*indices, bad)
+        else:
+            journal.append(indices, net(images))
+        bar.update(len(indices))
 
 
 def sha256(path):
@@ -100,7 +115,8 @@ class Journal:
     """A file to which finished batches are appended; one that breaks off inside a batch loses it.
 
     The first line says what it belongs to; a file that belongs to something else is begun anew.
-    Each batch is its length, a checksum, the row numbers and the values.
+    Each batch is its length, a checksum, the row numbers and the values. `rows` has all rows that
+    are in the file: number -> D float32.
     """
 
     HEAD = np.dtype([('count', '<i8'), ('dim', '<i8'), ('crc', '<u4')])
@@ -127,9 +143,19 @@ class Journal:
 
     def append(self, indices, values):
         """Add the rows of a batch: their numbers, and B x D float32."""
-        body = np.asarray(indices, '<i8').tobytes() + np.asarray(values, '<f4').tobytes()
+        values = np.asarray(values, '<f4')
+        body = np.asarray(indices, '<i8').tobytes() + values.tobytes()
         head = np.array([(*values.shape, zlib.crc32(body))], self.HEAD)
         self._write(head.tobytes() + body)
+        self.rows.update(zip(indices, values))
+
+    def matrix(self, count):
+        """The rows 0 to count - 1, count x D; those that are not there are NaN."""
+        dim = len(next(iter(self.rows.values()), ()))
+        features = np.full((count, dim), np.nan, np.float32)
+        for i, row in self.rows.items():
+            features[i] = row
+        return features
 
     def remove(self):
         """Delete the file: everything in it stands elsewhere now."""
@@ -164,13 +190,14 @@ class Journal:
             self.rows.update(zip(indices.tolist(), values))
 
 
-def _fingerprint(items):
+def fingerprint(items):
     """Hash of the items' names, file sizes and boxes."""
-    lines = [f'{item.name} {_size(item.path)} {item.box}\n' for item in items]
+    lines = [f'{item.name} {size(item.path)} {item.box}\n' for item in items]
     return hashlib.sha256(''.join(lines).encode('utf-8', 'surrogateescape')).hexdigest()
 
 
-def _size(path):
+def size(path):
+    """Bytes of a file, None where it is not to be had."""
     try:
         return os.path.getsize(path)
     except OSError:
@@ -195,7 +222,7 @@ def _load(path, note, key, say):
     return np.load(path), skipped
 
 
-def batches(items, todo, S, batch_size):
+def batches(items, todo, S, batch_size, load=load_item):
     """Yield (indices, images of one size, None), or ([index], None, ImageError), in fixed windows.
 
     One window is read by threads while the last one is computed.
@@ -205,7 +232,7 @@ def batches(items, todo, S, batch_size):
         windows[i // WINDOW].append(i)
     with ThreadPoolExecutor(READERS) as pool:
         def start(window):
-            return [(i, pool.submit(load_item, items[i], S)) for i in window]
+            return [(i, pool.submit(load, items[i], S)) for i in window]
 
         order = list(windows.values())
         running = start(order[0]) if order else []

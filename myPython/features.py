@@ -22,10 +22,12 @@ from caffe.datum import parse_datum, read_list
 from caffe.proto import caffe_pb2
 from caffe.tools import convert_imageset
 
+import tree
 from class_folders import SIZES
 from custom_layers import normalize
-from dataset_helper.oxford_helper import EXTENSIONS
-from descriptor import MEAN, ImageError, check_weights, read_image, to_blob
+from dataset_helper.image_files import EXTENSIONS
+from descriptor import END as DEPLOY_END
+from descriptor import MEAN, DescriptorNet, ImageError, check_weights, read_image, to_blob
 from extraction import Item, extract
 from files import write_aside
 from training import read_text
@@ -36,21 +38,14 @@ ANY_SIZE = (192, 256)   # pixels of LMDB images, height x width, where a net's r
 
 def images_of(folder):
     """The images of a folder and of all folders in it, sorted by name: their paths below it."""
-    def refuse(error):
-        raise error
-
-    names = []
-    for path, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        names += [os.path.relpath(os.path.join(path, file), folder) for file in files
-                  if file.lower().endswith(EXTENSIONS) and not file.startswith('.')]
+    names = tree.find(folder, EXTENSIONS)
     if not names:
         raise ValueError(f'{folder}: holds no image ({" ".join(EXTENSIONS)})')
     for name in names:
         if len(name.splitlines()) != 1:
             raise ValueError(f'{folder}: the name {name!r} holds a line break, where lists are '
                              'split: rename the file')
-    return [Item(name, os.path.join(folder, name)) for name in sorted(names)]
+    return [Item(name, os.path.join(folder, name)) for name in names]
 
 
 def longer_side(items, skip_bad=False):
@@ -101,6 +96,19 @@ class TeacherNet:
         return rows.reshape(len(rows), -1).copy()
 
 
+def open_net(proto, weights, L, end=None, partial_weights=False):
+    """A DescriptorNet where the net has an input `rois`, for which L counts, else a TeacherNet.
+
+    end : blob of the descriptor; by default the one that such nets have
+    """
+    param = read_text(proto, caffe_pb2.NetParameter())
+    inputs = {*param.input, *(top for layer in param.layer if layer.type == 'Input'
+                              for top in layer.top)}
+    if 'rois' in inputs:
+        return DescriptorNet(proto, weights, L, end or DEPLOY_END, partial_weights)
+    return TeacherNet(proto, weights, end or END, partial_weights)
+
+
 def convert(net, items, scales, features_npy, about, batch_size=1, skip_bad=False, say=print):
     """Write the descriptors of `items` as `features_npy`, and return them, N x D.
 
@@ -129,6 +137,14 @@ def write_list(path, items, features, seed):
     text = ''.join(f'{items[row].name} {row}\n' for row in order
                    if np.isfinite(features[row]).all())
     # names are bytes to the system
+    write_aside(path, lambda file: file.write(os.fsencode(text)))
+
+
+def write_rows(path, items, features):
+    """Write a line `ROW<TAB>NAME` for each image that has features, by row."""
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    text = ''.join(f'{row}\t{item.name}\n' for row, item in enumerate(items)
+                   if np.isfinite(features[row]).all())
     write_aside(path, lambda file: file.write(os.fsencode(text)))
 
 

@@ -7,18 +7,18 @@ from collections import namedtuple
 
 from blocks import python_layer
 from caffe import layers as L
+from dataset_helper import image_means
 from descriptor import MEAN
 
 # float32 holds 9 digits: the mean as it was published
 MEAN = [round(float(channel), 8) for channel in MEAN]       # B, G, R
-COVER_MEAN = [117.80904, 130.27611, 134.65074]
 
 # Images in an LMDB whose labels are rows of `features`, the teacher's; paths are below the Size's
 # folder of datasets, `grid` is whose regions the images have.
 Source = namedtuple('Source', 'lmdb features grid mean', defaults=[MEAN])
 
 COVER = Source('cover/training/cover_training_lmdb', 'cover/training/features.npy', 'cover',
-               COVER_MEAN)
+               list(image_means.COVER))
 PARIS = Source('Paris/aug/paris_aug_lmdb', 'Paris/aug/features.npy', 'paris')
 OXFORD = Source('Oxford/val/val_oxford_lmdb', 'Oxford/val/features.npy', 'paris')
 LANDMARK = Source('landmark/training/Landmark_training_lmdb', 'landmark/training/features.npy',

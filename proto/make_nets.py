@@ -3,8 +3,8 @@
     python proto/make_nets.py            # write all of them
     python proto/make_nets.py --check    # is each as this script writes it?
 
-To add a net, write a function of its Size that returns it, in distilling_nets.py, metric_nets.py or
-offline_nets.py, and a line in the NETS there; blocks.py and heads.py are what nets are made of.
+To add a net, write a function of its Size that returns it, in distilling_nets.py, metric_nets.py,
+offline_nets.py or class_nets.py, and a line in the NETS there; blocks.py and heads.py are what nets are made of.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import class_nets
 import distilling_nets
 import heads
 import metric_nets
@@ -21,7 +22,6 @@ from google.protobuf import text_format
 
 FOLDER = Path(__file__).resolve().parent
 FIRST_LINE = '# written by proto/make_nets.py\n'
-
 
 
 def deploy_whole(size):
@@ -45,6 +45,8 @@ NETS = {template.format(file=size.file): partial(net, size)
         for size in (FULL, TINY) for template, net in WHOLE.items()}
 NETS.update({size.path(template): partial(net, size) for size in (FULL, TINY)
              for family in FAMILIES for template, net in family.items()})
+NETS.update({TINY.path(template): partial(net, TINY)
+             for template, net in class_nets.NETS.items()})
 
 
 def net_text(net):

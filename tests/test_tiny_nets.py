@@ -124,7 +124,7 @@ def test_a_twin_that_trains_has_a_loss_and_gradients_in_the_engine(path, tmp_pat
     assert 0 < net.forward()['loss'] < np.inf
     net.backward()
     learned = {layer.name for layer in read(path).layer
-               if layer.type == 'InnerProduct' and layer.param[0].lr_mult}
+               if layer.type == 'InnerProduct' and (not layer.param or layer.param[0].lr_mult)}
     assert learned
     for name in learned:
         gradient = net.params[name][0].diff

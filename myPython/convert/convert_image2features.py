@@ -19,19 +19,24 @@ from features import END, TeacherNet, convert, images_of, longer_side, write_lis
 TINY = 'proto/tiny/distilling/'
 
 
-def add_flags(parser, proto, weights):
-    """What the scripts of this folder have alike."""
+def add_net_flags(parser, proto, weights):
+    """What all scripts of this folder that run a net have alike."""
     parser.add_argument('--proto', default=proto, help='prototxt of the net')
     parser.add_argument('--weights', default=weights, help='caffemodel of the net')
     parser.add_argument('--img_dir', default='datasets/tiny/landmark/clean',
                         help='folder of the images, which may be in folders of it')
-    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of the shuffled list')
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
     parser.add_argument('--batch_size', type=cli.positive, default=4,
                         help='images of one size that the net takes at once')
-    parser.add_argument('--skip_bad', action='store_true', help='leave damaged images out')
     parser.add_argument('--partial_weights', action='store_true',
                         help='accept weights that do not name the same layers as the net')
+
+
+def add_flags(parser, proto, weights):
+    """What the scripts that write a shuffled list have alike."""
+    add_net_flags(parser, proto, weights)
+    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of the shuffled list')
+    parser.add_argument('--skip_bad', action='store_true', help='leave damaged images out')
 
 
 def add_outputs(parser):

@@ -2,7 +2,6 @@
 
     dataset = DATASETS['Oxford']('datasets/Oxford')
 """
-from .oxford_helper import DatasetError, OxfordHelper, Query
-from .paris_helper import ParisHelper
+from .layout import DatasetError, OxfordHelper, ParisHelper, Query
 
 DATASETS = {'Oxford': OxfordHelper, 'Paris': ParisHelper}

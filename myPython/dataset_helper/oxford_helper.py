@@ -1,150 +1,124 @@
-"""The Oxford buildings dataset (Philbin et al., CVPR 2007): its images, queries and ground truth.
+#!/usr/bin/env python3
+"""Make sets of the Oxford buildings dataset (Philbin et al., CVPR 2007), and compute its mean.
 
-The dataset's folder holds the images in `jpg/` and the ground truth in `lab/`. For a query NAME
-that is `NAME_query.txt` (an image name and the box x1 y1 x2 y2 in pixels) and `NAME_good.txt`,
-`NAME_ok.txt` and `NAME_junk.txt` (image names). Image names have no extension.
+    python myPython/dataset_helper/oxford_helper.py make_uni_dataset --height 384 --width 512
+
+The dataset is left as it is. What is made stays in a folder of its own; an interrupted command goes
+on when it is given again.
 """
-import math
+
 import os
-from typing import NamedTuple
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png')  # in either case
-GRADES = ('good', 'ok', 'junk')
+import cli
+import numpy as np
+from dataset_helper import image_means, oxford_sets, subcommands
+from dataset_helper.image_files import EXTENSIONS, channel_mean, list_images
+from dataset_helper.layout import GRADES, DatasetError, OxfordHelper, Query
+from dataset_helper.making import make
+from dataset_helper.parallel import parallel
+from dataset_helper.subcommands import COPYING, DATASETS, MAKING, how, say_made, size
+from descriptor import ImageError, read_image
+from tqdm import tqdm
 
-
-class DatasetError(ValueError):
-    """What is wrong with a dataset's folder, in one line that names the file or folder."""
-
-
-class Query(NamedTuple):
-    """A query: its name, its image's name and the box in it, (x1, y1, x2, y2) in pixels."""
-
-    name: str
-    image: str
-    box: tuple
+__all__ = ['EXTENSIONS', 'GRADES', 'DatasetError', 'OxfordHelper', 'Query']
 
 
-class OxfordHelper:
-    """The dataset in a folder. All of it is read and checked here, so that errors come early.
+def make_training_test_set(args):
+    """Split the dataset into a training and a test half at one longer side; queries are in both."""
+    dataset = OxfordHelper(args.dataset)
+    steps, texts = oxford_sets.halves(dataset, args.S, args.seed)
+    about = {'command': args.mode, 'S': args.S, 'seed': args.seed}
+    say_made(args.output, make(args.output, about, steps, texts, how(args), cli.warn))
+    for part in ('training', 'test'):
+        count = sum(path.startswith(f'{part}/jpg/') for path in steps)
+        queries = sum(path.startswith(f'{part}/') and path.endswith('_query.txt') for path in texts)
+        say_made(os.path.join(args.output, part), count, f'images, {queries} queries')
 
-    images       sorted image names
-    queries      list of Query, sorted by name
 
-    DatasetError when a folder or a file is missing, malformed or unreadable, when an image name is
-    ambiguous or holds white space, when a query's image is missing, and when a query has no
-    positive.
-    """
+def make_uni_dataset(args):
+    """Make a copy of the dataset with all images at exactly one size, boxes scaled with them."""
+    make_uni(args, OxfordHelper(args.dataset))
 
-    prefix = 'oxc1_'  # may stand before the image names of the query files, and only there
-    ignored = frozenset()  # names of images that are left out
 
-    def __init__(self, path):
-        self.path = str(path)
-        if not os.path.isdir(self.path):
-            raise DatasetError(f'no such folder: {self.path}: the dataset\'s folder is expected, '
-                               'with jpg/ and lab/ in it')
-        self._files = self._find_images()
-        self.images = sorted(self._files)
-        self.queries, self._truth = self._read_queries()
+def make_uni(args, dataset):
+    """`make_uni_dataset` of a dataset."""
+    steps, texts = oxford_sets.uni_set(dataset, size(args))
+    about = {'command': args.mode, 'size': size(args)}
+    say_made(args.output, make(args.output, about, steps, texts, how(args), cli.warn))
 
-    def image_path(self, name):
-        """Path of an image's file. DatasetError for an unknown name."""
-        if name not in self._files:
-            raise DatasetError(f'no image {name} in {self._folder("jpg")}')
-        return os.path.join(self._folder('jpg'), self._files[name])
 
-    def lab_prefix(self, query):
-        """Path before `_good.txt` of a query's ground truth: the first argument of compute_ap."""
-        return os.path.join(self._folder('lab'), query.name)
+def cal_image_mean_channel(args):
+    """Print the mean of a folder's images, B G R; every image counts alike."""
+    paths = [os.path.join(args.images, name) for name in list_images(args.images)]
+    if not paths:
+        raise ValueError(f'{args.images}: holds no image ({" ".join(EXTENSIONS)})')
 
-    def ground_truth(self, query):
-        """Lists (good, ok, junk) of a query's image names, as the files have them.
-
-        They may name images that the dataset has not got or ignores: recall divides by those too.
-        """
-        return self._truth[query.name]
-
-    def _folder(self, name):
-        return os.path.join(self.path, name)
-
-    def _find_images(self):
-        """File names in jpg/ by image name."""
-        folder = self._folder('jpg')
-        files = {}
-        for file in self._list(folder):
-            name, extension = os.path.splitext(file)
-            if extension.lower() not in EXTENSIONS or name in self.ignored:
-                continue
-            if name.split() != [name]:
-                raise DatasetError(f'{os.path.join(folder, file)}: the name holds white space, '
-                                   'where lists of names are split: rename the file')
-            if name in files:
-                raise DatasetError(f'{folder}: {files[name]} and {file} are both the image {name}: '
-                                   'remove one')
-            files[name] = file
-        if not files:
-            raise DatasetError(f'no images in {folder}: put the {", ".join(EXTENSIONS)} files '
-                               'there, not in folders of it')
-        return files
-
-    def _read_queries(self):
-        """Queries sorted by name, and their (good, ok, junk) by name."""
-        folder = self._folder('lab')
-        end = '_query.txt'
-        names = sorted(file[:-len(end)] for file in self._list(folder) if file.endswith(end))
-        if not names:
-            raise DatasetError(f'no *{end} in {folder}: unpack the ground truth there')
-        queries = [self._read_query(name) for name in names]
-        truth = {query.name: self._read_truth(query) for query in queries}
-        return queries, truth
-
-    def _read_query(self, name):
-        path = os.path.join(self._folder('lab'), f'{name}_query.txt')
-        words = _read_words(path)
-        if len(words) != 5:
-            raise DatasetError(f'{path}: holds {len(words)} words, but should hold 5: '
-                               'an image name and the box x1 y1 x2 y2')
+    def mean(path):
         try:
-            box = tuple(float(word) for word in words[1:])
-        except ValueError as error:
-            raise DatasetError(f'{path}: the box is no four numbers: {error}') from error
-        x1, y1, x2, y2 = box
-        if not (all(map(math.isfinite, box)) and x1 < x2 and y1 < y2):
-            raise DatasetError(f'{path}: {" ".join(words[1:])} is no box: '
-                               'finite numbers x1 < x2 and y1 < y2 are needed')
-        image = words[0].removeprefix(self.prefix)
-        if image not in self._files:
-            raise DatasetError(f'{path}: its image {image} is not in {self._folder("jpg")}: '
-                               'unpack all images there')
-        return Query(name, image, box)
+            return channel_mean(read_image(path))
+        except ImageError as error:
+            if not args.skip_bad:
+                raise ImageError(f'{error} (--skip_bad leaves it out)') from None
+            return error
 
-    def _read_truth(self, query):
-        prefix = self.lab_prefix(query)
-        good, ok, junk = (_read_words(f'{prefix}_{grade}.txt') for grade in GRADES)
-        if not good and not ok:
-            raise DatasetError(f'{prefix}_good.txt and _ok.txt name no image, but a query needs '
-                               'a positive: unpack the ground truth again')
-        return good, ok, junk
-
-    def _list(self, folder):
-        """Sorted names of a folder's files, without hidden ones."""
-        try:
-            with os.scandir(folder) as entries:
-                # a dangling link stays in: it must fail as an image, not vanish from the ranking
-                return sorted(entry.name for entry in entries
-                              if not entry.name.startswith('.') and not entry.is_dir())
-        except OSError as error:
-            raise DatasetError(f'cannot read the folder {folder}: {error.strerror}: jpg/ and lab/ '
-                               f'are expected in {self.path}') from error
+    found = dict(tqdm(parallel(mean, paths, args.jobs), total=len(paths), unit='image',
+                      disable=None))
+    bad = [found[i] for i in sorted(found) if isinstance(found[i], ImageError)]
+    for error in bad:
+        cli.warn(f'left out: {error}')
+    if len(bad) == len(paths):
+        raise ValueError(f'{args.images}: none of its images can be read')
+    # summed in the order of the names, so that equal runs give equal digits
+    means = [found[i] for i in sorted(found) if not isinstance(found[i], ImageError)]
+    print(f'{args.images}: {" ".join(f"{value:.5f}" for value in np.mean(means, axis=0))} '
+          f'(B G R, {len(means)} images)')
+    for name, known in image_means.MEANS.items():
+        print(f'known, {name}: {" ".join(f"{value:.5f}" for value in known)}')
 
 
-def _read_words(path):
-    """The white-space-separated words of a text file."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            return file.read().split()
-    except OSError as error:
-        raise DatasetError(f'cannot read {path}: {error.strerror}: unpack the ground truth '
-                           'again') from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f'{path}: is not text: unpack the ground truth again') from error
+def make_queries_sim_cluster(args):
+    """Copy the images most similar to each query, rank, grade and similarity in their names."""
+    dataset = OxfordHelper(args.dataset)
+    steps = oxford_sets.similar_clusters(
+        dataset, oxford_sets.load_rows(args.queries_npy), oxford_sets.load_rows(args.dataset_npy),
+        args.count)
+    say_made(args.output, make(args.output, {'command': args.mode, 'count': args.count}, steps,
+                               how=how(args), say=cli.warn))
+
+
+def cls_img_into_dir(args):
+    """Copy the images into a folder for each landmark, and one for those that show none."""
+    dataset = OxfordHelper(args.dataset)
+    steps = oxford_sets.landmark_folders(dataset, args.grades)
+    say_made(args.output, make(args.output, {'command': args.mode, 'grades': args.grades}, steps,
+                               how=how(args), say=cli.warn))
+
+
+FLAGS = {
+    'dataset': dict(default=DATASETS / 'Oxford', help='folder that holds jpg/ and lab/'),
+    'images': dict(default=DATASETS / 'Oxford/jpg', help='folder of images'),
+    'output': dict(help='folder to make'),
+    'S': dict(type=cli.positive, default=512, help='pixels of the longer side'),
+    'queries_npy': dict(default='tmp/Oxford_S800_L2_queries.npy',
+                        help="the queries' descriptors, as test.py leaves them"),
+    'dataset_npy': dict(default='tmp/Oxford_S800_L2_dataset.npy', help="the images' descriptors"),
+    'count': dict(type=cli.positive, default=50, help='images for each query'),
+    'grades': dict(nargs='+', choices=GRADES, default=GRADES, metavar='GRADE',
+                   help=f'which images show a landmark: of {" ".join(GRADES)}'),
+}
+
+MODES = {
+    'make_training_test_set': (make_training_test_set, f'dataset output S seed {MAKING}',
+                               {'output': DATASETS / 'Oxford/halves'}),
+    'make_uni_dataset': (make_uni_dataset, f'dataset output height width {MAKING}',
+                         {'output': DATASETS / 'Oxford/val', 'height': 384, 'width': 512}),
+    'cal_image_mean_channel': (cal_image_mean_channel, 'images skip_bad jobs'),
+    'make_queries_sim_cluster': (make_queries_sim_cluster,
+                                 f'dataset queries_npy dataset_npy count output {COPYING}',
+                                 {'output': DATASETS / 'Oxford/clusters'}),
+    'cls_img_into_dir': (cls_img_into_dir, f'dataset grades output {COPYING}',
+                         {'output': DATASETS / 'Oxford/landmarks'}),
+}
+
+if __name__ == '__main__':
+    subcommands.run(__doc__, MODES, FLAGS)

@@ -18,6 +18,7 @@ WALLS = {
 }
 TRIMS = [(226, 232, 236), (196, 214, 224), (120, 136, 150), (90, 96, 108)]
 PAINTS = [(96, 84, 44), (60, 92, 48), (44, 52, 128), (108, 74, 58), (40, 44, 52), (150, 140, 120)]
+GLASS = (84, 66, 52)
 ROOFS = [(60, 78, 146), (84, 84, 92), (128, 150, 108), (70, 90, 116)]
 WINDOWS = ('flat', 'arched', 'gothic', 'round')
 TOPS = ('parapet', 'gable', 'hip', 'dome', 'tower', 'steps')
@@ -231,7 +232,7 @@ def _draw_bay(canvas, style, storey, bay):
             canvas.rect(x + side * width - 0.15 * width, x + side * width + 0.15 * width, y + 0.3,
                         y + 0.45 * height, tint(style.paint, 1.35), -0.17)
         return
-    canvas.fill(outline, (84, 66, 52), -0.25)
+    canvas.fill(outline, GLASS, -0.25)
     _draw_panes(canvas, style, outline)
     if shape == 'round':
         return

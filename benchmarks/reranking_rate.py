@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Seconds of alpha-weighted query expansion and of diffusion, and what they bring.
+
+    python benchmarks/reranking_rate.py
+
+The descriptors are made (made_descriptors.py): half are views of things, half single pictures. The
+mean average precision is that of finding all views of a query's thing.
+"""
+
+import argparse
+import time
+
+import made_descriptors
+import numpy as np
+
+import cli
+import ranking
+import reranking
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--rows', type=cli.positive, nargs='+', default=[5_000, 100_000],
+                        help='descriptors ranked')
+    parser.add_argument('--dim', type=cli.positive, default=512, help='their dimensions')
+    parser.add_argument('--queries', type=cli.positive, default=70, help='queries')
+    parser.add_argument('--k', type=cli.positive, default=50, help='neighbours in the graph')
+    parser.add_argument('--alpha', type=float, default=0.99, help='of diffusion')
+    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of all of them')
+    return parser.parse_args()
+
+
+def main(args):
+    print(f'{args.queries} queries, {args.dim} dimensions')
+    print('| rows | | once, s | ms a query | mAP |')
+    print('|---|---|---|---|---|')
+    for count in args.rows:
+        rows = made_descriptors.make(count, args.dim, args.seed)
+        queries, things = made_descriptors.queries_of(rows, args.queries, args.seed)
+        plain, seconds = timed(ranking.rank, queries, rows)
+        show(count, 'plain', 0, seconds, plain, things)
+        found, seconds = timed(rank_expanded, queries, rows)
+        show(count, 'alpha-QE', 0, seconds, found, things)
+        graph, once = timed(reranking.make_graph, rows, args.k, gamma=3)
+        found, seconds = timed(reranking.rank_by_diffusion, queries, rows, graph,
+                               alpha=args.alpha)
+        show(count, 'diffusion', once, seconds, found, things)
+
+
+def rank_expanded(queries, rows):
+    return ranking.rank(reranking.alpha_expand_queries(queries, rows, n=10, alpha=3), rows)
+
+
+def show(count, name, once, seconds, found, things):
+    indices, _ = found
+    precisions = [ranking.average_precision(row, made_descriptors.views_of(thing))
+                  for row, thing in zip(indices.tolist(), things)]
+    print(f'| {count} | {name} | {once:.1f} | {1000 * seconds / len(things):.1f} | '
+          f'{100 * np.mean(precisions):.2f} |', flush=True)
+
+
+def timed(function, *args, **options):
+    start = time.perf_counter()
+    return function(*args, **options), time.perf_counter() - start
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    with cli.user_errors():
+        main(arguments)

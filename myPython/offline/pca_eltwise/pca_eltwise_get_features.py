@@ -1,0 +1,20 @@
+#!/usr/bin/env python3
+"""Save the region vectors of four maps, and the descriptors, for pca_eltwise_retrieval.py.
+
+    python myPython/offline/pca_eltwise/pca_eltwise_get_features.py --dataset datasets/Oxford
+"""
+
+import cli
+from offline_scripts import features_parser, get_features
+
+PROTO = 'pca/pca_features_resnet101_normpython.prototxt'
+
+
+def parse_args():
+    return features_parser(__doc__, 'pca_eltwise', PROTO).parse_args()
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    with cli.user_errors():
+        get_features(arguments)

@@ -1,0 +1,28 @@
+#!/usr/bin/env python3
+"""Score the R-MACs of the last map and of middle ones side by side, each times its length.
+
+    python myPython/offline/raw/raw_concat_retrieval.py --maps 2
+
+Features that raw_get_features.py has not made yet are made first.
+"""
+
+import cli
+from offline_experiments import MAPS
+from offline_scripts import add_maps, retrieval_parser, retrieve
+from raw_get_features import PROTO
+
+
+def parse_args():
+    parser = retrieval_parser(__doc__, 'raw', PROTO)
+    add_maps(parser)
+    return parser.parse_args()
+
+
+def main(args):
+    retrieve(args, 'raw_concat', MAPS[args.maps])
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    with cli.user_errors():
+        main(arguments)

@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Score a net on Landmark: precision, and mAP as VOC 2010 defines it.
+
+    python myPython/test/test_on_landmark.py --test_dir datasets/landmark/retrieval
+
+The folder holds the images in queries/CLASS/ and dataset/CLASS/. They are all of 288 x 384 pixels,
+so that the default S leaves them as they are.
+"""
+
+import cli
+import evaluation
+import query_sets
+from shared_flags import ROOT, parser
+
+
+def parse_args():
+    flags = parser(__doc__, S=384)
+    flags.add_argument('--test_dir', default=ROOT / 'datasets/landmark/retrieval',
+                       help='folder that holds queries/CLASS/ and dataset/CLASS/')
+    return flags.parse_args()
+
+
+def main(args):
+    evaluation.run(args, 'test_on_landmark', *query_sets.landmark(args.test_dir))
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    with cli.user_errors():
+        main(arguments)
