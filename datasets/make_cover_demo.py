@@ -4,10 +4,10 @@
     python datasets/make_cover_demo.py --output datasets/demo_cover
 
 videos/ holds the clips. images/ holds frames of 280 x 496 pixels: some of each clip, re-encoded,
-cropped, letterboxed, captioned, brightened, mirrored or with a logo, as their names say; and single
-frames of nothing else. A line of groups.txt, ID<TAB>NAME NAME ..., names the frames of one origin;
-a single one is a group of its own. Every fourth clip, and every fourth single frame, is alike a clip
-but another place. The same arguments give the same bytes.
+cropped, letterboxed, captioned, brightened, mirrored or with a logo, as their names say; and
+single frames of other places. A line of groups.txt, ID<TAB>NAME NAME ..., names the frames of one
+origin; a single frame is a group of its own. Every fourth clip, and every fourth single frame,
+looks like a clip but is another place. The same arguments give the same bytes.
 """
 
 import argparse
@@ -33,9 +33,9 @@ def parse_args():
     parser.add_argument('--output', default=ROOT / 'datasets/demo_cover', help='folder to make')
     parser.add_argument('--seed', type=cli.natural, default=0, help='seed of everything')
     parser.add_argument('--clips', type=cli.natural, default=44,
-                        help='videos; every fourth is alike the one before it')
+                        help='videos; every fourth looks like the one before it')
     parser.add_argument('--singles', type=cli.natural, default=120,
-                        help='frames of no video; every fourth is alike a video')
+                        help='frames of no video; every fourth looks like a video')
     parser.add_argument('--seconds', type=cli.positive, default=3, help='length of a video')
     parser.add_argument('--overwrite', action='store_true',
                         help='replace a set that was rendered with other flags')
@@ -55,8 +55,9 @@ def render(made_from, folder):
     """Write videos/, images/ and groups.txt into a folder."""
     (folder / 'videos').mkdir()
     (folder / 'images').mkdir()
-    groups = scenes.run_jobs([(render_clip, made_from, folder, i) for i in range(made_from['clips'])]
-                        + [(render_single, made_from, folder, i) for i in range(made_from['singles'])])
+    groups = scenes.run(
+        [(render_clip, made_from, folder, i) for i in range(made_from['clips'])]
+        + [(render_single, made_from, folder, i) for i in range(made_from['singles'])])
     text = ''.join(f'{name}\t{" ".join(images)}\n' for name, images in sorted(groups))
     (folder / 'groups.txt').write_text(text)
 
@@ -77,7 +78,7 @@ def render_clip(made_from, folder, index):
 
 
 def render_single(made_from, folder, index):
-    """A frame of no video: another place that is alike one of them, or some place."""
+    """A frame of no video: another place that looks like one, or any place."""
     seed, clips = made_from['seed'], made_from['clips']
     rng = np.random.default_rng([seed, 3, index])
     scene = scenes.random_scene(rng)
@@ -90,7 +91,7 @@ def render_single(made_from, folder, index):
 
 
 def clip_name(index):
-    """Name of a clip, and of its group; every fourth is called after the one that it is alike."""
+    """Name of a clip, and of its group; a look-alike is called after the one before it."""
     return f'clip_{index:03d}_alike' if index % 4 == 3 else f'clip_{index + 1:03d}'
 
 

@@ -57,7 +57,7 @@ def render(made_from, folder):
     """Write jpg/ and lab/ into a folder."""
     (folder / 'jpg').mkdir()
     (folder / 'lab').mkdir()
-    scenes.run_jobs([(render_landmark, made_from, folder, i) for i in range(made_from['facades'])]
+    scenes.run([(render_landmark, made_from, folder, i) for i in range(made_from['facades'])]
                + [(render_other, made_from, folder, i) for i in range(made_from['distractors'])])
 
 

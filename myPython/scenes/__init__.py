@@ -3,15 +3,15 @@
     style = random_style(np.random.default_rng(0))
     view = render_view(render_facade(style), np.random.default_rng(1), size=1024)
 
-Read drawing.py (surfaces), buildings.py (what is built), views.py (how it is photographed); for
-clips settings.py (where), movers.py (what moves), clips.py (how it is filmed) and frame_edits.py (what
-becomes of a frame). rendering.py makes folders of all this.
+Read drawing.py (surfaces), buildings.py (what is built), views.py (how it is photographed). Clips
+are settings.py (where), movers.py (what moves), clips.py (how it is filmed) and frame_edits.py
+(what becomes of a frame). rendering.py makes folders of all this.
 """
 
 from .buildings import Facade, Style, look_alike, random_style, render_facade
 from .clips import Clip, make_clip, render_frame, write_video
 from .frame_edits import EDITS
-from .rendering import make_folder, run_jobs, save_jpeg
+from .rendering import make_folder, run, save_jpeg
 from .settings import Scene, random_scene, similar_scene
 from .views import (View, grade, render_distractor, render_view, strange_facade,
                     visible_share)

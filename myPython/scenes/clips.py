@@ -117,18 +117,15 @@ def _sky(setting, matrix, drift):
     """Sky, sun and clouds, the clouds so many metres further."""
     mood = mood_of(setting.scene)
     zoom, top = matrix[0, 0] * METRE, matrix[1, 2]
-    rows = (np.arange(SIZE[0]) - top) / zoom / (HEIGHT - GROUND)       # 0 at the top, 1 at the ground
+    # 0 at the top of the setting, 1 at the ground
+    rows = (np.arange(SIZE[0]) - top) / zoom / (HEIGHT - GROUND)
     ramp = np.clip(rows, 0, 1)[:, None, None].astype(np.float32)
     low = np.float32(mood.low)
     sky = np.broadcast_to(np.float32(mood.top) * (1 - ramp) + low * ramp, (*SIZE, 3)).copy()
     if setting.sun is not None:
         x, y, radius = setting.sun
-        centre = (x + WIDTH / 2) * zoom + matrix[0, 2], (HEIGHT - y) * zoom + top
-        y, x = np.ogrid[:SIZE[0], :SIZE[1]]
-        off = np.hypot(x - centre[0], y - centre[1]).astype(np.float32)[..., None] - radius * zoom
-        sky += np.float32(mood.sun) * 0.4 * np.exp(-np.maximum(off, 0) / (radius * zoom)) * (1 - sky / 255)
-        disc = np.clip(0.5 - off, 0, 1)
-        sky += (np.float32(mood.sun) - sky) * disc
+        _shine(sky, (x + WIDTH / 2) * zoom + matrix[0, 2], (HEIGHT - y) * zoom + top, radius * zoom,
+               np.float32(mood.sun))
     # clouds are far away: the camera's way shows in them but in part; they are wider than high
     stretch = np.float64([[0.5 / matrix[0, 0], 0, 6 * drift - 0.3 * matrix[0, 2]],
                           [0, 1.1 / matrix[0, 0], -0.6 * top]])
@@ -137,6 +134,15 @@ def _sky(setting, matrix, drift):
     cover = (cover * np.clip(1.3 - rows, 0, 1)[:, None].astype(np.float32))[..., None]
     cloud = np.minimum(low * 0.5 + 120 * np.float32(mood.gain), 250)
     return np.clip(sky * (1 - cover) + cloud * cover, 0, 255).astype(np.uint8)
+
+
+def _shine(sky, x, y, radius, colour):
+    """Draw the sun and the glow around it, in place; its middle and radius in pixels."""
+    rows, columns = np.ogrid[:SIZE[0], :SIZE[1]]
+    outside = np.hypot(columns - x, rows - y).astype(np.float32)[..., None] - radius
+    glow = 0.4 * np.exp(-np.maximum(outside, 0) / radius)
+    sky += colour * glow * (1 - sky / 255)
+    sky += (colour - sky) * np.clip(0.5 - outside, 0, 1)
 
 
 def _reflect(frame, matrix, seconds):
@@ -162,16 +168,16 @@ def _weather(frame, clip, seconds):
         return
     rng = np.random.default_rng(clip.seed)      # the same drops in every frame, further down
     height, width = SIZE
-    layer = frame.copy()
-    for x, y, near in rng.random((260 if clip.weather == 'rain' else 200, 3)):
-        fall = (380 if clip.weather == 'rain' else 45) * (0.6 + near)
-        drift = 0.12 * fall if clip.weather == 'rain' else 12 * np.sin(3 * seconds + 20 * near)
-        y = (y * height + fall * seconds) % (height + 20) - 10
-        x = (x * width + drift * (seconds if clip.weather == 'rain' else 1)) % width
-        if clip.weather == 'rain':
-            cv2.line(layer, (int(x), int(y)), (int(x + 1 + near), int(y + 6 + 8 * near)),
-                     (226, 222, 216), 1, cv2.LINE_AA)
+    layer, rain = frame.copy(), clip.weather == 'rain'
+    for x, y, near in rng.random((260 if rain else 200, 3)):
+        fall = (380 if rain else 45) * (0.6 + near)     # pixels a second
+        aside = 0.12 * fall * seconds if rain else 12 * np.sin(3 * seconds + 20 * near)
+        x = int((x * width + aside) % width)
+        y = int((y * height + fall * seconds) % (height + 20) - 10)
+        if rain:
+            cv2.line(layer, (x, y), (int(x + 1 + near), int(y + 6 + 8 * near)), (226, 222, 216), 1,
+                     cv2.LINE_AA)
         else:
-            cv2.circle(layer, (int(x), int(y)), 1 + int(near * 1.9), (246, 244, 240), -1, cv2.LINE_AA)
-    cv2.addWeighted(layer, 0.4 if clip.weather == 'rain' else 0.8, frame,
-                    0.6 if clip.weather == 'rain' else 0.2, 0, dst=frame)
+            cv2.circle(layer, (x, y), 1 + int(near * 1.9), (246, 244, 240), -1, cv2.LINE_AA)
+    share = 0.4 if rain else 0.8
+    cv2.addWeighted(layer, share, frame, 1 - share, 0, dst=frame)

@@ -56,7 +56,8 @@ def letterboxed(image, rng):
 def captioned(image, rng):
     """A line of text, outlined or on a bar."""
     height, width = image.shape[:2]
-    edited, words, font, colour = image.copy(), pick(rng, LINES), pick(rng, FONTS), pick(rng, COLOURS)
+    edited = image.copy()
+    words, font, colour = (pick(rng, options) for options in (LINES, FONTS, COLOURS))
     size = rng.uniform(0.75, 1.1) * width / 496
     (long, tall), _ = cv2.getTextSize(words, font, size, 2)
     if long > 0.94 * width:
@@ -101,7 +102,8 @@ def branded(image, rng):
         words, font = pick(rng, ('TV 7', 'CITY', 'CLIPS')), cv2.FONT_HERSHEY_DUPLEX
         size = radius / 2.4 / cv2.getTextSize('H', font, 1, 1)[0][1] * 1.3
         long, tall = cv2.getTextSize(words, font, size, 1)[0]
-        cv2.putText(layer, words, (x - long // 2, y + tall // 2), font, size, (30, 30, 30), 1, cv2.LINE_AA)
+        cv2.putText(layer, words, (x - long // 2, y + tall // 2), font, size, (30, 30, 30), 1,
+                    cv2.LINE_AA)
     else:
         cv2.circle(layer, (x, y), radius, colour, -1, cv2.LINE_AA)
         if form == 'ring':

@@ -92,8 +92,9 @@ def _person(rng):
         sheet = Canvas(1.4, tall + 0.1, SCALE)
         for side, gain in ((-1, 0.75), (1, 1)):
             sheet.line([(0, 0.5 * tall), (side * swing, 0.05)], 0.15, tint(legs, gain))
-            sheet.line([(side * swing - 0.04, 0.05), (side * swing + 0.12, 0.05)], 0.09, (40, 40, 44))
-            sheet.line([(0, 0.78 * tall), (-side * swing * 0.7, 0.48 * tall)], 0.11, tint(top, gain))
+            foot = side * swing
+            sheet.line([(foot - 0.04, 0.05), (foot + 0.12, 0.05)], 0.09, (40, 40, 44))
+            sheet.line([(0, 0.78 * tall), (-0.7 * foot, 0.48 * tall)], 0.11, tint(top, gain))
         sheet.fill([(-0.14, 0.46 * tall), (0.14, 0.46 * tall), (0.18, 0.82 * tall),
                     (-0.18, 0.82 * tall)], tint(top, 0.92))
         if skirt:
@@ -110,7 +111,8 @@ def _person(rng):
 def _car(rng):
     colour, long = pick(rng, CARS), rng.uniform(3.7, 4.6)
     sheet, half = Canvas(long + 0.4, 1.7, SCALE), long / 2
-    sheet.fill([(-half, 0.3), (half, 0.3), (half, 0.75), (half - 0.3, 0.9), (-half + 0.1, 0.95)], colour)
+    sheet.fill([(-half, 0.3), (half, 0.3), (half, 0.75), (half - 0.3, 0.9), (-half + 0.1, 0.95)],
+               colour)
     sheet.fill([(-half + 0.35, 0.9), (half - 1.1, 0.9), (half - 1.75, 1.48), (-half + 0.85, 1.5)],
                tint(colour, 0.92))
     glass = (150, 130, 110)

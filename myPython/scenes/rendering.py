@@ -34,7 +34,8 @@ def make_folder(output, made_from, entries, overwrite, fill):
         manifest = output / MANIFEST
         found = {path.name for path in output.iterdir()}
         if MANIFEST not in found or found - {MANIFEST, *entries}:
-            raise ValueError(f'{output}: holds something that was not rendered; choose another folder')
+            raise ValueError(f'{output}: holds something that was not rendered; choose another '
+                             'folder')
         if json.loads(manifest.read_text()) == made_from:
             return False
         if not overwrite:
@@ -53,7 +54,7 @@ def make_folder(output, made_from, entries, overwrite, fill):
     return True
 
 
-def run_jobs(jobs):
+def run(jobs):
     """Results, in order, of jobs (function, *arguments) in as many processes as there are cores."""
     with ProcessPoolExecutor(os.cpu_count(), initializer=_start) as pool:
         try:

@@ -112,7 +112,7 @@ def build(scene):
 
 
 def _blurred(image, factor=4):
-    """The image as float32 with a deviation of 9 pixels; on a smaller copy, where it costs little."""
+    """The image blurred by 9 pixels (deviation), float32; on a smaller copy, which is faster."""
     small = cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(small.astype(np.float32), (0, 0), 9 / factor),
                       image.shape[1::-1])
@@ -168,8 +168,9 @@ def _building(world, lamps, rng, style, mood):
     x = (WIDTH / 2 + rng.uniform(-5, 5)) * METRE
     foot = (HEIGHT - GROUND + 0.3) * METRE
     left, right = rng.uniform(0.9, 1, 2)        # the farther edge is the shorter one
-    corners = np.float32([[x - width / 2, foot - height * left], [x + width / 2, foot - height * right],
-                          [x + width / 2, foot], [x - width / 2, foot]])
+    a, b = x - width / 2, x + width / 2
+    corners = np.float32([[a, foot - height * left], [b, foot - height * right],
+                          [b, foot], [a, foot]])
     source = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
     homography = cv2.getPerspectiveTransform(source, corners)
     alpha = paste(world.colour, sheet, mask, homography)
@@ -198,7 +199,8 @@ def _ground(world, rng, place):
         world.rect(-half, half, 0, 4.0, plaster(rng, (92, 88, 86), 0.06))
         world.rect(-half, half, 3.95, 4.15, (176, 180, 182))
         for x in np.arange(-half + rng.uniform(0, 3), half, 4.2):
-            world.fill([(x, 2.55), (x + 2.2, 2.55), (x + 2.3, 2.72), (x + 0.1, 2.72)], (214, 220, 222))
+            world.fill([(x, 2.55), (x + 2.2, 2.55), (x + 2.3, 2.72), (x + 0.1, 2.72)],
+                       (214, 220, 222))
     elif place == 'square':
         stone = pick(rng, [(140, 158, 172), (156, 158, 160), (120, 136, 156)])
         world.rect(-half, half, 0, GROUND, courses(rng, METRE, stone, (0.5, 0.25), wander=0.3))
@@ -215,7 +217,8 @@ def _ground(world, rng, place):
                    plaster(rng, (150, 186, 206), 0.05))
     else:       # the water is the rest turned over, frame by frame
         world.rect(-half, half, 0, GROUND, (120, 104, 86))
-        world.rect(-half, half, GROUND - 1.0, GROUND, courses(rng, METRE, (120, 132, 140), (0.9, 0.5)))
+        wall = courses(rng, METRE, (120, 132, 140), (0.9, 0.5))
+        world.rect(-half, half, GROUND - 1.0, GROUND, wall)
         world.rect(-half, half, GROUND - 0.1, GROUND + 0.08, (170, 176, 180))
 
 
@@ -233,7 +236,8 @@ def _tree(world, lamps, rng):
         for dx, dy in spots[layer::3] * (1 - 0.1 * layer):
             place = x + dx - 0.1 * layer, foot + 0.66 * tall + dy + 0.13 * layer
             size = tall * rng.uniform(0.025, 0.055)
-            world.disc(*place, size, tint(leaf, gain * rng.uniform(0.88, 1.12) * (1 + 0.5 * dy / tall)))
+            shade = gain * rng.uniform(0.88, 1.12) * (1 + 0.5 * dy / tall)
+            world.disc(*place, size, tint(leaf, shade))
             lamps.disc(*place, size, (0, 0, 0))
 
 
