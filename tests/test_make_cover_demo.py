@@ -1,3 +1,5 @@
+import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -10,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import scenes
-from conftest import ROOT, assert_one_line, run_script
+from conftest import ROOT, run_script
 from scenes.clips import RATE, SIZE
 
 SMALL = ['--clips', 4, '--singles', 4, '--seconds', 1]
@@ -32,6 +34,11 @@ def groups_of(folder):
     return {name: images.split(' ') for name, images in pairs}
 
 
+def arguments(output, seed=0, clips=4, singles=4):
+    return argparse.Namespace(output=output, seed=seed, clips=clips, singles=singles, seconds=1,
+                              overwrite=False)
+
+
 def clip_of(scene, seed=0):
     return scenes.make_clip(scene, np.random.default_rng(seed), seconds=1)
 
@@ -43,6 +50,15 @@ def demo(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ''
     return folder
+
+
+@pytest.fixture(scope='module')
+def script():
+    """The script as a module: calling it here saves the start of a process."""
+    spec = importlib.util.spec_from_file_location('cover', ROOT / 'datasets/make_cover_demo.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_every_image_is_in_one_group(demo):
@@ -73,23 +89,24 @@ def test_pictures_are_of_one_size_and_the_first_is_a_frame_of_its_video(demo):
         assert min(differences) < 6 and '_1.jpg' in images[0]
 
 
-def test_equal_arguments_give_equal_bytes(demo, tmp_path):
+def test_equal_arguments_give_equal_bytes(demo, script, tmp_path):
     make(tmp_path / 'again')
     assert content(tmp_path / 'again') == content(demo)
-    make(tmp_path / 'other', '--seed', 1, '--clips', 1, '--singles', 0)
-    name = 'videos/clip_001.avi'
-    assert content(tmp_path / 'other')[name] != content(demo)[name]
+    assert script.clip_scene(0, 0) != script.clip_scene(1, 0) != script.clip_scene(1, 1)
 
 
-def test_a_second_run_does_nothing(demo):
+def test_a_second_run_does_nothing(demo, script, capsys):
     before = {path: os.stat(demo / path).st_mtime_ns for path in content(demo)}
-    done = make(demo)
-    assert done.returncode == 0 and 'there already' in done.stderr
+    script.main(arguments(demo))
+    assert 'there already' in capsys.readouterr().err
+    with pytest.raises(ValueError, match='--overwrite'):
+        script.main(arguments(demo, seed=1))
     assert before == {path: os.stat(demo / path).st_mtime_ns for path in content(demo)}
 
 
-def test_nothing_to_render(tmp_path):
-    assert_one_line(make(tmp_path / 'x', '--clips', 0, '--singles', 0), '--clips 0')
+def test_nothing_to_render(script, tmp_path):
+    with pytest.raises(ValueError, match='nothing to render'):
+        script.main(arguments(tmp_path / 'x', clips=0, singles=0))
     assert not (tmp_path / 'x').exists()
 
 
@@ -97,7 +114,9 @@ def test_nothing_to_render(tmp_path):
 def test_ctrl_c_ends_in_one_line_and_leaves_nothing(script, tmp_path):
     script = ROOT / 'datasets' / script
     process = subprocess.Popen([sys.executable, script, '--output', tmp_path / 'x'], text=True,
-                               start_new_session=True, stderr=subprocess.PIPE)
+                               start_new_session=True, stderr=subprocess.PIPE,
+                               # a job in the background of a shell is started deaf to it
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     while not any(path.is_file() for path in tmp_path.rglob('*')) and process.poll() is None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)       # as a terminal does: to all its processes
