@@ -308,5 +308,6 @@ def test_all_anchors_missing_is_an_error(folder, capsys):
 
 def test_the_script(folder):
     (folder / 'mapped.txt').write_text('a\tb:nan\n')
-    done = run_script(SCRIPT, 'sweep', '--mapped', 'mapped.txt', cwd=folder)
+    (folder / 'truth.txt').write_text('1\ta b\n')
+    done = run_script(SCRIPT, 'sweep', '--mapped', 'mapped.txt', '--groups', 'truth.txt', cwd=folder)
     assert_one_line(done, 'check_on_cover.py: mapped.txt:1: ', 'b:nan')
