@@ -1,5 +1,6 @@
 # make install   a .venv with all that is needed, and the compiled scorer
 # make demo      a small dataset rendered, described, ranked and scored
+# make cover-demo    frames of the same origin, found in a rendered set, and a gallery of them
 # make distill-demo, metric-demo, reduce-demo    students trained and scored on rendered pictures
 # make test      the tests
 # make bench     the tables of speed and memory
@@ -9,7 +10,7 @@ PYTHON := $(VENV)/bin/python
 # the released model where it lies, else one made without training
 MODEL = $(firstword $(wildcard caffemodel/model.caffemodel) caffemodel/demo_resnet101.caffemodel)
 
-.PHONY: install demo distill-demo metric-demo reduce-demo test bench
+.PHONY: install demo cover-demo distill-demo metric-demo reduce-demo test bench
 install: $(VENV)/.installed eval/compute_ap
 
 $(VENV)/.installed: setup.py constraints.txt
@@ -25,6 +26,26 @@ demo: install
 	$(if $(filter caffemodel/demo%,$(MODEL)),$(PYTHON) caffemodel/make_demo_model.py)
 	$(PYTHON) test.py --dataset datasets/demo --weights $(MODEL) --S 512 --temp_dir tmp/demo \
 	    --picture tmp/demo/top5.png
+
+cover-demo: COVER = datasets/demo_cover
+cover-demo: WEIGHTS = caffemodel/demo_cover.caffemodel
+cover-demo: install
+	$(PYTHON) datasets/make_cover_demo.py --output $(COVER)
+	$(PYTHON) caffemodel/make_demo_model.py --proto proto/deploy_resnet_tiny.prototxt \
+	    --img_dir $(COVER)/images --S 496 --components 64 --output $(WEIGHTS)
+	$(PYTHON) myPython/convert/convert_images2shards.py --img_dir $(COVER)/images --gpu -1 \
+	    --proto proto/deploy_resnet_tiny.prototxt --weights $(WEIGHTS) --S 496 --multires \
+	    --features_dir tmp/cover_demo/features
+	$(PYTHON) myPython/convert/features2mapped.py --features tmp/cover_demo/features --gpu -1 \
+	    --threshold 0.4 --output tmp/cover_demo/mapped.txt
+	$(PYTHON) myPython/check_on_cover.py sweep --mapped tmp/cover_demo/mapped.txt \
+	    --groups $(COVER)/groups.txt --low 0.40 --high 0.70 --step 0.05 \
+	    --csv tmp/cover_demo/sweep.csv --plot tmp/cover_demo/sweep.png
+	$(PYTHON) myPython/check_on_cover.py groups --mapped tmp/cover_demo/mapped.txt --components \
+	    --threshold 0.6 --min_img_num_per_group 1 --output tmp/cover_demo/groups.txt
+	$(PYTHON) myPython/make_gallery.py groups --mapped tmp/cover_demo/groups.txt \
+	    --images $(COVER)/images --truth $(COVER)/groups.txt --output tmp/cover_demo/gallery \
+	    --title 'Frames of the same origin'
 
 distill-demo metric-demo reduce-demo: %-demo: install
 	$(PYTHON) experiments/recipes.py $*

@@ -26,7 +26,7 @@ from files import write_aside
 from thresholds import count_anchors, count_groups, decimal, steps
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMED = 10      # of what is missing, on the terminal
+NAMED = 3       # of what is missing, on the terminal
 
 
 def groups(args):
@@ -37,8 +37,9 @@ def groups(args):
         found, details = cover_groups.components(lines, args.threshold, args.min_img_num_per_group)
         for (anchor, _), detail in zip(found, details):
             if detail.images > args.giant:
-                cli.warn(f'the component of {anchor} is a giant of {detail.images} images, its '
-                         f'lowest similarity {lowest(detail)}; above {detail.link} it falls apart')
+                cli.warn(f'the component of {readable(anchor)} is a giant of {detail.images} '
+                         f'images, its lowest similarity {lowest(detail)}; above {detail.link} it '
+                         'falls apart')
     else:
         found = list(cover_groups.by_anchor(lines, args.threshold, args.min_img_num_per_group))
         details = [None] * len(found)
@@ -48,14 +49,21 @@ def groups(args):
     found = found[:args.run_groups]
     mapped_files.write(args.output, found)
     for (anchor, items), detail in list(zip(found, details))[:args.show]:
-        print(f'{anchor}: {1 + len(items)} images' + (
+        print(f'{readable(anchor)}: {1 + len(items)} images' + (
             '' if detail is None else f', {detail.pairs} pairs, lowest similarity '
             f'{lowest(detail)}, connected up to {detail.link}'))
+    if 0 < args.show < len(found):
+        print(f'... and {len(found) - args.show} more (--show)')
     images = {name for anchor, items in found for name in (anchor, *(item for item, _ in items))}
     print(f'{args.output}: {len(found)} groups, {len(images)} images, '
           f'{sum(len(items) for _, items in found)} pairs with their anchors')
     if args.dst_dir:
         save_pictures(args, found)
+
+
+def readable(name):
+    """A name as a mapped file has it, so that it stays in its line, with ? for what is no UTF-8."""
+    return mapped_files.encode(name).encode(errors='replace').decode()
 
 
 def lowest(detail):
@@ -136,7 +144,7 @@ def sweep(args):
         table = count_groups(mapped_files.read(args.mapped, cli.warn),
                              mapped_files.read_groups(args.groups, cli.warn),
                              steps(args.low, args.high, args.step))
-        tell_table(args, table)
+        tell_table(args, table, 'images with others of their origin')
     print(*sweep_report.rows(table), '', *sweep_report.verdict(table, args.precision), sep='\n')
     for path, write in ((args.csv, sweep_report.save_csv), (args.plot, sweep_report.save_plot)):
         if path:
@@ -151,27 +159,27 @@ def count_anchors_of(args, anchors):
     return table
 
 
-def tell_table(args, table):
+def tell_table(args, table, noun='anchors'):
     """Say what is missing, and where the mapped file ends above the lowest thresholds."""
-    tell_missing(args, table.missing, table.asked, args.mapped)
+    tell_missing(args, table.missing, table.asked, args.mapped, noun)
     if table.lowest is not None and table.lowest >= table.thresholds[min(
             1, len(table.thresholds) - 1)]:
-        cli.warn(f'{args.mapped}: its lowest score is {table.lowest}: counts at lower thresholds '
-                 'are those at it')
+        cli.warn(f'{args.mapped}: its lowest score is {table.lowest}: pairs below it are not '
+                 'counted, as if there were none')
 
 
-def tell_missing(args, names, asked, where):
+def tell_missing(args, names, asked, where, noun='anchors'):
     """List the anchors that are not there; ValueError where none is."""
     if args.missing:
         text = ''.join(f'{mapped_files.encode(name)}\n' for name in names)
         write_aside(args.missing, lambda file: file.write(os.fsencode(text)))
     if names and len(names) == asked:
-        raise ValueError(f'{where}: has none of the {asked} anchors asked for, such as '
-                         f'{names[0]!r}')
+        raise ValueError(f'{where}: has none of the {asked} {noun}, such as {names[0]!r}')
     if names:
-        more = f' and {len(names) - NAMED} more (--missing FILE)' if len(names) > NAMED else ''
-        cli.warn(f'{where}: {len(names)} of {asked} anchors are missing: '
-                 f'{", ".join(names[:NAMED])}{more}')
+        more = (f' and {len(names) - NAMED} more (--missing FILE lists them)'
+                if len(names) > NAMED else '')
+        cli.warn(f'{where}: {len(names)} of {asked} {noun} are not in it: '
+                 f'{", ".join(map(readable, names[:NAMED]))}{more}')
 
 
 def save_pictures(args, grouping):

@@ -85,10 +85,11 @@ def save_plot(path, table):
     for kind, counts, colour in zip(KINDS, (table.same_origin, table.unrelevant), colours):
         left.plot(x, counts.pairs, marker='.', color=colour, label=kind)
     left.set(xlabel='threshold', ylabel='pairs', ylim=(0, None))
-    shares = (('precision', table.precision()), ('recall', table.recall()), ('F1', table.f1()))
-    for name, values in shares:
+    shares = (('precision', table.precision(), 'tab:blue'),
+              ('recall', table.recall(), 'tab:orange'), ('F1', table.f1(), 'black'))
+    for name, values, colour in shares:
         right.plot(x, [float('nan') if value is None else value for value in values], marker='.',
-                   label=name)
+                   label=name, color=colour)
     best = table.best_f1()
     if best is not None:
         right.axvline(x[best], color='grey', linestyle=':',

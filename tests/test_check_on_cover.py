@@ -90,8 +90,8 @@ def test_components(folder, capsys):
         ('b c.jpg', [('a_1.jpg', 0.9), ('x:d.jpg', 0.8), ('one/e.jpg', 0.7)]),
         ('.f%.jpg', [('two/e.jpg', 0.65)])]
     assert told.out.splitlines()[:2] == [
-        'b c.jpg: 4 images, 5 pairs, lowest similarity below 0.61, connected up to 0.7',
-        '.f%.jpg: 2 images, 1 pairs, lowest similarity 0.65, connected up to 0.65']
+        'b%20c.jpg: 4 images, 5 pairs, lowest similarity below 0.61, connected up to 0.7',
+        '.f%25.jpg: 2 images, 1 pairs, lowest similarity 0.65, connected up to 0.65']
     told = call(capsys, 'groups', **GROUPS, components=True, giant=3)
     assert 'giant of 4 images' in told.err and '0.7' in told.err
 
@@ -132,6 +132,16 @@ def test_components_equal_merging_at_every_threshold(seed):
             assert left == (part[0] if part else {int(anchor)})
         assert detail.link == min(dict(items).values())
         assert items == sorted(items, key=lambda item: (-item[1], item[0]))
+
+
+def test_any_name_is_told_in_one_line(folder, capsys):
+    (folder / 'odd.txt').write_bytes(b'new%0Aline\t\xff.jpg:0.9\n\xff.jpg\tnew%0Aline:0.9\n'
+                                     b'c\td:0.8\n')
+    told = call(capsys, 'groups', **{**GROUPS, 'mapped': 'odd.txt'}, show=2).out
+    assert told.splitlines() == ['new%0Aline: 2 images', '?.jpg: 2 images',
+                                 '... and 1 more (--show)',
+                                 'grouping.txt: 3 groups, 4 images, 3 pairs with their anchors']
+    assert b'\xff.jpg\t' in (folder / 'grouping.txt').read_bytes()
 
 
 def test_no_group_is_an_error(folder, capsys):
@@ -286,7 +296,7 @@ def test_a_sweep(folder, capsys):
         'best F1: threshold 0.60 (precision 0.833, recall 0.714, F1 0.769); it is the '
         'first one, another range may have a better',
         'precision of 0.9: from threshold 0.70 (precision 1.000, recall 0.429, F1 0.600)']
-    assert '2 of 6 anchors are missing: ü.png, h' in told.err
+    assert '2 of 6 images with others of their origin are not in it: ü.png, h' in told.err
     assert (folder / 'missing.txt').read_text() == 'ü.png\nh\n'
     assert len((folder / 's.csv').read_text().splitlines()) == 4
     assert (folder / 's.png').read_bytes().startswith(b'\x89PNG')
