@@ -18,7 +18,7 @@ setup(
     package_data={'caffe.proto': ['*.proto'], 'gallery_page': ['*.html', '*.css', '*.js']},
     py_modules=['answer_pictures', 'approximate_pairs', 'branch_features', 'check_on_cover',
                 'class_folders', 'class_layers', 'cli', 'cover_groups', 'custom_layers',
-                'descriptor', 'evaluation', 'extraction', 'feature_shards', 'features', 'files',
+                'descriptor', 'evaluation', 'extraction', 'feature_shards', 'features', 'files', 'fit_pca',
                 'gallery', 'gallery_entries', 'gnd_files', 'gnd_pickle', 'group_folders',
                 'image_shards', 'index', 'layer_base', 'make_gallery', 'mapped_files',
                 'milvus_store', 'model_tools', 'named_rows', 'net_branches', 'net_report',

@@ -2,7 +2,7 @@
 """Make weights of a deploy net, to try the toolkit before the real ones.
 
     python caffemodel/make_demo_model.py --dataset datasets/demo
-    python caffemodel/make_demo_model.py --proto proto/deploy_resnet_tiny.prototxt --components 64 \
+    python caffemodel/make_demo_model.py --proto proto/deploy_resnet_tiny.prototxt --components 128 \
         --trunk caffemodel/resnet_tiny_classes_iter_1500.caffemodel --S 384 \
         --img_dir datasets/tiny/landmark/clean --output caffemodel/resnet_tiny.caffemodel
 
@@ -24,18 +24,15 @@ import cv2
 import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
-from sklearn.decomposition import PCA
-from tqdm import tqdm
 
 import cli
 import descriptor
+import fit_pca
 from dataset_helper import DATASETS
 from extraction import sha256
 from features import images_of
-from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
 ROOT = Path(__file__).resolve().parents[1]
-REGIONS = 'pooled_rois/normalized_flat'     # what centring and PCA see
 CENTRE, PROJECT = 'pooled_rois/centered', 'pooled_rois/pca'
 BATCH = 16                                  # images that the statistics are measured on
 BATCH_SIZE = (288, 384)                     # their height and width
@@ -70,7 +67,7 @@ def main(args):
     paths = image_paths(args)
     note = Path(f'{args.output}.json')
     made_from = {'proto': sha256(args.proto), 'seed': args.seed, 'S': args.S,
-                 'components': args.components, 'script': sha256(__file__),
+                 'components': args.components, 'script': sha256(__file__), 'pca': sha256(fit_pca.__file__),
                  'trunk': args.trunk and sha256(args.trunk), 'whitening': args.whitening,
                  'images': hashlib.sha256(''.join(map(sha256, paths)).encode()).hexdigest()}
     if os.path.exists(args.output) and note.exists() and json.loads(note.read_text()) == made_from:
@@ -85,7 +82,7 @@ def main(args):
             measure_statistics(args.proto, paths, args.seed, folder).save(start)
         net = descriptor.DescriptorNet(args.proto, start, L=2, partial_weights=True)
         check_trunk(net.net, start)
-        fit_pca(net, paths, args)
+        fit_pca.fit(net, paths, args.S, CENTRE, PROJECT, args.components, args.whitening, args.seed)
         net.net.save(str(args.output))
     note.write_text(json.dumps(made_from, indent=1) + '\n')
 
@@ -164,29 +161,6 @@ def gabor_filters(size):
                 gabor = np.multiply.outer(bgr, wavelet - wavelet.mean())
                 filters.append(gabor / np.linalg.norm(gabor))
     return np.array(filters, np.float32)
-
-
-def fit_pca(net, paths, args):
-    """Set the net's centring and projection to a whitening PCA of the images' regions."""
-    regions = []
-    for path in tqdm(paths, desc='regions for the PCA', unit='image', disable=None):
-        image, _ = descriptor.resize(descriptor.read_image(path), args.S)
-        grid = get_rmac_region_coordinates(*image.shape[:2], net.L)
-        net.feed('data', descriptor.to_blob([image]))
-        net.feed('rois', pack_regions_for_network([grid]))
-        net.net.forward(end=REGIONS)
-        rows = net.net.blobs[REGIONS].data
-        regions.append(rows.reshape(len(rows), -1).copy())
-    regions = np.vstack(regions)
-    centre, project = net.net.params[CENTRE], net.net.params[PROJECT]
-    components = min(args.components, len(project[1].data), *regions.shape)
-    pca = PCA(components, svd_solver='full', random_state=args.seed).fit(regions)
-    centre[0].data[...] = 1
-    centre[1].data[...] = -pca.mean_
-    project[0].data[...] = 0
-    project[0].data[:len(pca.components_)] = (
-        pca.components_ / pca.explained_variance_[:, None] ** (args.whitening / 2))
-    project[1].data[...] = 0
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ SCRIPTS = {
     'test': 'test.py',
     'test_on_oxford': 'myPython/test/test_on_oxford.py',
     'test_on_cover': 'myPython/test/test_on_cover.py',
+    'raw_baseline': f'{OFFLINE}/raw/raw_baseline_retrieval.py',
     'raw_concat': f'{OFFLINE}/raw/raw_concat_retrieval.py',
     'pca_concat': f'{OFFLINE}/pca_concat/pca_concat_retrieval.py',
 }
@@ -28,6 +29,7 @@ WHOLE = ('proto/deploy_resnet101.prototxt', 'proto/deploy_resnet_tiny.prototxt')
 BRANCHES = ('proto/offline/pca/pca_features_resnet101_normpython.prototxt',
             'proto/tiny/offline/pca/pca_features_resnet_tiny_normpython.prototxt')
 DEMO = ('caffemodel/demo_resnet101.caffemodel', 'caffemodel/demo_tiny.caffemodel')
+TRAINED = 'caffemodel/resnet_tiny.caffemodel'   # of the tiny net, by `make metric-demo`
 STUDENT = ['test_on_oxford student', 'test_on_cover student']
 STUDENTS = 'caffemodel/students'
 RELEASED = 'caffemodel/model.caffemodel'
@@ -52,10 +54,9 @@ class Row(NamedTuple):
 
 
 def weights_of(tiny):
-    """The weights to take where none are given: the released ones, or the demo's."""
-    if not tiny and (ROOT / RELEASED).exists():
-        return ROOT / RELEASED
-    return ROOT / DEMO[tiny]
+    """The weights to take where none are given: released or trained ones, or else the demo's."""
+    best = ROOT / (TRAINED if tiny else RELEASED)
+    return best if best.exists() else ROOT / DEMO[tiny]
 
 
 def device(gpu):
@@ -73,7 +74,7 @@ def make_missing(args):
     """Make the demo's dataset and weights where they are wanted and not there."""
     if Path(args.dataset) == ROOT / 'datasets/demo' and not os.path.exists(args.dataset):
         run_script(['datasets/make_demo.py'])
-    if Path(args.weights) == ROOT / DEMO[args.tiny] and not os.path.exists(args.weights):
+    if Path(args.weights) == ROOT / DEMO[args.tiny]:     # kept where they are of this net already
         run_script(['caffemodel/make_demo_model.py', '--proto', str(ROOT / WHOLE[args.tiny]),
                     '--output', str(args.weights)])
 
@@ -127,7 +128,10 @@ class Runner:
             if 'weights' in table['measures'] and found:
                 ours[-1] = megabytes(student.weights if student else self.args.weights)
             published = row.get('published', ['-'] * len(table['published']))
-            protocol = next((protocol for _, protocol in found), 'not trained here')
+            protocol = next((protocol for _, protocol in found), '')
+            if not commands:
+                folder = os.path.join(self.args.students or STUDENTS, row['student'])
+                protocol = f'no student in {folder}'
             if student:
                 protocol += f', {Path(student.proto).name}'
             rows.append(Row(row['name'], ours, published, protocol))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 from pathlib import Path
 
@@ -26,17 +27,26 @@ def differences(table, rows, args, dataset):
     """Lines that say what the published numbers were measured with, and what ours were."""
     shown = shown_path(args.dataset)
     rendered = ' of rendered pictures, another dataset' * is_rendered(args.dataset)
-    made = ' (untrained)' * os.path.exists(f'{args.weights}.json')
     net = 'the tiny net, ' * args.tiny
     lines = [f'published: {table["setting"]} ({table["source"]})',
              f'ours: {shown} ({len(dataset.images)} images, {len(dataset.queries)} queries'
-             f'{rendered}), S = {args.S}, L = 2, {net}{shown_path(args.weights)}{made}']
+             f'{rendered}), S = {args.S}, L = 2, {net}{shown_path(args.weights)}'
+             f'{made_of(args.weights)}', *table.get('notes', [])]
     if any(row.ours[0] == '-' for row in rows):
-        lines.append('not trained here: --students and --student take what myPython/train.py '
-                     'leaves')
+        lines.append(table['missing'])
     if 'mAP (cover)' in table['measures'] and not args.cover_dataset:
         lines.append('mAP (cover), ours: --cover_dataset gives it')
     return lines
+
+
+def made_of(weights):
+    """How make_demo_model.py made these weights, for brackets; nothing of other ones."""
+    note = Path(f'{weights}.json')
+    if not note.exists():
+        return ''
+    if json.loads(note.read_text(encoding='utf-8')).get('trunk'):
+        return ' (trained on rendered facades)'
+    return ' (untrained: they show that it runs, not how good it is)'
 
 
 def shown_path(path):
@@ -47,7 +57,7 @@ def shown_path(path):
 
 def header(table):
     return [*table['columns'], *(f'{name}, ours' for name in table['measures']),
-            *(f'{name}, published' for name in table['published']), 'ours is']
+            *(f'{name}, published' for name in table['published']), 'how ours was measured']
 
 
 def cells(row):

@@ -27,7 +27,7 @@ def parse_args():
         f'{name}: {table["title"]}' for name, table in sorted(tables.items())))
     parser.add_argument('--tiny', action='store_true',
                         help='the small nets of proto/tiny, which take a minute, in place of '
-                             'ResNet-101')
+                             'ResNet-101; trained, where `make metric-demo` was run')
     parser.add_argument('--weights', help='caffemodel of the net; by default the released one in '
                         "caffemodel/, or the demo's where that is not there")
     parser.add_argument('--dataset', default=ROOT / 'datasets/demo',
@@ -56,7 +56,9 @@ def parse_args():
 
 def main(args):
     table = reporting.load_tables()[args.table]
-    args.weights = args.weights or weights_of(args.tiny)
+    if not args.weights:
+        args.weights = weights_of(args.tiny)
+        cli.warn(f'weights: {reporting.shown_path(args.weights)}')
     args.gpu = device(args.gpu)
     make_missing(args)
     dataset = DATASETS[args.dataset_name](args.dataset)

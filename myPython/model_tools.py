@@ -67,11 +67,12 @@ class ModelTools:
         weights = net_surgery.load_weights(self.weights)
         return net_surgery.clip(self._net(), weights, layer, dim, 'new', rows)[1]['new']
 
-    def assign_blob_data(self, layers, new_layers, new_proto, new_weights, dim, rows=None):
+    def assign_blob_data(self, layers, new_layers, new_proto, new_weights, dim, rows=None,
+                         mix=None):
         """Write net and weights in which each of `layers` has `dim` outputs and its new name."""
         net, weights = self._net(), net_surgery.load_weights(self.weights)
         for layer, new_layer in zip(layers, new_layers, strict=True):
-            net, weights = net_surgery.clip(net, weights, layer, dim, new_layer, rows)
+            net, weights = net_surgery.clip(net, weights, layer, dim, new_layer, rows, mix)
         _write(new_proto, new_weights, net, weights)
 
     def _net(self):
@@ -130,10 +131,11 @@ def make_triplet(args):
 def clip(args):
     """Keep the first outputs of a projection, or given ones: how a reduced student starts."""
     rows = None if args.rows is None else _integers(args.rows)
-    dim = args.dim if rows is None else len(rows)
+    mix = None if args.mix_weights is None else _mixtures(args.mix_weights, args.mix_layer)
+    dim = args.dim if rows is None and mix is None else len(mix if rows is None else rows)
     ModelTools(args.proto, args.weights).assign_blob_data(
         [args.layer], [args.new_layer or f'{args.layer}_{dim}'], args.output_proto, args.output,
-        dim, rows)
+        dim, rows, mix)
 
 
 def fold(args):
@@ -188,6 +190,10 @@ FLAGS = {
     'new_layer': dict(metavar='NAME', help='its new name; without it LAYER_DIM'),
     'dim': dict(type=cli.positive, default=512, help='how many of its first outputs to keep'),
     'rows': dict(metavar='FILE', help='text file of the outputs to keep, from 0, instead of --dim'),
+    'mix_weights': dict(metavar='FILE', help='caffemodel with a layer whose rows say how to mix the '
+                                              'outputs, instead of --dim'),
+    'mix_layer': dict(default='pooled_rois/reduce', metavar='LAYER',
+                      help='the InnerProduct layer of --mix_weights'),
     'state_dict': dict(default=ROOT / 'caffemodel/resnet101.pth',
                        help='.pth file, loaded as tensors alone, or .safetensors'),
     'mean': dict(type=float, nargs=3, default=TORCH_MEAN, metavar=('R', 'G', 'B'),
@@ -207,7 +213,8 @@ MODES = {
     'make-teacher': (make_teacher, 'proto height width output_proto'),
     'save-teacher-weights': (save_teacher_weights, 'teacher_proto weights output'),
     'make-triplet': (make_triplet, 'proto cls_dir batch_size margin learn output_proto'),
-    'clip': (clip, 'proto weights layer new_layer dim rows output_proto output'),
+    'clip': (clip, 'proto weights layer new_layer dim rows mix_weights mix_layer output_proto '
+                   'output'),
     'fold': (fold, 'proto weights output_proto output'),
     'import-torch': (import_torch, 'proto state_dict mean std output_proto output'),
     'export-onnx': (export_onnx, 'proto weights end output'),
@@ -251,6 +258,14 @@ def _integers(path):
         return [int(word) for word in Path(path).read_text().split()]
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
+
+
+def _mixtures(path, layer):
+    """The weights of an InnerProduct layer in a caffemodel."""
+    weights = net_surgery.load_weights(path)
+    if layer not in weights or weights[layer][0].ndim != 2:
+        raise ValueError(f'{path}: has no InnerProduct layer {layer!r}')
+    return weights[layer][0]
 
 
 if __name__ == '__main__':

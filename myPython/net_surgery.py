@@ -146,10 +146,11 @@ def freeze(net, first=None, last=None):
 
 # Changing weights
 
-def clip(net, weights, name, dim, new_name=None, rows=None):
+def clip(net, weights, name, dim, new_name=None, rows=None, mix=None):
     """The net and weights with `dim` of the outputs of the InnerProduct `name`.
 
     rows : indices of the outputs to keep, default the first `dim`
+    mix : dim x N; the new outputs are these mixtures of all N instead
     new_name : of the layer and its blob, default NAME_DIM
     """
     net = copy_net(net)
@@ -160,7 +161,9 @@ def clip(net, weights, name, dim, new_name=None, rows=None):
     new_name = new_name or f'{name}_{dim}'
     if any(other.name == new_name for other in net.layer if other is not layer):
         raise ValueError(f'the net has a layer {new_name!r} already')
-    arrays = clip_rows(weights[name], dim, rows, layer.inner_product_param.transpose)
+    transpose = layer.inner_product_param.transpose
+    arrays = (clip_rows(weights[name], dim, rows, transpose) if mix is None
+              else mix_rows(weights[name], mix, transpose))
     _narrow_readers(net, index, dim)
     layer.inner_product_param.num_output = dim
     layer.name = new_name
@@ -183,6 +186,14 @@ def clip_rows(arrays, dim, rows=None, transpose=False):
         raise ValueError(f'rows must be from 0 to {outputs - 1}')
     return [np.take(array, rows, axis=1 if transpose and array.ndim == 2 else 0)
             for array in arrays]
+
+
+def mix_rows(arrays, mix, transpose=False):
+    """Mixtures (M x N) of the N outputs of an InnerProduct's weights, laid out as clip_rows has."""
+    outputs = arrays[0].shape[1 if transpose else 0]
+    if mix.shape[1] != outputs:
+        raise ValueError(f'the mixtures are of {mix.shape[1]} outputs, there are {outputs}')
+    return [array @ mix.T if transpose and array.ndim == 2 else mix @ array for array in arrays]
 
 
 def _narrow_readers(net, index, dim):

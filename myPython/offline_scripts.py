@@ -15,7 +15,9 @@ import cli
 import ranking
 import scoring
 from branch_features import Branches, BranchNet, extract_branches
+from custom_layers import normalize
 from dataset_helper import DATASETS
+from evaluation import SCALES
 from extraction import Item, sha256
 from offline_experiments import EXPERIMENTS, MAPS, describe, fit_all, fit_last
 from offline_pca import load, save
@@ -84,12 +86,12 @@ def add_pca(parser, dim):
                              '1 for 2 vectors, and no more than their rank')
 
 
-def stem(args):
+def stem(args, S):
     """Path of a dataset's features and PCAs without what they are called at the end."""
-    return os.path.join(args.features_dir, f'{args.dataset_name}_S{args.S}_L{args.L}')
+    return os.path.join(args.features_dir, f'{args.dataset_name}_S{S}_L{args.L}')
 
 
-def features(args):
+def features(args, S):
     """The dataset and the Branches of its queries and of its images, made where they are not."""
     dataset = DATASETS[args.dataset_name](args.dataset)
     crop = args.query_crop == 'roi'
@@ -104,7 +106,7 @@ def features(args):
         cli.use_device(args.gpu)
         return BranchNet(args.proto, args.weights, args.L, args.partial_weights)
     about = {'weights': sha256(args.weights), 'proto': sha256(args.proto), 'L': args.L}
-    branches = [extract_branches(net, items, args.S, f'{stem(args)}_{part}', about,
+    branches = [extract_branches(net, items, S, f'{stem(args, S)}_{part}', about,
                                  args.batch_size, args.skip_bad, cli.warn)
                 for part, items in parts.items()]
     return dataset, branches
@@ -112,7 +114,7 @@ def features(args):
 
 def get_features(args):
     """Make the features, and print what there is."""
-    _, branches = features(args)
+    _, branches = features(args, args.S)
     for part in branches:
         images, regions = part.count()
         first = next(part.blocks())
@@ -122,11 +124,19 @@ def get_features(args):
               f'{"" if first.master is None else f"; descriptor {first.master.shape[1]}-d"}')
 
 
-def retrieve(args, name, strides):
-    """Score an experiment without PCA, of maps of these strides."""
-    dataset, branches = features(args)
-    experiment = EXPERIMENTS[name](strides)
-    show(args, dataset, [describe(experiment, part, []) for part in branches], len(strides))
+def retrieve(args, name, strides, multires=False):
+    """Score an experiment without PCA, of maps of these strides.
+
+    multires : sum the descriptors at SCALES times S
+    """
+    experiment, rows = EXPERIMENTS[name](strides), []
+    sizes = [max(1, round(args.S * part)) for part in SCALES] if multires else [args.S]
+    for S in sizes:
+        dataset, branches = features(args, S)
+        rows.append([describe(experiment, part, []) for part in branches])
+    summed = [normalize(sum(parts)) for parts in zip(*rows)] if multires else rows[0]
+    more = f', sum of S {", ".join(map(str, sizes))}' if multires else ''
+    show(args, dataset, summed, len(strides), more)
 
 
 def retrieve_with_pca(args, name, branch_dim=None, dim=None):
@@ -134,7 +144,7 @@ def retrieve_with_pca(args, name, branch_dim=None, dim=None):
 
     branch_dim : components of the PCAs of the experiment; dim : of one more, of its descriptors
     """
-    dataset, branches = features(args)
+    dataset, branches = features(args, args.S)
     experiment = EXPERIMENTS[name](MAPS[args.maps])
     net = {key: branches[0].about[key] for key in ('weights', 'proto', 'L')}
     about = {**net, 'experiment': name, 'maps': args.maps, 'components': branch_dim, 'dim': dim}
@@ -148,12 +158,12 @@ def retrieve_with_pca(args, name, branch_dim=None, dim=None):
         pcas = fit_all(experiment, sources, branch_dim, flag, **options)
         if dim:
             pcas.append(fit_last(experiment, sources, pcas, dim, **options))
-        words = [stem(args), name, args.maps, *(str(size) for size in (branch_dim, dim) if size)]
+        words = [stem(args, args.S), name, args.maps, *(str(size) for size in (branch_dim, dim) if size)]
         save('_'.join(words) + '.npz', pcas, about)
     last = pcas.pop() if dim else None
     rows = [describe(experiment, part, pcas, last) for part in branches]
     show(args, dataset, rows, len(experiment.strides),
-         f', PCA of {", ".join(given) or "what is scored"}')
+         f', PCA fitted to {", ".join(given) or "what is scored"}')
 
 
 def other_features(folder, wanted):

@@ -1,8 +1,9 @@
 """Rankings improved from the descriptors alone: alpha-weighted expansion and diffusion.
 
-    queries = reranking.alpha_expand_queries(queries, database, n=10, alpha=3)
-    graph = reranking.make_graph(database, k=50, gamma=3)
-    indices, scores = reranking.rank_by_diffusion(queries, database, graph)
+    queries = reranking.alpha_expand_queries(queries, database, n=5, alpha=2)
+    graph = reranking.make_graph(database, k=50, gamma=5)
+    indices, scores = reranking.rank_by_diffusion(queries, database, graph, query_k=5, alpha=0.5,
+                                                  gamma=5)
 
 Descriptors are the rows of 2-D arrays, of unit length; similarity is the inner product. Both are
 exact: neighbours by comparison with every row, diffusion by its linear system, solved to `tol`.
@@ -30,6 +31,8 @@ def alpha_expand_queries(queries, database, n, alpha):
     for an alpha below 0.
     """
     _check_at_least_0('alpha', alpha)
+    if not 0 <= n <= len(database):
+        raise ValueError(f'n is {n}, but must be 0 to {len(database)}, the number of images')
     nearest, similarities = ranking.top_k(queries, database, n)
     weights = _power(similarities, alpha)
     expanded = np.array(queries, np.float32)
@@ -39,7 +42,7 @@ def alpha_expand_queries(queries, database, n, alpha):
     return normalize(expanded)
 
 
-def rank_by_diffusion(queries, database, graph, query_k=10, alpha=0.99, gamma=3, tol=1e-6):
+def rank_by_diffusion(queries, database, graph, query_k, alpha, gamma, tol=1e-6):
     """Rank the whole database for each query by diffusion, the best first.
 
     The arguments are those of `diffuse`. Images that diffusion does not reach score 0 and come
@@ -105,12 +108,16 @@ def _others(rows, columns, k):
     return keep
 
 
-def diffuse(queries, database, graph, query_k=10, alpha=0.99, gamma=3, tol=1e-6):
+def diffuse(queries, database, graph, query_k, alpha, gamma, tol=1e-6):
     """What reaches each image from each query: f of (I - alpha S) f = y, by conjugate gradients.
 
     A query, which the graph has no node for, enters through its `query_k` nearest images: y is
     max(similarity, 0)^gamma there and 0 elsewhere. alpha: 0 to below 1, the share that goes on to
     neighbours at each step; with 0, f is y. tol: of the residual, relative to y's length.
+
+    In a connected graph f holds (y . v) v / (1 - alpha), where v, the roots of the sums D at unit
+    length, is the same for all queries: the nearer alpha comes to 1, and the fewer images there
+    are, the more every query ranks by v. 0.99, the paper's, is for thousands of images.
 
     Returns Q x N float32. RuntimeError where the solution does not come within `tol`.
     """

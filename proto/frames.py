@@ -53,7 +53,7 @@ FULL = Size(
 TINY = Size(
     folder='tiny/', trunk=RESNET_TINY, trunk50=RESNET_TINY._replace(conv1_bias=True),
     file='resnet_tiny', file50='resnet50_tiny', name='ResNet-tiny', name50='ResNet-50-tiny',
-    dim=64, reduced=16,
+    dim=128, reduced=32,
     datasets='datasets/tiny', own_grids=False, sides=((144, 192), (288, 384), (432, 576)),
     hurry=100, solver_mode='CPU')
 

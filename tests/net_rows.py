@@ -49,7 +49,7 @@ def read(path, message=caffe_pb2.NetParameter):
 
 def twin(path):
     """The path of the tiny net, or solver, of one of the original's."""
-    for numbers in ((r'2048\b', '64'), (r'512\b', '16'), (r'256\b', '8'),
+    for numbers in ((r'2048\b', '128'), (r'512\b', '32'), (r'256\b', '16'),
                     ('resnet101', 'resnet_tiny'), ('resnet50', 'resnet50_tiny')):
         path = re.sub(*numbers, path)
     return f'tiny/{path}' if '/' in path else path

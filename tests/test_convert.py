@@ -13,9 +13,9 @@ from descriptor import MEAN, DescriptorNet, ImageError, resize
 from features import TeacherNet, convert, images_of, longer_side, make_lmdb, places, write_list
 from region_generator import get_rmac_region_coordinates
 
-TEACHER = 'proto/tiny/distilling/deploy_resnet_tiny_teacher_pca16.prototxt'
+TEACHER = 'proto/tiny/distilling/deploy_resnet_tiny_teacher_pca32.prototxt'
 DEPLOY = 'proto/deploy_resnet_tiny.prototxt'
-STUDENT = 'proto/tiny/distilling/pca16/train_resnet_tiny_student_pca16.prototxt'
+STUDENT = 'proto/tiny/distilling/pca32/train_resnet_tiny_student_pca32.prototxt'
 SCRIPTS = ROOT / 'myPython/convert'
 NAMES = ['a b.jpg', 'c.png', 'one/d.JPG', 'one/e.jpg', 'two/f.jpg']     # as they are sorted
 
@@ -100,7 +100,7 @@ def test_a_teachers_features_are_a_forward_of_it_on_each_image(folder, weights, 
         net.blobs['data'].data[...] = pixels
         expected = net.forward()['rmac/eltwise/normalized'].ravel()
         np.testing.assert_allclose(row, expected, atol=1e-5)
-    assert rows.shape == (5, 16) and rows.dtype == np.float32
+    assert rows.shape == (5, 32) and rows.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
     assert np.abs(rows[0] - rows[1:]).max(1).min() > 1e-3       # they do tell images apart
 
@@ -292,9 +292,9 @@ def test_the_script_of_several_scales(folder, weights, tmp_path, monkeypatch, ca
              64, '--img_dir', folder, '--features_npy', npy, '--features_txt', txt]
     monkeypatch.setattr('sys.argv', ['x', *map(str, flags)])
     multires.main(multires.parse_args())
-    assert capsys.readouterr().out == f'{npy}: 5 x 64\n'
+    assert capsys.readouterr().out == f'{npy}: 5 x 128\n'
     assert sorted(read_pairs(txt)) == list(zip(NAMES, range(5)))
-    assert np.load(npy).shape == (5, 64)
+    assert np.load(npy).shape == (5, 128)
 
 
 def test_a_mistake_is_told_in_one_line(weights, tmp_path):

@@ -37,7 +37,7 @@ def net():
 def test_a_batch_equals_its_images(net, shape):
     images = list(np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8))
     batch = net(images)
-    assert batch.shape == (3, 64)
+    assert batch.shape == (3, 128)
     np.testing.assert_allclose(np.linalg.norm(batch, axis=1), 1, rtol=1e-4)
     for image, row in zip(images, batch):
         np.testing.assert_allclose(net([image])[0], row, atol=1e-5)

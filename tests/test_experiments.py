@@ -1,6 +1,7 @@
 """The original's tables, run again on a small dataset with the tiny nets."""
 
 import csv
+import json
 import re
 import shutil
 import sys
@@ -74,8 +75,9 @@ def test_a_table_runs_end_to_end(name, S, run, tmp_path):
     expected = [[f'{cell:.2f}' if isinstance(cell, float) else cell for cell in row]
                 for row in PUBLISHED[name]]
     assert [[row[column] for column in published] for row in rows] == expected
-    trained = [row for row in rows if row[-1] != 'not trained here']
+    trained = [row for row in rows if 'no student' not in row[-1]]
     assert len(trained) == (2 if name == 'distilling' else len(rows))
+    assert ('--student NAME PROTO WEIGHTS' in out) == (len(trained) < len(rows))
     for row in trained:
         assert re.fullmatch(r'\d+\.\d\d', row[ours]) and 'query_crop' in row[-1]
     assert 'ours: ' in out and '(34 images, 2 queries)' in out and f'S = {S}' in out
@@ -92,7 +94,21 @@ def test_rows_are_what_their_scripts_print(run):
     done = run_script(*run.commands[1])
     assert f'Mean: {rows[1][header.index("mAP, ours")]} (' in done.stdout
     # of 36 images no more than 18 components
-    assert '4 maps, 18-d' in rows[-1][-1] and rows[0][-1] == 'compute_ap, query_crop full'
+    assert '4 maps, 18-d' in rows[-1][-1] and '1 map, ' in rows[0][-1]
+
+
+def test_the_nets_own_descriptor_scores_as_test_on_oxford_says(run, monkeypatch, tmp_path):
+    """It comes out of the forward that gives the maps, for one resolution and for three."""
+    _, out, _ = run('offline', '--S', 64)
+    header, rows = table_of(out)
+    for row, flags in ((rows[0], []), (rows[1], ['--multires'])):
+        words = run.commands[0][1:]
+        words = dict(zip(words[::2], words[1::2]))
+        done = run_script(
+            'myPython/test/test_on_oxford.py', '--gpu', '-1', '--S', '64', '--weights', TINY,
+            '--proto', ROOT / 'proto/deploy_resnet_tiny.prototxt', '--dataset', words['--dataset'],
+            '--eval_binary', words['--eval_binary'], '--temp_dir', tmp_path / 'oxford', *flags)
+        assert f'Mean: {row[header.index("mAP, ours")]} (' in done.stdout, done.stderr
 
 
 def test_students_are_found_and_scored(run, tmp_path):
@@ -112,6 +128,8 @@ def test_students_are_found_and_scored(run, tmp_path):
     wanted = ours['original']
     assert ours['single-resolution: concat-pca-relu'] == ours['mine'] == ours['given'] == wanted
     assert ours['original fine-tuned'] == '-'
+    assert {row[0]: row[-1] for row in rows}['original fine-tuned'] == (
+        f'no student in {students}/fine-tuned')
     assert rows[-1][-1] == 'compute_ap, query_crop full, deploy_resnet_tiny.prototxt'
     assert {row[0]: row[header.index('weights, ours')] for row in rows}['mine'] == (
         f'{TINY.stat().st_size / 1e6:.3g}MB')
@@ -150,5 +168,18 @@ def test_missing_demo_data_is_made(monkeypatch, tmp_path):
     assert [words[0] for words in made] == ['datasets/make_demo.py',
                                             'caffemodel/make_demo_model.py']
     (tmp_path / 'caffemodel').mkdir()
-    (tmp_path / 'caffemodel/model.caffemodel').touch()
-    assert measuring.weights_of(False) == tmp_path / 'caffemodel/model.caffemodel'
+    assert measuring.weights_of(True) == tmp_path / 'caffemodel/demo_tiny.caffemodel'
+    for tiny, name in ((False, 'model'), (True, 'resnet_tiny')):
+        path = tmp_path / f'caffemodel/{name}.caffemodel'
+        path.touch()
+        assert measuring.weights_of(tiny) == path
+
+
+@pytest.mark.parametrize('note, words', [
+    ({'trunk': None}, 'untrained'), ({}, 'untrained'), ({'trunk': 'abc'}, ' (trained on '),
+    (None, '')])
+def test_weights_say_how_they_were_made(note, words, tmp_path):
+    if note is not None:
+        (tmp_path / 'a.caffemodel.json').write_text(json.dumps(note))
+    made = reporting.made_of(tmp_path / 'a.caffemodel')
+    assert words in made and (made == '') == (note is None)

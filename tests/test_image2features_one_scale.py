@@ -14,7 +14,7 @@ from region_generator import get_rmac_region_coordinates
 
 PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'
 WEIGHTS = ROOT / 'tests/data/genuine/tiny.caffemodel'
-TEACHER = 'proto/tiny/distilling/deploy_resnet_tiny_teacher_pca16.prototxt'
+TEACHER = 'proto/tiny/distilling/deploy_resnet_tiny_teacher_pca32.prototxt'
 SIZES = {'a b.jpg': (48, 64), 'one/c.png': (80, 52), 'tab\tone.jpg': (64, 64), 'thin.png': (1, 70)}
 
 
@@ -54,7 +54,7 @@ def forward(image, L, end):
 def test_a_row_is_a_forward_on_the_image_as_it_is(run, tmp_path, L, end):
     rows, lines, out = run('--L', L, *(('--end', end) if end else ()))
     assert lines == [f'{row}\t{name}' for row, name in enumerate(SIZES)]
-    assert out == f'{tmp_path}/out/x.npy: 4 x 64\n'
+    assert out == f'{tmp_path}/out/x.npy: 4 x 128\n'
     for name, row in zip(SIZES, rows):
         image = cv2.imread(str(tmp_path / 'images' / name))
         if name == 'thin.png':      # of less, nothing would be left to pool

@@ -337,7 +337,7 @@ def test_the_script(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', list(map(str, [SCRIPT, *flags(folder, tmp_path / 'x')])))
     script.main(script.parse_args())
     out, err = capsys.readouterr()
-    assert out == f'{tmp_path}/x: 7 x 64; 1 bad images, see bad.txt\n'
+    assert out == f'{tmp_path}/x: 7 x 128; 1 bad images, see bad.txt\n'
     assert err == (f'convert_images2shards.py: skipped: {folder}/bad.jpg: is no image that '
                    'OpenCV reads\n')
     manifest = json.loads((tmp_path / 'x/manifest.json').read_text())

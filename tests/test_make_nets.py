@@ -49,11 +49,11 @@ def test_the_tiny_net_is_the_same_net_with_other_numbers(suffix):
             assert key == full_key
             if value != full_value:
                 assert key in ('num_output', 'dim')
-                assert value * (32 if value == 64 and full_value == 2048 else 8) == full_value
+                assert value * (16 if value == 128 and full_value == 2048 else 8) == full_value
     head = [name for name in full if name.startswith(('pooled', 'rmac'))]
     assert [row[0] for row in tiny][-len(head):] == head
     fields = dict((row[0], dict(row[4])) for row in tiny)
-    assert fields['pooled_rois/pca']['num_output'] == 64
+    assert fields['pooled_rois/pca']['num_output'] == 128
     assert [value for row in tiny if row[0] == 'pooled_rois/normalized_flat'
             for _, value in row[4]] == [0, 256, 1, 1]
     assert fields['res5c_branch2c']['num_output'] == 256

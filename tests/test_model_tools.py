@@ -71,9 +71,9 @@ def test_data_of_parameters_and_of_an_image(tool, image):
 def test_compare_and_clip(tool, tmp_path):
     new = tmp_path / 'folder/new.prototxt'
     assert tool('compare', '--proto', PROTO, '--other', PROTO) == []
-    tool('clip', *NET, '--dim', 16, '--output_proto', new, '--output', tmp_path / 'a.caffemodel')
+    tool('clip', *NET, '--dim', 32, '--output_proto', new, '--output', tmp_path / 'a.caffemodel')
     assert tool('compare', '--proto', PROTO, '--other', new) == [
-        'missing\tpooled_rois/pca', 'additional\tpooled_rois/pca_16']
+        'missing\tpooled_rois/pca', 'additional\tpooled_rois/pca_32']
     (tmp_path / 'rows').write_text('3 1\n2\n')
     tool('clip', *NET, '--rows', tmp_path / 'rows', '--output_proto', new, '--output',
          tmp_path / 'a.caffemodel', '--new_layer', 'three')
@@ -145,12 +145,13 @@ def test_import_torch(tool, tmp_path, capsys):
          0.5, '--std', 1, 1, 1, '--output_proto', paths[0], '--output', paths[1])
     picture = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
     descriptor = DescriptorNet(*paths, 2)([picture])
-    assert descriptor.shape == (1, 64) and np.isfinite(descriptor).all()
+    assert descriptor.shape == (1, 128) and np.isfinite(descriptor).all()
 
 
 @pytest.mark.parametrize('args, word', [
     (['shapes', '--proto', 'nothing.prototxt'], 'nothing.prototxt'),
-    (['clip', *NET, '--dim', '65'], '64'), (['clip', *NET, '--rows', PROTO], PROTO.name),
+    (['clip', *NET, '--dim', '129'], '128'), (['clip', *NET, '--rows', PROTO], PROTO.name),
+    (['clip', *NET, '--mix_weights', TINY], 'pooled_rois/reduce'),
     (['clip', *NET, '--layer', 'conv0'], 'conv0'), (['data', *NET, '--layers', 'conv0'], 'conv0'),
     (['data', *NET, '--image', PROTO], PROTO.name),
     (['data', '--proto', PROTO, '--weights', PROTO], PROTO.name),

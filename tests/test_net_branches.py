@@ -40,8 +40,8 @@ def test_the_teacher_is_the_one_of_the_original():
 
 
 def test_a_reduced_teacher_is_the_one_of_the_folder(net, weights):
-    reduced, weights = net_surgery.clip(net, weights, PCA, 16)
-    expected = read('tiny/distilling/deploy_resnet_tiny_teacher_pca16.prototxt')
+    reduced, weights = net_surgery.clip(net, weights, PCA, 32)
+    expected = read('tiny/distilling/deploy_resnet_tiny_teacher_pca32.prototxt')
     middle = yaml.safe_load(expected.layer[2].python_param.param_str)
     teacher = net_branches.make_teacher(reduced, middle['h'], middle['w'])
     assert teacher.layer[1:] == expected.layer[1:]      # all but the size of `data`
@@ -65,13 +65,13 @@ def test_a_teacher_sums_the_descriptors_of_three_resolutions(net, weights):
 
 
 def test_the_triplet_net_is_the_one_of_the_folder_but_for_its_grid_and_names(net, weights):
-    reduced, _ = net_surgery.clip(net, weights, PCA, 16)
-    expected = read('tiny/triplet/pca16/train_resnet_tiny_triplet_pca16.prototxt')
+    reduced, _ = net_surgery.clip(net, weights, PCA, 32)
+    expected = read('tiny/triplet/pca32/train_resnet_tiny_triplet_pca32.prototxt')
     data, test_data = (yaml.safe_load(layer.python_param.param_str)
                        for layer in expected.layer[:2])
     triplet = net_branches.make_triplet(reduced, data['cls_dir'], data['batch_size'],
                                         expected.layer[-1].triplet_loss_param.margin,
-                                        ['pooled_rois/centered', f'{PCA}_16'])
+                                        ['pooled_rois/centered', f'{PCA}_32'])
     assert test_data == {**data, 'batch_size': 1}
     grid = expected.layer[2].python_param
     grid.param_str = grid.param_str.replace('paris', 'other')
@@ -80,7 +80,7 @@ def test_the_triplet_net_is_the_one_of_the_folder_but_for_its_grid_and_names(net
             # made of a deploy net, where images may differ in their number of regions
             layer.bottom[1:] = ['rois']
         for spec in layer.param:
-            spec.name = spec.name.replace(f'{PCA}_', f'{PCA}_16_')
+            spec.name = spec.name.replace(f'{PCA}_', f'{PCA}_32_')
     assert triplet.layer == expected.layer
 
 

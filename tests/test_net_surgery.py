@@ -94,14 +94,14 @@ def test_freeze_names_a_wrong_range(net, first, last, word):
 
 def test_compare_lists_what_each_net_lacks(net, weights):
     assert compare(net, net) == {'missing': [], 'additional': [], 'different': []}
-    other, _ = clip(net, weights, PCA, 16)
+    other, _ = clip(net, weights, PCA, 32)
     other.layer.add(name='more', type='Bias', bottom=['rmac'], top=['more'])
     by_name(other)['conv1'].convolution_param.num_output = 9
-    assert compare(net, other) == {'missing': [PCA], 'additional': [f'{PCA}_16', 'more'],
+    assert compare(net, other) == {'missing': [PCA], 'additional': [f'{PCA}_32', 'more'],
                                    'different': ['conv1']}
 
 
-@pytest.mark.parametrize('rows', [None, [5, 0, 63, 2]])
+@pytest.mark.parametrize('rows', [None, [5, 0, 127, 2]])
 def test_a_clipped_net_gives_the_chosen_outputs(net, weights, rows, tmp_path):
     proto, path = saved(tmp_path, *clip(net, weights, PCA, 4, rows=rows))
     reduced, full = DescriptorNet(proto, path, L=2), DescriptorNet(PROTO, TINY, L=2)
@@ -117,18 +117,18 @@ def test_a_clipped_net_gives_the_chosen_outputs(net, weights, rows, tmp_path):
 
 def test_clip_brings_the_reshape_behind_to_the_new_width(net, weights):
     layers = by_name(net)
-    layers[f'{PCA}/reshaped'].reshape_param.shape.dim[1] = 64
+    layers[f'{PCA}/reshaped'].reshape_param.shape.dim[1] = 128
     narrow = by_name(clip(net, weights, PCA, 8, 'pca_8')[0])
     assert list(narrow[f'{PCA}/reshaped'].bottom) == ['pca_8']
     assert list(narrow[f'{PCA}/reshaped'].reshape_param.shape.dim) == [0, 8, 1, 1]
     assert list(narrow['pooled_rois/normalized_flat'].reshape_param.shape.dim) == [0, 256, 1, 1]
-    assert layers[PCA].inner_product_param.num_output == 64
+    assert layers[PCA].inner_product_param.num_output == 128
 
 
 def test_the_clipped_net_is_the_reduced_one_of_the_folder(net, weights):
-    clipped, _ = clip(net, weights, PCA, 16)
+    clipped, _ = clip(net, weights, PCA, 32)
     reduced = net_surgery.read_net(
-        str(ROOT / 'proto/tiny/triplet/pca16/deploy_resnet_tiny_pca16.prototxt'))
+        str(ROOT / 'proto/tiny/triplet/pca32/deploy_resnet_tiny_pca32.prototxt'))
     assert clipped.layer[1:] == reduced.layer[1:]      # all but the size of `data`
 
 
@@ -139,9 +139,22 @@ def test_clip_of_transposed_weights_takes_columns():
     np.testing.assert_array_equal(bias, [3, 1])
 
 
+def test_a_clipped_net_may_mix_the_outputs(net, weights):
+    mix = np.random.default_rng(0).normal(size=(5, 128))
+    _, mixed = clip(net, weights, PCA, 5, 'mixed', mix=mix)
+    matrix, bias = weights[PCA]
+    x = np.random.default_rng(1).normal(size=256)
+    np.testing.assert_allclose(mixed['mixed'][0] @ x + mixed['mixed'][1],
+                               [sum(m * y for m, y in zip(row, matrix @ x + bias)) for row in mix])
+    transposed, _ = net_surgery.mix_rows([matrix.T, bias], mix, transpose=True)
+    np.testing.assert_array_equal(transposed, mixed['mixed'][0].T)
+    with pytest.raises(ValueError, match='of 4 outputs, there are 128'):
+        clip(net, weights, PCA, 5, mix=mix[:, :4])
+
+
 @pytest.mark.parametrize('arguments, word', [
-    (('conv1', 4), 'no InnerProduct'), (('nothing', 4), 'nothing'), ((PCA, 65), '64'),
-    ((PCA, 2, None, [0, 64]), '63'), ((PCA, 2, None, [0, -1]), '63'), ((PCA, 3, None, [1]), '3'),
+    (('conv1', 4), 'no InnerProduct'), (('nothing', 4), 'nothing'), ((PCA, 129), '128'),
+    ((PCA, 2, None, [0, 128]), '127'), ((PCA, 2, None, [0, -1]), '127'), ((PCA, 3, None, [1]), '3'),
     ((PCA, 2, None, [0.5, 1]), 'integers'), ((PCA, 4, 'conv1'), 'already')])
 def test_clip_names_what_is_wrong(net, weights, arguments, word):
     with pytest.raises(ValueError, match=word):

@@ -2,13 +2,15 @@
 
 import caffe
 import numpy as np
+import offline_case
 import pytest
 
 import ranking
 from conftest import ROOT
 from dataset_helper import DATASETS
 from offline_case import (NETS, PROTO, PROTOS, TINY, S, folder, items_of,       # noqa: F401
-                          make_dataset, naive, naive_experiment, naive_features, run_here, scorer)
+                          make_dataset, naive, naive_experiment, naive_features, naive_rmac,
+                          run_here, scorer)
 from offline_experiments import MAPS
 
 
@@ -36,15 +38,16 @@ def naive_mean(folder, rows):
 
 @pytest.mark.parametrize('name, flags, naive_args, words', [
     ('raw/raw_baseline_retrieval.py', ['--map', 16], ('raw_concat', (16,)), '1 map, 128-d)'),
-    ('raw/raw_baseline_retrieval.py', ['--map', 'master'], ('raw_master_concat', (32,)), '64-d)'),
+    ('raw/raw_baseline_retrieval.py', ['--map', 'master'], ('raw_master_concat', (32,)), '128-d)'),
     ('raw/raw_concat_retrieval.py', [], ('raw_concat', MAPS['4']), '4 maps, 480-d)'),
     ('raw/raw_master_concat_retrieval.py', ['--maps', 2], ('raw_master_concat', MAPS['2']),
-     '2 maps, 192-d)'),
+     '2 maps, 256-d)'),
     ('rmac_eltwise/rmac_eltwise_retrieval.py', ['--dim', 12], ('rmac_eltwise', MAPS['4'], 12),
-     '4 maps, 64-d, PCA of what is scored)'),
-    ('pca_eltwise/pca_eltwise_retrieval.py', [], ('pca_eltwise', MAPS['4'], 64), '64-d, PCA of '),
+     '4 maps, 128-d, PCA fitted to what is scored)'),
+    ('pca_eltwise/pca_eltwise_retrieval.py', [], ('pca_eltwise', MAPS['4'], 128),
+     '128-d, PCA fitted to '),
     ('pca_concat/pca_concat_retrieval.py', ['--maps', 2, '--branch_dim', 30],
-     ('pca_concat', MAPS['2'], 30), '2 maps, 94-d, PCA of what is scored)')])
+     ('pca_concat', MAPS['2'], 30), '2 maps, 158-d, PCA fitted to what is scored)')])
 def test_scripts_score_as_a_naive_computation(name, flags, naive_args, words, script,
                                               folder, naive):       # noqa: F811
     status, out, err = script(name, *flags)
@@ -56,6 +59,22 @@ def test_scripts_score_as_a_naive_computation(name, flags, naive_args, words, sc
     assert words in mean and '(query_crop full, ' in mean
 
 
+@pytest.mark.parametrize('chosen, key', [(16, 16), ('master', 'master')])
+def test_three_resolutions_are_summed(chosen, key, script, folder, monkeypatch):    # noqa: F811
+    net, rows = caffe.Net(str(PROTOS['raw']), str(TINY), caffe.TEST), 0
+    for size in (32, 64, 96):
+        monkeypatch.setattr(offline_case, 'S', size)
+        images = [naive_features(net, item) for part in items_of(folder) for item in part]
+        rows = rows + np.array([image[key] if key == 'master' else naive_rmac(image, key)
+                                for image in images])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    status, out, err = script('raw/raw_baseline_retrieval.py', '--map', chosen, '--multires')
+    assert status == 0, err
+    mean = out.splitlines()[-1]
+    assert float(mean.split()[1]) == pytest.approx(naive_mean(folder, rows), abs=0.011)
+    assert mean.endswith(', sum of S 32, 64, 96)')
+
+
 @pytest.mark.parametrize('name', ['raw/raw_get_features.py', 'pca_concat/pca_get_features.py',
                                   'rmac_eltwise/rmac_eltwise_get_features.py',
                                   'pca_eltwise/pca_eltwise_get_features.py'])
@@ -63,7 +82,7 @@ def test_features_are_made_once(name, script, tmp_path):
     status, out, _ = script(name)
     assert status == 0
     assert 'Oxford_S64_L2_dataset: 34 images, 245 regions; 256-d at stride 32, 128-d at ' in out
-    assert out.splitlines()[0].endswith('descriptor 64-d')
+    assert out.splitlines()[0].endswith('descriptor 128-d')
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.npz')}
     assert len(made) == 3 and script(name)[1:] == (out, '')
     assert made == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.npz')}
@@ -76,7 +95,7 @@ def test_a_pca_of_other_images(script, folder, naive, tmp_path):
     path = tmp_path / 'learned/Oxford_S64_L2_dataset'
     flags = ['--maps', 2, '--branch_dim', 9, '--pca_from']
     status, out, err = script(retrieve, *flags, path)
-    assert status == 0 and out.splitlines()[-1].endswith(f', PCA of {path})'), err
+    assert status == 0 and out.splitlines()[-1].endswith(f', PCA fitted to {path})'), err
     net = caffe.Net(str(PROTO), str(TINY), caffe.TEST)
     rows = naive_experiment('pca_concat', naive[0] + naive[1], MAPS['2'], 9,
                             [naive_features(net, item) for item in items_of(other)[1]])
@@ -93,8 +112,8 @@ def test_a_pca_of_other_images(script, folder, naive, tmp_path):
 
 @pytest.mark.parametrize('name, flags, words', [
     ('rmac_eltwise/rmac_eltwise_retrieval.py', [],
-     ['64 components need more than 64 images', 'only 36', '--dim 35']),
-    ('pca_eltwise/pca_eltwise_retrieval.py', ['--dim', 65], ['--dim 65', '64 numbers at most']),
+     ['128 components need more than 128 images', 'only 36', '--dim 35']),
+    ('pca_eltwise/pca_eltwise_retrieval.py', ['--dim', 129], ['--dim 129', '128 numbers at most']),
     ('pca_concat/pca_concat_retrieval.py', ['--dim', 36, '--branch_dim', 9], ['--dim 35']),
     ('pca_concat/pca_concat_retrieval.py', ['--pca_from', 'nowhere'], ['nowhere', 'no features']),
     ('pca_concat/pca_concat_retrieval.py', ['--pca_from', 'nowhere.npz'], ['nowhere.npz']),

@@ -50,7 +50,7 @@ def test_any_size_number_of_images_and_of_regions(both, size, L, count):
     net.L = L
     rois = pack_regions_for_network([get_rmac_region_coordinates(*size, L)] * count)
     rows, = run.run(None, {'data': to_blob(images), 'rois': rois})
-    assert rows.reshape(count, -1).shape == (count, 64)
+    assert rows.reshape(count, -1).shape == (count, 128)
     np.testing.assert_allclose(rows.reshape(count, -1), net(images), atol=1e-5)
 
 
@@ -82,8 +82,8 @@ def test_a_net_without_rois_ends_in_its_map():
 
 STUDENTS = ['distilling/1x1conv-eltwise-pca/deploy_resnet_tiny_student',
             'distilling/concat-pca/relu/deploy_resnet_tiny_student',
-            'distilling/ResNet-50-pca16/deploy_resnet50_tiny_pca16',
-            'reduce/serial/deploy_resnet_tiny_pca16']
+            'distilling/ResNet-50-pca32/deploy_resnet50_tiny_pca32',
+            'reduce/serial/deploy_resnet_tiny_pca32']
 
 
 @pytest.mark.parametrize('student', STUDENTS)

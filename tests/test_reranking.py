@@ -122,8 +122,21 @@ def test_diffusion_by_hand():
 def test_what_diffusion_does_not_reach_comes_last_by_similarity():
     database = np.array([[1, 0, 0], [0.8, 0.6, 0], [0.1, 0, 0.99], [0.3, -0.95, 0]])
     graph = reranking.make_graph(database, k=1, gamma=1)
-    indices, scores = reranking.rank_by_diffusion([[1, 0, 0]], database, graph, query_k=1)
+    indices, scores = reranking.rank_by_diffusion([[1, 0, 0]], database, graph, 1, 0.9, 1)
     assert indices.tolist() == [[0, 1, 3, 2]] and scores[0, 2:].tolist() == [0, 0]
+
+
+def test_an_alpha_near_1_ranks_by_the_graph_alone():
+    """f becomes (y . v) v / (1 - alpha), v the roots of the rows' sums of W: alike for all."""
+    queries, database = np.abs(clustered(5, 6, seed=4)), np.abs(clustered(60, 6, seed=5))
+    v = np.sqrt(naive_affinity(database, 40, 3).sum(1))
+    assert v.all()
+    graph = reranking.make_graph(database, 40, 3)
+    near, far = (reranking.diffuse(queries, database, graph, 4, alpha, 3, tol=1e-9)
+                 for alpha in (1 - 1e-6, 0.5))
+    np.testing.assert_allclose(near / np.linalg.norm(near, axis=1, keepdims=True),
+                               np.tile(v / np.linalg.norm(v), (5, 1)), atol=1e-4)
+    assert len({tuple(np.argsort(-row)[:5]) for row in far}) > 1
 
 
 def test_diffusion_follows_a_manifold():
@@ -134,19 +147,19 @@ def test_diffusion_follows_a_manifold():
     database = np.concatenate([own, other])
     plain = ranking.rank(own[:1], database)[0][0]
     graph = reranking.make_graph(database, k=4, gamma=3)
-    diffused = reranking.rank_by_diffusion(own[:1], database, graph, query_k=2)[0][0]
+    diffused = reranking.rank_by_diffusion(own[:1], database, graph, 2, 0.99, 3)[0][0]
     assert ranking.average_precision(diffused, range(40)) == 1
     assert ranking.average_precision(plain, range(40)) < 0.9
 
 
 @pytest.mark.parametrize('call, words', [
     (lambda q, d: reranking.alpha_expand_queries(q, d, 3, -1), 'alpha is -1'),
-    (lambda q, d: reranking.alpha_expand_queries(q, d, 31, 1), 'k is 31'),
+    (lambda q, d: reranking.alpha_expand_queries(q, d, 31, 1), 'n is 31'),
     (lambda q, d: reranking.make_graph(d, 30, 3), 'k is 30, but must be 1 to 29'),
     (lambda q, d: reranking.make_graph(d, 0, 3), 'k is 0'),
     (lambda q, d: reranking.make_graph(d, 3, -1), 'gamma is -1'),
-    (lambda q, d: reranking.diffuse(q, d, reranking.make_graph(d, 3, 3), alpha=1), 'alpha is 1'),
-    (lambda q, d: reranking.diffuse(q, d[:9], reranking.make_graph(d, 3, 3)), '30 nodes.* 9 rows'),
+    (lambda q, d: reranking.diffuse(q, d, reranking.make_graph(d, 3, 3), 3, 1, 3), 'alpha is 1'),
+    (lambda q, d: reranking.diffuse(q, d[:9], reranking.make_graph(d, 3, 3), 3, 0.9, 3), '30 nodes.* 9 rows'),
     (lambda q, d: reranking.make_graph(np.full_like(d, np.nan), 3, 3), 'not finite')])
 def test_mistakes(call, words):
     with pytest.raises(ValueError, match=words):

@@ -118,7 +118,7 @@ def test_files_names_and_cache(run, tmp_path):
         'harbour_gate_1.rnk', 'mill_lane_1.rnk', 'weavers_hall_1.rnk']
     assert not [name for name in files if name.endswith(('.part', '.aside'))]
     stored = np.load(tmp_path / 'tmp/Oxford_S128_L2_dataset.npy')
-    assert stored.shape == (27, 64) and stored.dtype == np.float32
+    assert stored.shape == (27, 128) and stored.dtype == np.float32
     second = run()
     assert second.stdout == first.stdout and second.stderr == ''
     other = run('--query_crop', 'full')

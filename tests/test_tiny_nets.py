@@ -18,7 +18,7 @@ TINY = [path for path in PATHS if not path.endswith('_solver.prototxt')]
 
 def tiny_name(name):
     """The twin's name of a layer or blob outside of the trunk."""
-    for full, tiny in (('512', '16'), ('256', '8'), ('res4b22', 'res4a'), ('res3b3', 'res3a'),
+    for full, tiny in (('512', '32'), ('256', '16'), ('res4b22', 'res4a'), ('res3b3', 'res3a'),
                        ('res2c', 'res2a')):
         name = re.sub(rf'(?<!\d){full}\b', tiny, name)
     return name
@@ -51,9 +51,9 @@ def test_what_a_twin_has_less_of(path):
         changed = {key: (value, tiny) for (key, value), (_, tiny) in fields if value != tiny}
         for key, (value, tiny) in changed.items():
             if key == 'num_output':
-                assert value == 32 * tiny
+                assert value == 16 * tiny
             elif key == 'dim':
-                assert value in (8 * tiny, 32 * tiny)
+                assert value in (8 * tiny, 16 * tiny)
             elif key == 'source':
                 assert tiny == value.replace('datasets/', 'datasets/tiny/')
             else:

@@ -111,7 +111,7 @@ def test_a_bias_of_conv1_is_zero_and_the_head_leaves_the_regions_alone(state, ne
     next(layer for layer in net.layer if layer.name == 'conv1').convolution_param.bias_term = True
     _, weights, _ = convert(net, state)
     assert weights['conv1'][1].tolist() == [0] * 8
-    np.testing.assert_array_equal(weights['pooled_rois/pca'][0], np.eye(64, 256))
+    np.testing.assert_array_equal(weights['pooled_rois/pca'][0], np.eye(128, 256))
     np.testing.assert_array_equal(weights['pooled_rois/centered'][0], np.ones(256))
     assert not weights['pooled_rois/pca'][1].any() and not weights['pooled_rois/centered'][1].any()
 

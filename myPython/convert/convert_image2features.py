@@ -48,8 +48,8 @@ def add_outputs(parser):
 
 def add_teacher_flags(parser):
     """What the scripts with a teacher have alike."""
-    add_flags(parser, f'{TINY}deploy_resnet_tiny_teacher_pca16.prototxt',
-              'caffemodel/resnet_tiny_teacher_pca16.caffemodel')
+    add_flags(parser, f'{TINY}deploy_resnet_tiny_teacher_pca32.prototxt',
+              'caffemodel/resnet_tiny_teacher_pca32.caffemodel')
     parser.add_argument('--S', type=cli.positive,
                         help='pixels of the longer side that images are resized to before the '
                              'net; by default that of the first image')

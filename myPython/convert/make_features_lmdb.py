@@ -24,7 +24,7 @@ def parse_args():
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_teacher_flags(parser)
     parser.add_argument('--train_proto',
-                        default=f'{TINY}pca16/train_resnet_tiny_student_pca16.prototxt',
+                        default=f'{TINY}pca32/train_resnet_tiny_student_pca32.prototxt',
                         help="the student's training net, which names the files to make")
     parser.add_argument('--phase', choices=('TRAIN', 'TEST'), default='TRAIN',
                         help='the phase of it whose files to make')

@@ -16,14 +16,16 @@ def parse_args():
     parser = retrieval_parser(__doc__, 'raw', PROTO)
     parser.add_argument('--map', choices=[*map(str, STRIDES), MASTER], default='32',
                         help="the map's stride, 32 for the last; master: the net's descriptor")
+    parser.add_argument('--multires', action='store_true',
+                        help='sum the descriptors of S / 2, S and 3 S / 2')
     return parser.parse_args()
 
 
 def main(args):
     if args.map == MASTER:
-        retrieve(args, 'raw_master_concat', (32,))
+        retrieve(args, 'raw_master_concat', (32,), args.multires)
     else:
-        retrieve(args, 'raw_concat', (int(args.map),))
+        retrieve(args, 'raw_concat', (int(args.map),), args.multires)
 
 
 if __name__ == '__main__':
