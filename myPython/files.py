@@ -1,6 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and names that stay in their folder."""
 
 import os
+
+
+def leads_out(name):
+    """Whether a name, which is to be relative to a folder, leads out of it."""
+    return os.path.isabs(name) or '..' in name.split('/')
 
 
 def write_aside(path, write):

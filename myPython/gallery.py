@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 import gallery_page
 from dataset_helper.image_files import EXTENSIONS
-from files import write_aside
+from files import leads_out, write_aside
 from gallery_page import Picture, View, folder, thumbs, url
 
 
@@ -93,7 +93,7 @@ def in_folder(path):
         raise ValueError(f'{path}: is no folder: the one that the names are relative to is needed')
 
     def locate(name):
-        if os.path.isabs(name) or '..' in name.split('/'):
+        if leads_out(name):
             return None
         whole = os.path.join(path, name)
         return next((file for file in (whole, *(whole + end for end in EXTENSIONS))

@@ -12,6 +12,7 @@ import os
 
 import mapped_files
 from dataset_helper.making import Step
+from files import leads_out
 
 GROUPING = 'grouping.txt'
 
@@ -98,5 +99,7 @@ def _parse(path):
 
 
 def _source(img_dir, item):
+    if leads_out(item):
+        raise ValueError(f'{item!r}: leads out of {img_dir}; names are relative to it')
     path = os.path.join(img_dir, item)
     return path if os.path.exists(path) else os.path.join(img_dir, _file(item))

@@ -195,6 +195,14 @@ def test_a_folder_that_holds_something_else_is_refused(folder, capsys):
     fails(capsys, 'groups', 'images', **GROUPS, img_dir='images', dst_dir='images/out')
 
 
+@pytest.mark.parametrize('name', ['../secret.jpg', '/etc/hostname', 'a/../../secret.jpg'])
+def test_names_that_lead_out_of_the_folder_are_refused(folder, capsys, name):
+    (folder / 'secret.jpg').write_text('secret')
+    mapped_files.write('mapped.txt', [('a_1.jpg', [(name, 0.9)]), (name, [('a_1.jpg', 0.9)])])
+    fails(capsys, 'groups', 'leads out', **GROUPS, **PICTURES)
+    assert not (folder / 'out').exists()
+
+
 def test_missing_pictures(folder, capsys):
     os.unlink('images/b c.jpg')
     fails(capsys, 'groups', 'images/b c', '--skip_bad', **GROUPS, **PICTURES)
