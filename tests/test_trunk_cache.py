@@ -113,3 +113,25 @@ def test_a_net_that_learns_from_the_first_layer_on_has_no_trunk(make_net, tmp_pa
                      'inner_product_param { num_output: 1 } }', caffe.TRAIN)
     with pytest.raises(caffe.CaffeError, match='no frozen layers'):
         whole.cache_trunk(tmp_path / 'y')
+
+
+def test_a_run_does_not_depend_on_what_the_cache_held(make_net, tmp_path):
+    net = NET.replace('pooled_h: 2 pooled_w: 2', 'pooled_h: 1 pooled_w: 1').replace(
+        'num_output: 4', 'num_output: 256').replace('bottom: "pool" top: "ip"', 'bottom: "scale" top: "ip"')
+    scale = '''layer { name: "scale" type: "Scale" bottom: "pool" top: "scale" param { lr_mult: 0 }
+                    scale_param { bias_term: true } }'''
+    pair = [make_net(net % scale, caffe.TRAIN) for _ in range(2)]
+    pair[1].share_with(pair[0])
+    results = []
+    for net in pair:    # the second finds all that the first has kept
+        net.cache_trunk(tmp_path / 'cache')
+        for order in ((0, 1, 2), (2, 3, 4), (4, 0, 3)):
+            feed(net, order)
+            net.forward()
+            net.clear_param_diffs()
+            net.backward()
+            results.append((net.blobs['ip'].data.tobytes(), net.params['ip'][0].diff.tobytes(),
+                            net.params['scale'][1].diff.tobytes(), net.blobs['pool'].data.tobytes(),
+                            # other strides mean other kernels in what follows, and other bits
+                            net.blobs['pool'].tensor.stride()))
+    assert results[:3] == results[3:]

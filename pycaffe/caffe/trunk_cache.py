@@ -46,25 +46,34 @@ class TrunkCache:
                 return False
             arrays = [np.empty(blob.shape, np.float32) for blob in self._trunk.results]
             for record, rows in zip(records, self._rows):
-                values, begin = np.frombuffer(record, np.float32), 0
-                for array, where in zip(arrays, rows):
-                    part = array[where]
-                    array[where] = values[begin:begin + part.size].reshape(part.shape)
-                    begin += part.size
-        for blob, array in zip(self._trunk.results, arrays):
-            blob.tensor = torch.from_numpy(array).to(common.device())
+                _fill(arrays, rows, record)
+        self._fill_results(arrays)
         return True
 
     def store(self):
-        """Keep what the trunk has just computed for the images that `load` looked for."""
+        """Keep what the trunk has just computed for the images that `load` looked for.
+
+        Of an image that is kept already the old results count: computed in another batch they may
+        differ in the last bit, and a run must not depend on what the cache held at its start.
+        """
         if self._keys is None:
             return
-        arrays = [blob.tensor.cpu().numpy() for blob in self._trunk.results]
+        arrays = [np.array(blob.tensor.cpu().numpy(), order='C') for blob in self._trunk.results]
         with self._environment.begin(write=True) as transaction:
             for key, rows in zip(self._keys, self._rows):
+                kept = transaction.get(key)
+                if kept is not None:
+                    _fill(arrays, rows, kept)
+                    continue
                 values = [np.ascontiguousarray(array[where]).ravel()
                           for array, where in zip(arrays, rows)]
-                transaction.put(key, np.concatenate(values).tobytes(), overwrite=False)
+                transaction.put(key, np.concatenate(values).tobytes())
+        self._fill_results(arrays)
+
+    def _fill_results(self, arrays):
+        # in one layout, whether loaded or computed: on it depends which kernels read them
+        for blob, array in zip(self._trunk.results, arrays):
+            blob.tensor = torch.from_numpy(array).to(common.device())
 
     def _find_images(self):
         """The key of each image, and its rows in each of the trunk's results.
@@ -113,6 +122,15 @@ class TrunkCache:
                     state.update(blob.tensor.cpu().contiguous().numpy())
             self._versions, self._fingerprint = versions, state.digest()
         return self._fingerprint
+
+
+def _fill(arrays, rows, record):
+    """Write an image's results, the bytes of its record, into its rows of the arrays."""
+    values, begin = np.frombuffer(record, np.float32), 0
+    for array, where in zip(arrays, rows):
+        part = array[where]
+        array[where] = values[begin:begin + part.size].reshape(part.shape)
+        begin += part.size
 
 
 def _open(folder):
