@@ -80,6 +80,8 @@ def run_step(step):
         return
     run_script(shlex.split(step['run']))
     if made:
+        if not os.path.exists(made):
+            raise RuntimeError(f'{shlex.split(step["run"])[0]} left no {made}')
         text = json.dumps(about, indent=1) + '\n'
         write_aside(str(note), lambda file: file.write(text.encode()))
 

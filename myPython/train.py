@@ -10,6 +10,7 @@ to the same parameters as a run that was never ended. What is trained (solver an
 """
 
 import argparse
+import sys
 
 import cli
 import training
@@ -51,6 +52,10 @@ def main(args):
         finally:
             if args.plot:
                 training.plot(log_file, args.plot)
+    if solver.iter < solver.param.max_iter:
+        cli.warn(f'stopped early at iteration {solver.iter}; --snapshot '
+                 f'{solver.param.snapshot_prefix}_iter_{solver.iter}.solverstate goes on')
+        sys.exit(130)
 
 
 if __name__ == '__main__':

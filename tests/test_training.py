@@ -74,7 +74,7 @@ def test_ctrl_c_leaves_a_snapshot_to_go_on_from(folder):
             running.send_signal(signal.SIGINT)
             break
     rest = running.stderr.read()
-    assert running.wait() == 0 and 'stopped early' in rest
+    assert running.wait() == 130 and 'stopped early' in rest
     state, = Path('out').glob('*.solverstate')
     reached = int(re.search(r'_iter_(\d+)', state.name)[1])
     stopped = state.with_suffix('.caffemodel').read_bytes()
