@@ -12,14 +12,12 @@ import cv2
 import numpy as np
 
 import cli
-import gnd_files
-import picture
-import protocols
 import ranking
-import scoring
 from dataset_helper import DATASETS
 from descriptor import END, DescriptorNet
-from extraction import Item, extract, sha256
+from features.extraction import MULTIRES_STEP, Item, extract, sha256
+from gallery import picture
+from scoring import compute_ap, gnd_files, protocols
 
 ROOT = Path(__file__).resolve().parent
 
@@ -50,8 +48,8 @@ def parse_args():
                         help='folder for features and rankings')
     parser.add_argument('--multires', action='store_true',
                         help='sum the descriptors of S less the step, S, and S and the step')
-    parser.add_argument('--multires_step', type=cli.positive, default=250, metavar='PIXELS',
-                        help='the step of --multires')
+    parser.add_argument('--multires_step', type=cli.positive, default=MULTIRES_STEP,
+                        metavar='PIXELS', help='the step of --multires')
     parser.add_argument('--aqe', type=cli.positive, metavar='K',
                         help='average each query with its K nearest images')
     parser.add_argument('--dbe', type=cli.positive, metavar='K',
@@ -101,21 +99,13 @@ def main(args):
         for score in protocols.revisited(dataset.truth, dataset.queries, rankings):
             print(protocols.line(score, protocols.conditions(args.query_crop)))
     else:
-        print_published(args, dataset, rankings)
+        precisions = compute_ap.score(dataset, rankings, args.temp_dir, args.eval_binary)
+        compute_ap.report(precisions, f'query_crop {args.query_crop}')
     if args.picture:
         count = args.picture_queries
         rows = [picture_row(dataset, *row, args.query_crop) for row in
                 zip(dataset.queries[:count], rankings, similarities)]
         picture.save(args.picture, picture.strip(rows))
-
-
-def print_published(args, dataset, rankings):
-    """Print AP of every query and their mean, by compute_ap."""
-    precisions = scoring.score(dataset, rankings, args.temp_dir, args.eval_binary)
-    for name, precision in precisions.items():
-        print(f'{name}: {100 * precision:.2f}')
-    print('-' * 20)
-    print(f'Mean: {100 * np.mean(list(precisions.values())):.2f} (query_crop {args.query_crop})')
 
 
 def descriptors(args, dataset, net):

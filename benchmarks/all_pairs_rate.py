@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 import cli
-from named_rows import NamedRows
-from similar_pairs import Exact, check, device_of
+from features.named_rows import NamedRows
+from pairs.similar_pairs import Exact, check, device_of
 
 SCRIPT = Path(__file__).resolve().parents[1] / 'myPython/convert/features2mapped.py'
 PLANTED = 100

@@ -3,9 +3,10 @@
 
     python benchmarks/compare_genuine.py --chroot FOLDER
 
-FOLDER is a Debian 11 with its package python3-caffe (debootstrap makes one; it needs root). BVLC Caffe
-has no ROIPooling, so there a naive Python layer stands in for it; the timed part, the ResNet-101 up
-to res5c, is Caffe's own on both sides. The two take turns, and the best of each counts.
+FOLDER is a Debian 11 with its package python3-caffe (debootstrap makes one; it needs root). BVLC
+Caffe has no ROIPooling, so there a naive Python layer stands in for it; the timed part, the
+ResNet-101 up to res5c, is Caffe's own on both sides. The two take turns, and the best of each
+counts.
 """
 
 import argparse
@@ -123,8 +124,9 @@ def genuine(args, inputs):
             {'end': END, 'timed': TIMED, 'time_end': TIME_END, 'repeats': args.repeats}))
         np.savez(os.path.join(folder, 'inputs.npz'), **inputs)
         threads = str(os.cpu_count())
-        done = subprocess.run(['chroot', args.chroot, 'env', f'OPENBLAS_NUM_THREADS={threads}', 'python3',
-                                       f'{inside}/genuine_side.py', inside], stdout=sys.stderr)
+        done = subprocess.run(
+            ['chroot', args.chroot, 'env', f'OPENBLAS_NUM_THREADS={threads}', 'python3',
+             f'{inside}/genuine_side.py', inside], stdout=sys.stderr)
         if done.returncode:
             raise RuntimeError(f'genuine Caffe in {args.chroot} failed')
         with np.load(os.path.join(folder, 'result.npz')) as result:

@@ -3,8 +3,8 @@
 
     python benchmarks/extraction_rate.py --dataset datasets/demo
 
-The network alone runs over the same images in the same batches, decoded and resized before the clock
-starts. The two take turns, and the best of each counts.
+The network alone runs over the same images in the same batches, decoded and resized before the
+clock starts. The two take turns, and the best of each counts.
 """
 
 import argparse
@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import cli
-import extraction
 from dataset_helper import DATASETS
 from descriptor import DescriptorNet
+from features import extraction
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,7 +25,8 @@ def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--dataset', default=ROOT / 'datasets/demo', help='folder with jpg/ and lab/')
+    parser.add_argument('--dataset', default=ROOT / 'datasets/demo',
+                        help='folder with jpg/ and lab/')
     parser.add_argument('--proto', default=ROOT / 'proto/deploy_resnet101.prototxt',
                         help='prototxt of the net')
     parser.add_argument('--weights', default=ROOT / 'caffemodel/demo_resnet101.caffemodel',

@@ -12,12 +12,12 @@ import os
 import tempfile
 import time
 
-import made_descriptors
 import numpy as np
 
 import cli
-import index
-from saved_features import Rows
+import made_descriptors
+from features import faiss_index
+from features.saved_features import Rows
 
 CUTS = (1, 10, 100)
 PROBES = (1, 4, 16, 64)
@@ -44,10 +44,10 @@ def main(args):
     truth = None
     for name, options, probes in (('flat', {}, (None,)), ('ivfpq', {'kind': 'ivfpq'}, PROBES),
                                   ('ivfpq, refined', {'kind': 'ivfpq', 'refine': True}, PROBES)):
-        stored, built = timed(index.build, rows, seed=args.seed, **options)
+        stored, built = timed(faiss_index.build, rows, seed=args.seed, **options)
         size = saved_size(stored) / args.rows
         for probe in probes:
-            (places, _), seconds = timed(index.search, stored, queries, CUTS[-1], probe)
+            (places, _), seconds = timed(faiss_index.search, stored, queries, CUTS[-1], probe)
             truth = places if truth is None else truth
             recalls = ' | '.join(f'{recall(places, truth, k):.3f}' for k in CUTS)
             print(f'| {name} | {probe or "all"} | {recalls} | '
@@ -60,7 +60,7 @@ def recall(places, truth, k):
 
 def saved_size(stored):
     with tempfile.TemporaryDirectory() as folder:
-        index.save(os.path.join(folder, 'i'), stored)
+        faiss_index.save(os.path.join(folder, 'i'), stored)
         return os.path.getsize(os.path.join(folder, 'i.faiss'))
 
 

@@ -52,8 +52,9 @@ def main(args):
         Path('job.json').write_text(json.dumps(jobs))
         np.savez('inputs.npz', **inputs)
         os.chdir(home)
-        done = subprocess.run(['chroot', args.chroot, 'python3', f'{inside}/snapshots_side.py', inside],
-                              stdout=sys.stderr)
+        done = subprocess.run(
+            ['chroot', args.chroot, 'python3', f'{inside}/snapshots_side.py', inside],
+            stdout=sys.stderr)
         if done.returncode:
             raise RuntimeError(f'genuine Caffe in {args.chroot} failed')
         with np.load(os.path.join(folder, 'result.npz')) as result:

@@ -2,8 +2,9 @@
 
     python3 snapshots_side.py FOLDER
 
-FOLDER holds job.json (a list of: name, state, iters), NAME.prototxt (solvers) and inputs.npz (NAME/X,
-NAME/T). result.npz gets NAME/LAYER/J, the parameters that genuine Caffe comes to from the states.
+FOLDER holds job.json (a list of: name, state, iters), NAME.prototxt (solvers) and inputs.npz
+(NAME/X, NAME/T). result.npz gets NAME/LAYER/J, the parameters that genuine Caffe comes to from the
+states.
 """
 
 import json

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import cli
-import mapped_files
+from pairs import mapped_files
 
 SCRIPT = Path(__file__).resolve().parents[1] / 'myPython/check_on_cover.py'
 SIZE = 8        # images of a group

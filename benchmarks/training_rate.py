@@ -3,9 +3,9 @@
 
     python benchmarks/training_rate.py --chroot FOLDER
 
-lifted: a frozen ResNet-101 with a learning head of 512 outputs and the lifted loss. BVLC Caffe has no
-ROIPooling, Normalize and lifted loss: there a head of its own layers stands in, whose share of the
-time is small. resnet50: a classifier of which all learns. The two engines take turns.
+lifted: a frozen ResNet-101 with a learning head of 512 outputs and the lifted loss. BVLC Caffe has
+no ROIPooling, Normalize and lifted loss: there a head of its own layers stands in, whose share of
+the time is small. resnet50: a classifier of which all learns. The two engines take turns.
 """
 
 import argparse
@@ -28,8 +28,9 @@ from compare_genuine import ROOT, add_chroot_flag, inside_chroot
 sys.path.insert(0, str(ROOT / 'proto'))
 import blocks
 
-SOLVER = ('net: "{}/net.prototxt" base_lr: 1e-6 lr_policy: "fixed" momentum: 0.9 weight_decay: 1e-4 '
-          'max_iter: 100 snapshot_prefix: "none" snapshot_after_train: false solver_mode: CPU')
+SOLVER = ('net: "{}/net.prototxt" base_lr: 1e-6 lr_policy: "fixed" momentum: 0.9 '
+          'weight_decay: 1e-4 max_iter: 100 snapshot_prefix: "none" snapshot_after_train: false '
+          'solver_mode: CPU')
 
 
 def lifted(forks):
@@ -101,15 +102,17 @@ def main(args):
 def engine(args, net):
     with tempfile.TemporaryDirectory() as folder:
         write(folder, folder, net)
-        return run([sys.executable, f'{folder}/training_side.py', f'{folder}/solver.prototxt'], args)
+        return run([sys.executable, f'{folder}/training_side.py', f'{folder}/solver.prototxt'],
+                   args)
 
 
 def genuine(args, net):
     with inside_chroot(args) as (folder, inside):
         write(folder, inside, net)
         kernels = [f'OPENBLAS_CORETYPE={args.coretype}'] if args.coretype else []
-        return run(['chroot', args.chroot, 'env', f'OPENBLAS_NUM_THREADS={os.cpu_count()}', *kernels,
-                    'python3', f'{inside}/training_side.py', f'{inside}/solver.prototxt'], args)
+        return run(['chroot', args.chroot, 'env', f'OPENBLAS_NUM_THREADS={os.cpu_count()}',
+                    *kernels, 'python3', f'{inside}/training_side.py',
+                    f'{inside}/solver.prototxt'], args)
 
 
 def write(folder, inside, net):

@@ -23,7 +23,8 @@ def parse_args():
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--images', type=cli.positive, default=24, help='different images')
-    parser.add_argument('--iterations', type=cli.positive, default=24, help='iterations of each run')
+    parser.add_argument('--iterations', type=cli.positive, default=24,
+                        help='iterations of each run')
     return parser.parse_args()
 
 

@@ -2,14 +2,14 @@
 """Make weights of a deploy net, to try the toolkit before the real ones.
 
     python caffemodel/make_demo_model.py --dataset datasets/demo
-    python caffemodel/make_demo_model.py --proto proto/deploy_resnet_tiny.prototxt --components 128 \
-        --trunk caffemodel/resnet_tiny_classes_iter_1500.caffemodel --S 384 \
+    python caffemodel/make_demo_model.py --proto proto/deploy_resnet_tiny.prototxt \
+        --components 128 --trunk caffemodel/resnet_tiny_classes_iter_1500.caffemodel --S 384 \
         --img_dir datasets/tiny/landmark/clean --output caffemodel/resnet_tiny.caffemodel
 
 Without a trained trunk the first convolution gets Gabor filters over brightness and colours, the
-others are random (He et al., 2015), from a seed, and the BatchNorm statistics are measured on images.
-The centring and the PCA are fitted to the regions of images: those of a folder, or the dataset's
-distractors, which no query's ground truth names.
+others are random (He et al., 2015), from a seed, and the BatchNorm statistics are measured on
+images. The centring and the PCA are fitted to the regions of images: those of a folder, or the
+dataset's distractors, which no query's ground truth names.
 """
 
 import argparse
@@ -29,8 +29,8 @@ import cli
 import descriptor
 import fit_pca
 from dataset_helper import DATASETS
-from extraction import sha256
-from features import images_of
+from features.extraction import sha256
+from features.teacher import images_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CENTRE, PROJECT = 'pooled_rois/centered', 'pooled_rois/pca'
@@ -67,8 +67,9 @@ def main(args):
     paths = image_paths(args)
     note = Path(f'{args.output}.json')
     made_from = {'proto': sha256(args.proto), 'seed': args.seed, 'S': args.S,
-                 'components': args.components, 'script': sha256(__file__), 'pca': sha256(fit_pca.__file__),
-                 'trunk': args.trunk and sha256(args.trunk), 'whitening': args.whitening,
+                 'components': args.components, 'script': sha256(__file__),
+                 'pca': sha256(fit_pca.__file__), 'trunk': args.trunk and sha256(args.trunk),
+                 'whitening': args.whitening,
                  'images': hashlib.sha256(''.join(map(sha256, paths)).encode()).hexdigest()}
     if os.path.exists(args.output) and note.exists() and json.loads(note.read_text()) == made_from:
         cli.warn(f'{args.output} is there already')

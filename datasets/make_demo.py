@@ -16,10 +16,11 @@ import cli
 import scenes
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = ('mill_lane', 'harbour_gate', 'weavers_hall', 'larch_street', 'old_exchange', 'fountain_row',
-         'saddlers_yard', 'quayside', 'abbot_house', 'linden_place', 'copper_bridge', 'north_arcade',
-         'salt_market', 'orchard_terrace', 'kings_granary', 'bell_corner', 'tanner_steps', 'vine_court',
-         'glass_works', 'river_chapel', 'customs_house', 'cedar_walk', 'lantern_square', 'mint_alley')
+NAMES = ('mill_lane', 'harbour_gate', 'weavers_hall', 'larch_street', 'old_exchange',
+         'fountain_row', 'saddlers_yard', 'quayside', 'abbot_house', 'linden_place',
+         'copper_bridge', 'north_arcade', 'salt_market', 'orchard_terrace', 'kings_granary',
+         'bell_corner', 'tanner_steps', 'vine_court', 'glass_works', 'river_chapel',
+         'customs_house', 'cedar_walk', 'lantern_square', 'mint_alley')
 QUALITIES = (45, 96)    # JPEG quality, least and most
 ENTRIES = {'jpg', 'lab'}
 
@@ -101,7 +102,8 @@ def render_other(made_from, folder, index):
 
 def landmark_name(index):
     """Name of a building; past the list they are numbered."""
-    return NAMES[index] if index < len(NAMES) else f'{NAMES[index % len(NAMES)]}_{index // len(NAMES)}'
+    return (NAMES[index] if index < len(NAMES)
+            else f'{NAMES[index % len(NAMES)]}_{index // len(NAMES)}')
 
 
 def landmark_style(seed, index):

@@ -17,7 +17,7 @@ import numpy as np
 
 import cli
 import scenes
-from class_folders import SIZES
+from net_layers.class_folders import SIZES
 
 ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH = SIZES['landmark']

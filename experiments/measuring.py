@@ -12,7 +12,7 @@ import caffe
 from caffe.proto import caffe_pb2
 
 import cli
-from training import read_text
+from nets.training import read_text
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFLINE = 'myPython/offline'

@@ -3,9 +3,9 @@
 
     python experiments/recipes.py distill
 
-Prints each command as you would type it, runs it, and ends with a table of mAP before and after. The
-pictures that score show none of the facades that were trained on. recipes.yaml has the commands.
-What a run made is kept: the next one, of another recipe too, goes on from there.
+Prints each command as you would type it, runs it, and ends with a table of mAP before and after.
+The pictures that score show none of the facades that were trained on. recipes.yaml has the
+commands. What a run made is kept: the next one, of another recipe too, goes on from there.
 """
 
 import argparse

@@ -16,14 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import cli
-import cover_groups
-import group_folders
-import mapped_files
-import sweep_report
 from dataset_helper import subcommands
 from dataset_helper.making import check_apart, make
 from files import write_aside
-from thresholds import count_anchors, count_groups, decimal, steps
+from pairs import cover_groups, group_folders, mapped_files, sweep_report
+from pairs.thresholds import count_anchors, count_groups, decimal, steps
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMED = 3       # of what is missing, on the terminal
@@ -138,6 +135,8 @@ def count_junk(args):
 def sweep(args):
     """Count same-origin and unrelevant pairs at each threshold, with precision and recall: by the
     ground truth's groups or, as the original does it, by the anchors in the queries file."""
+    if args.plot:
+        sweep_report.plot_kind(args.plot)   # before hours of counting
     if args.queries_file:
         table = count_anchors_of(args, mapped_files.read_names(args.queries_file))
     else:

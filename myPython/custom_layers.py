@@ -9,13 +9,12 @@ import caffe
 import cv2
 import numpy as np
 
-from class_folders import SIZES, show_size
-from class_layers import BinDataLayer, BinDataWithoutLabelLayer, TripletDataLayer  # noqa: F401
 from cli import warn
 from descriptor import MEAN
-from layer_base import (ConstantLayer, as_list, channel_mean, check_counts, integer,
-                        parameters)
-from pair_losses import pair_l2, pair_lifted
+from net_layers.base import ConstantLayer, as_list, channel_mean, check_counts, integer, parameters
+from net_layers.class_data import BinDataLayer, BinDataWithoutLabelLayer, TripletDataLayer  # noqa: F401
+from net_layers.class_folders import SIZES, show_size
+from net_layers.pair_losses import pair_l2, pair_lifted
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
 EPSILON = 1e-8      # keeps a vector of zeros from being divided by zero

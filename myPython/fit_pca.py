@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 import cli
 import descriptor
-from features import images_of
+from features.teacher import images_of
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
 ROOT = Path(__file__).resolve().parents[1]

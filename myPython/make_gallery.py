@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 
 import cli
-import gallery
-import gallery_entries
-import picture
 from dataset_helper import DATASETS, subcommands
 from descriptor import ImageError, read_image
+from gallery import pages, picture, sources
 
 ROOT = Path(__file__).resolve().parents[1]
 LOST = np.full((150, 200, 3), 225, np.uint8)    # stands in a strip for what cannot be read
@@ -30,21 +28,21 @@ def ranking(args):
     """Show rankings of test.py: each query and its first hits, marked by the ground truth."""
     dataset = DATASETS[args.dataset_name](args.dataset)
     known = set(dataset.images)
-    similarities = args.features and gallery_entries.similarities(dataset, args.features, cli.warn)
-    entries = gallery_entries.of_rankings(args.rankings, dataset, similarities, args.top, cli.warn)
+    similarities = args.features and sources.similarities(dataset, args.features, cli.warn)
+    entries = sources.of_rankings(args.rankings, dataset, similarities, args.top, cli.warn)
     write(args, entries, lambda name: dataset.image_path(name) if name in known else None,
           f'Rankings of {Path(dataset.path).name}', 'queries', [args.dataset, args.rankings])
 
 
 def groups(args):
     """Show the groups of a mapped file: each anchor and its items."""
-    write(args, read_groups(args), gallery.in_folder(args.images),
+    write(args, read_groups(args), pages.in_folder(args.images),
           f'Groups of {Path(args.mapped).name}', 'groups', [args.images, args.mapped])
 
 
 def strip(args):
     """Draw anchors of a mapped file and their first items as one picture, a row an anchor."""
-    locate, lost = gallery.in_folder(args.images), []
+    locate, lost = pages.in_folder(args.images), []
 
     def read(name):
         try:
@@ -65,14 +63,14 @@ def strip(args):
 
 def read_groups(args, say=cli.warn):
     """Entries of the mapped file that the flags name."""
-    truth = gallery_entries.read_truth(args.truth, say) if args.truth else None
-    return gallery_entries.of_groups(args.mapped, truth, args.top, args.groups, args.anchors, say)
+    truth = sources.read_truth(args.truth, say) if args.truth else None
+    return sources.of_groups(args.mapped, truth, args.top, args.groups, args.anchors, say)
 
 
 def write(args, entries, locate, title, noun, inputs):
     """Write the gallery of the flags, and say what came of it."""
-    done = gallery.write(args.output, entries, locate, args.title or title, noun, args.per_page,
-                         args.thumb, args.overwrite, inputs)
+    done = pages.write(args.output, entries, locate, args.title or title, noun, args.per_page,
+                       args.thumb, args.overwrite, inputs)
     print(f'{Path(args.output, "index.html")}: {done.entries} {noun}, {done.pictures} pictures, '
           f'pages: {done.pages}')
     tell_faults(done.faults)

@@ -11,12 +11,10 @@ import argparse
 from pathlib import Path
 
 import cli
-import net_branches
-import net_report
-import net_surgery
 from descriptor import END
 from files import write_aside
-from torch_import import TORCH_MEAN, TORCH_STD, convert, read_state_dict
+from nets import branches, report, surgery
+from nets.torch_import import TORCH_MEAN, TORCH_STD, convert, read_state_dict
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,53 +28,53 @@ class ModelTools:
 
     def check_blob_shape(self):
         """Name -> shape of each blob and parameter."""
-        return net_report.shapes(self.proto)
+        return report.shapes(self.proto)
 
     def check_blob_data(self, layers=(), **image):
-        """(name, statistics) of the layers' parameters, and of their blobs: see net_report.data."""
-        return net_report.data(self.proto, self.weights, layers, **image)
+        """(name, statistics) of the layers' parameters, and of their blobs: nets.report.data."""
+        return report.data(self.proto, self.weights, layers, **image)
 
     def compare_model(self, other_proto):
-        """Names of the layers with parameters that differ: see net_surgery.compare."""
-        return net_surgery.compare(self._net(), net_surgery.read_net(str(other_proto)))
+        """Names of the layers with parameters that differ: see nets.surgery.compare."""
+        return surgery.compare(self._net(), surgery.read_net(str(other_proto)))
 
     def remove_learning_params(self, new_proto):
         """Write the net without any `param`."""
-        net_surgery.write_net(new_proto, net_surgery.strip(self._net()))
+        surgery.write_net(new_proto, surgery.strip(self._net()))
 
     def add_learning_params(self, new_proto, l=None, h=None):
-        """Write the net with lr_mult 0 from layer `l` to layer `h`: see net_surgery.freeze."""
-        net_surgery.write_net(new_proto, net_surgery.freeze(self._net(), l, h))
+        """Write the net with lr_mult 0 from layer `l` to layer `h`: see nets.surgery.freeze."""
+        surgery.write_net(new_proto, surgery.freeze(self._net(), l, h))
 
     def make_teacher_network(self, new_proto, **size):
-        """Write the net three times, l_, m_ and h_: see net_branches.make_teacher."""
-        net_surgery.write_net(new_proto, net_branches.make_teacher(self._net(), **size))
+        """Write the net three times, l_, m_ and h_: see nets.branches.make_teacher."""
+        surgery.write_net(new_proto, branches.make_teacher(self._net(), **size))
 
     def save_teacher_network_weights(self, teacher_proto, caffemodel):
         """Write the weights of a net that is made of copies of this one."""
-        copies = net_surgery.read_net(str(teacher_proto))
-        weights = net_branches.branch_weights(copies, net_surgery.load_weights(self.weights))
-        net_surgery.save_weights(caffemodel, copies, weights)
+        copies = surgery.read_net(str(teacher_proto))
+        weights = branches.branch_weights(copies, surgery.load_weights(self.weights))
+        surgery.save_weights(caffemodel, copies, weights)
 
     def make_triplet_network(self, new_proto, **options):
-        """Write the net three times, as it is, p_ and n_: see net_branches.make_triplet."""
-        net_surgery.write_net(new_proto, net_branches.make_triplet(self._net(), **options))
+        """Write the net three times, as it is, p_ and n_: see nets.branches.make_triplet."""
+        surgery.write_net(new_proto, branches.make_triplet(self._net(), **options))
 
     def clip_blob_data(self, layer, dim, rows=None):
         """The parameters of the InnerProduct `layer` with `dim` outputs, arrays."""
-        weights = net_surgery.load_weights(self.weights)
-        return net_surgery.clip(self._net(), weights, layer, dim, 'new', rows)[1]['new']
+        weights = surgery.load_weights(self.weights)
+        return surgery.clip(self._net(), weights, layer, dim, 'new', rows)[1]['new']
 
     def assign_blob_data(self, layers, new_layers, new_proto, new_weights, dim, rows=None,
                          mix=None):
         """Write net and weights in which each of `layers` has `dim` outputs and its new name."""
-        net, weights = self._net(), net_surgery.load_weights(self.weights)
+        net, weights = self._net(), surgery.load_weights(self.weights)
         for layer, new_layer in zip(layers, new_layers, strict=True):
-            net, weights = net_surgery.clip(net, weights, layer, dim, new_layer, rows, mix)
+            net, weights = surgery.clip(net, weights, layer, dim, new_layer, rows, mix)
         _write(new_proto, new_weights, net, weights)
 
     def _net(self):
-        return net_surgery.read_net(str(self.proto))
+        return surgery.read_net(str(self.proto))
 
 
 def shapes(args):
@@ -140,14 +138,14 @@ def clip(args):
 
 def fold(args):
     """Fold BatchNorm and Scale into the convolutions: a smaller net that gives the same."""
-    net, weights, gone = net_surgery.fold(args.proto, args.weights)
+    net, weights, gone = surgery.fold(args.proto, args.weights)
     _write(args.output_proto, args.output, net, weights)
     print(f'{len(gone)} layers are folded, {len(net.layer)} left')
 
 
 def import_torch(args):
     """Make net and weights from a PyTorch ResNet-50 or 101 in torchvision's layout."""
-    net, weights, unused = convert(net_surgery.read_net(str(args.proto)),
+    net, weights, unused = convert(surgery.read_net(str(args.proto)),
                                    read_state_dict(args.state_dict), args.mean, args.std)
     if unused:
         cli.warn(f'tensors that were not used: {", ".join(unused)}')
@@ -157,7 +155,7 @@ def import_torch(args):
 def export_onnx(args):
     """Write a deploy net as ONNX, for any size, number of images and number of regions."""
     try:
-        import onnx_export
+        from nets import onnx_export
     except ImportError as error:
         raise ValueError(f'{error}: pip install onnx') from None
     model = onnx_export.export(args.proto, args.weights, args.end)
@@ -190,8 +188,8 @@ FLAGS = {
     'new_layer': dict(metavar='NAME', help='its new name; without it LAYER_DIM'),
     'dim': dict(type=cli.positive, default=512, help='how many of its first outputs to keep'),
     'rows': dict(metavar='FILE', help='text file of the outputs to keep, from 0, instead of --dim'),
-    'mix_weights': dict(metavar='FILE', help='caffemodel with a layer whose rows say how to mix the '
-                                              'outputs, instead of --dim'),
+    'mix_weights': dict(metavar='FILE', help='caffemodel with a layer whose rows say how to mix '
+                                             'the outputs, instead of --dim'),
     'mix_layer': dict(default='pooled_rois/reduce', metavar='LAYER',
                       help='the InnerProduct layer of --mix_weights'),
     'state_dict': dict(default=ROOT / 'caffemodel/resnet101.pth',
@@ -244,8 +242,8 @@ def main(args):
 
 
 def _write(proto, path, net, weights):
-    net_surgery.save_weights(path, net, weights)
-    net_surgery.write_net(proto, net)
+    surgery.save_weights(path, net, weights)
+    surgery.write_net(proto, net)
 
 
 def _dims(shape):
@@ -262,7 +260,7 @@ def _integers(path):
 
 def _mixtures(path, layer):
     """The weights of an InnerProduct layer in a caffemodel."""
-    weights = net_surgery.load_weights(path)
+    weights = surgery.load_weights(path)
     if layer not in weights or weights[layer][0].ndim != 2:
         raise ValueError(f'{path}: has no InnerProduct layer {layer!r}')
     return weights[layer][0]

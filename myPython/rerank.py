@@ -16,14 +16,12 @@ from pathlib import Path
 import numpy as np
 
 import cli
-import gnd_files
-import protocols
 import ranking
 import reranking
-import saved_features
-import scoring
 import whiten
 from dataset_helper import DATASETS
+from features import saved_features
+from scoring import compute_ap, gnd_files, protocols
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -89,14 +87,10 @@ def named(saved, indices):
 def report_published(args, dataset, uni, saved, rankings, plain_rankings):
     """Print AP of every query and their mean, by compute_ap, and the plain ranking's mean."""
     protocol = protocols.published(args.dataset_name, saved.made_from['crop'], uni)
-    precisions = scoring.score(dataset, rankings, args.temp_dir, args.eval_binary)
-    for name, precision in precisions.items():
-        print(f'{name}: {100 * precision:.2f}')
-    mean = 100 * np.mean(list(precisions.values()))
-    print('-' * 20)
-    print(f'Mean: {mean:.2f} ({protocol})')
+    precisions = compute_ap.score(dataset, rankings, args.temp_dir, args.eval_binary)
+    mean = compute_ap.report(precisions, protocol)
     if args.mode != 'plain':
-        before = 100 * np.mean(list(scoring.score(
+        before = 100 * np.mean(list(compute_ap.score(
             dataset, plain_rankings, os.path.join(args.temp_dir, 'plain'),
             args.eval_binary).values()))
         print(f'Plain: {before:.2f} ({protocol}); {args.mode} gives {mean - before:+.2f}')

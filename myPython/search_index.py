@@ -15,11 +15,9 @@ import time
 from pathlib import Path
 
 import cli
-import index
-import mapped_files
-import milvus_store
-import saved_features
 from dataset_helper import DATASETS
+from features import faiss_index, milvus_store, saved_features
+from pairs import mapped_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,8 +49,9 @@ def build(args):
     """build an index of faiss and save it"""
     features = opened(args, args.features, 'database')
     start = time.perf_counter()
-    stored = index.build(features, args.kind, args.cells, args.code_bytes, args.refine, args.seed)
-    index.save(args.index, stored)
+    stored = faiss_index.build(features, args.kind, args.cells, args.code_bytes, args.refine,
+                               args.seed)
+    faiss_index.save(args.index, stored)
     size = Path(f'{args.index}.faiss').stat().st_size
     print(f'{args.index}.faiss: {len(features)} x {features.dim}, {args.kind}, '
           f'{size / len(features):.0f} bytes a row, {time.perf_counter() - start:.1f} s')
@@ -60,11 +59,11 @@ def build(args):
 
 def search(args):
     """search an index of faiss"""
-    stored, queries = index.load(args.index), opened(args, args.queries, 'queries')
+    stored, queries = faiss_index.load(args.index), opened(args, args.queries, 'queries')
     saved_features.check_same(args.queries, queries.made_from, args.index, stored.made_from)
     k = min(args.k, len(stored.names))
     start = time.perf_counter()
-    places, scores = index.search(stored, queries.rows(), k, args.probes)
+    places, scores = faiss_index.search(stored, queries.rows(), k, args.probes)
     seconds = time.perf_counter() - start
     write(args.output, queries.names, [
         [(stored.names[place], score) for place, score in zip(*row) if place >= 0]
@@ -113,7 +112,7 @@ OPTIONS = {
                      'help': 'how that folder is read'},
     'index': {'default': str(ROOT / 'tmp/index'), 'metavar': 'PATH',
               'help': 'the files PATH.faiss and PATH.json'},
-    'kind': {'choices': index.KINDS, 'default': 'flat',
+    'kind': {'choices': faiss_index.KINDS, 'default': 'flat',
              'help': 'flat compares with every row, ivfpq with codes of some'},
     'cells': {'type': cli.positive, 'help': 'cells of ivfpq; by default about 4 sqrt(rows)'},
     'code_bytes': {'type': cli.positive,

@@ -13,14 +13,15 @@ import argparse
 import sys
 
 import cli
-import training
+from nets import training
 
 
 def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--solver', default='proto/distilling/train_resnet101_distilling_solver.prototxt',
+    parser.add_argument('--solver',
+                        default='proto/distilling/train_resnet101_distilling_solver.prototxt',
                         help='solver prototxt; paths in it begin in the folder you call this from')
     parser.add_argument('--weights', nargs='*', default=[],
                         help='caffemodels to start from; a later one goes over an earlier one')

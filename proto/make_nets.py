@@ -4,7 +4,8 @@
     python proto/make_nets.py --check    # is each as this script writes it?
 
 To add a net, write a function of its Size that returns it, in distilling_nets.py, metric_nets.py,
-offline_nets.py or class_nets.py, and a line in the NETS there; blocks.py and heads.py are what nets are made of.
+offline_nets.py or class_nets.py, and a line in the NETS there; blocks.py and heads.py are what nets
+are made of.
 """
 
 import argparse

@@ -12,11 +12,11 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from branch_features import BranchNet, extract_branches
 from conftest import ROOT
 from dataset_helper import DATASETS
 from descriptor import MEAN
-from extraction import Item
+from features.extraction import Item
+from offline.branch_features import BranchNet, extract_branches
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
 TINY = ROOT / 'tests/data/genuine/tiny.caffemodel'

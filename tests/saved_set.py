@@ -9,7 +9,7 @@ import numpy as np
 
 from conftest import ROOT
 from dataset_helper import DATASETS
-from extraction import Item, extract
+from features.extraction import Item, extract
 
 THINGS = ('bridge', 'mill', 'tower')
 ABOUT = {'weights': 'abc', 'proto': 'def', 'L': 2, 'end': 'rmac/normalized'}

@@ -58,7 +58,8 @@ def test_version_tells_of_every_possible_change():
     assert blob.version == last
 
 
-@pytest.mark.parametrize('shape, expected', [((3, 2), [[0, 1], [2, 3], [4, 5]]), ((2, 2), [[0, 0]] * 2)])
+@pytest.mark.parametrize('shape, expected', [((3, 2), [[0, 1], [2, 3], [4, 5]]),
+                                             ((2, 2), [[0, 0]] * 2)])
 def test_reshape_keeps_values_of_an_equal_count(shape, expected):
     blob = Blob((6,))
     blob.data[...] = range(6)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-import branch_features
-from branch_features import Branches, BranchNet, extract_branches
 from descriptor import ImageError
-from offline_case import NETS, TINY, S, branches, folder, items_of, make_dataset     # noqa: F401
-from offline_experiments import EXPERIMENTS, MAPS, describe
+from offline import branch_features
+from offline.branch_features import Branches, BranchNet, extract_branches
+from offline.experiments import EXPERIMENTS, MAPS, describe
+from offline_case import NETS, TINY, S, branches, folder, items_of, make_dataset  # noqa: F401
 
 
 class FakeNet:

@@ -4,13 +4,11 @@ import os
 
 import numpy as np
 import pytest
-from conftest import ROOT, assert_one_line, run_script
 
 import check_on_cover
-import cover_groups
-import group_folders
-import mapped_files
+from conftest import ROOT, assert_one_line, run_script
 from dataset_helper import subcommands
+from pairs import cover_groups, group_folders, mapped_files
 
 SCRIPT = ROOT / 'myPython/check_on_cover.py'
 NAMES = ['a_1.jpg', 'b c.jpg', 'x:d.jpg', 'one/e.jpg', 'two/e.jpg', '.f%.jpg', 'ü.png', 'h']
@@ -324,8 +322,13 @@ def test_all_anchors_missing_is_an_error(folder, capsys):
     fails(capsys, 'sweep', 'none.txt', **RANGE, groups='none.txt')
 
 
+def test_a_plot_of_another_format_is_refused_before_anything_is_counted(folder, capsys):
+    fails(capsys, 'sweep', 's.what', '.png', **RANGE, groups='none.txt', plot='s.what')
+
+
 def test_the_script(folder):
     (folder / 'mapped.txt').write_text('a\tb:nan\n')
     (folder / 'truth.txt').write_text('1\ta b\n')
-    done = run_script(SCRIPT, 'sweep', '--mapped', 'mapped.txt', '--groups', 'truth.txt', cwd=folder)
+    done = run_script(SCRIPT, 'sweep', '--mapped', 'mapped.txt', '--groups', 'truth.txt',
+                      cwd=folder)
     assert_one_line(done, 'check_on_cover.py: mapped.txt:1: ', 'b:nan')

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from class_folders import AHEAD, ClassFolders, ReadAhead
+from net_layers.class_folders import AHEAD, ClassFolders, ReadAhead
 
 SIZE = (4, 6)
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import scoring
+from scoring import compute_ap
 
 SOURCE = Path(__file__).resolve().parent.parent / 'eval' / 'compute_ap.cpp'
 
@@ -159,59 +159,60 @@ def script(path, text):
 
 def test_score(dataset, binary, tmp_path):
     temp = tmp_path / 'made' / 'temp dir'
-    assert scoring.score(dataset, RANKINGS, temp, binary) == {'first_1': 1.0, 'second_1': 0.25}
+    assert compute_ap.score(dataset, RANKINGS, temp, binary) == {'first_1': 1.0, 'second_1': 0.25}
     assert sorted(path.name for path in temp.iterdir()) == ['first_1.rnk', 'second_1.rnk']
     assert (temp / 'first_1.rnk').read_text() == 'a\nj\nb\nc\n'
 
 
 def test_score_with_a_scorer_in_this_folder(dataset, binary, tmp_path, monkeypatch):
     monkeypatch.chdir(binary.parent)
-    assert scoring.score(dataset, RANKINGS, tmp_path, 'compute_ap')['second_1'] == 0.25
+    assert compute_ap.score(dataset, RANKINGS, tmp_path, 'compute_ap')['second_1'] == 0.25
 
 
 def test_no_scorer(dataset, tmp_path):
-    with pytest.raises(scoring.ScoringError, match='no scorer at .*compute_ap.*`make install`'):
-        scoring.score(dataset, RANKINGS, tmp_path, tmp_path / 'compute_ap')
+    with pytest.raises(compute_ap.ScoringError, match='no scorer at .*compute_ap.*`make install`'):
+        compute_ap.score(dataset, RANKINGS, tmp_path, tmp_path / 'compute_ap')
     plain = tmp_path / 'compute_ap.cpp'
     plain.write_text('int main() {}')
-    with pytest.raises(scoring.ScoringError, match='compute_ap.cpp is not executable'):
-        scoring.score(dataset, RANKINGS, tmp_path, plain)
+    with pytest.raises(compute_ap.ScoringError, match='compute_ap.cpp is not executable'):
+        compute_ap.score(dataset, RANKINGS, tmp_path, plain)
     plain.chmod(0o755)
     plain.write_bytes(b'\x7fELF no program')
-    with pytest.raises(scoring.ScoringError, match='cannot run the scorer .*compute_ap.cpp'):
-        scoring.score(dataset, RANKINGS, tmp_path, plain)
+    with pytest.raises(compute_ap.ScoringError, match='cannot run the scorer .*compute_ap.cpp'):
+        compute_ap.score(dataset, RANKINGS, tmp_path, plain)
 
 
 def test_failing_scorer(dataset, binary, tmp_path):
     (tmp_path / 'my lab' / 'second_1_ok.txt').unlink()
-    with pytest.raises(scoring.ScoringError, match='second_1 .*status 1.*second_1_ok.txt') as told:
-        scoring.score(dataset, RANKINGS, tmp_path, binary)
+    with pytest.raises(compute_ap.ScoringError,
+                       match='second_1 .*status 1.*second_1_ok.txt') as told:
+        compute_ap.score(dataset, RANKINGS, tmp_path, binary)
     assert '\n' not in str(told.value)
     silent = script(tmp_path / 'silent', 'exit 3')
-    with pytest.raises(scoring.ScoringError, match='status 3.*no reason'):
-        scoring.score(dataset, RANKINGS, tmp_path, silent)
+    with pytest.raises(compute_ap.ScoringError, match='status 3.*no reason'):
+        compute_ap.score(dataset, RANKINGS, tmp_path, silent)
 
 
 @pytest.mark.parametrize('printed', ['hello', '', 'nan', '0.5 0.6'])
 def test_scorer_that_prints_no_number(dataset, tmp_path, printed):
     strange = script(tmp_path / 'strange', f"echo '{printed}'")
-    with pytest.raises(scoring.ScoringError, match=f"printed '{printed}' .*no number"):
-        scoring.score(dataset, RANKINGS, tmp_path, strange)
+    with pytest.raises(compute_ap.ScoringError, match=f"printed '{printed}' .*no number"):
+        compute_ap.score(dataset, RANKINGS, tmp_path, strange)
 
 
 def test_rankings_that_do_not_fit(dataset, binary, tmp_path):
-    with pytest.raises(scoring.ScoringError, match='1 rankings .* 2 queries'):
-        scoring.score(dataset, RANKINGS[:1], tmp_path, binary)
+    with pytest.raises(compute_ap.ScoringError, match='1 rankings .* 2 queries'):
+        compute_ap.score(dataset, RANKINGS[:1], tmp_path, binary)
 
 
 @pytest.mark.parametrize('name', ['two words', 'line\nbreak', '', ' a'])
 def test_names_that_would_be_split_are_refused(tmp_path, name):
-    with pytest.raises(scoring.ScoringError, match='q_1.rnk: the image name .*rename'):
-        scoring.write_ranking(tmp_path / 'q_1.rnk', ['a', name])
+    with pytest.raises(compute_ap.ScoringError, match='q_1.rnk: the image name .*rename'):
+        compute_ap.write_ranking(tmp_path / 'q_1.rnk', ['a', name])
     assert not list(tmp_path.iterdir())
 
 
 def test_ranking_that_cannot_be_written(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(scoring.ScoringError, match='cannot write the ranking .*q_1.rnk'):
-        scoring.write_ranking(tmp_path / 'file' / 'q_1.rnk', ['a'])
+    with pytest.raises(compute_ap.ScoringError, match='cannot write the ranking .*q_1.rnk'):
+        compute_ap.write_ranking(tmp_path / 'file' / 'q_1.rnk', ['a'])

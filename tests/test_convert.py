@@ -10,7 +10,8 @@ from caffe.proto import caffe_pb2
 
 from conftest import ROOT, assert_one_line, run_script
 from descriptor import MEAN, DescriptorNet, ImageError, resize
-from features import TeacherNet, convert, images_of, longer_side, make_lmdb, places, write_list
+from features.teacher import (TeacherNet, convert, images_of, longer_side, make_lmdb, places,
+                              write_list)
 from region_generator import get_rmac_region_coordinates
 
 TEACHER = 'proto/tiny/distilling/deploy_resnet_tiny_teacher_pca32.prototxt'

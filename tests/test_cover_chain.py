@@ -8,8 +8,8 @@ import pytest
 
 import check_on_cover
 from dataset_helper import subcommands
-from named_rows import open_features
-from similar_pairs import write_mapped
+from features.named_rows import open_features
+from pairs.similar_pairs import write_mapped
 
 HUNDREDTHS = range(60, 81)      # 69 among them
 SIDE = 100                      # length of the rows that lie on the thresholds

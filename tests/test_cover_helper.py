@@ -5,14 +5,14 @@ import json
 import cv2
 import numpy as np
 import pytest
-from image_server import serving
-from test_oxford_helper import save, tree
 
-import query_sets
-from class_folders import ClassFolders
 from dataset_helper import class_sets, cover_helper, cover_sets, subcommands
 from dataset_helper.image_files import list_classes
 from dataset_helper.image_means import COVER
+from image_server import serving
+from net_layers.class_folders import ClassFolders
+from scoring import query_sets
+from test_oxford_helper import save, tree
 
 GROUPS = {'g1': ['a1', 'a2', 'a3'], '2': ['b 1', 'b:2'], 'x_3': ['ü1', 'ü2', 'c%3', 'c4'],
           'g4': ['d1']}

@@ -25,7 +25,8 @@ def test_normalize_equals_a_loop(shape, make_net):
     expected = np.zeros_like(x)
     for index in np.ndindex(shape[0], *shape[2:]):
         column = x[(index[0], slice(None), *index[1:])]
-        expected[(index[0], slice(None), *index[1:])] = column / (1e-8 + np.sqrt((column ** 2).sum()))
+        expected[(index[0], slice(None), *index[1:])] = (
+            column / (1e-8 + np.sqrt((column ** 2).sum())))
     np.testing.assert_allclose(out, expected, rtol=1e-6)
 
 

@@ -54,8 +54,8 @@ def test_the_blob_is_the_image_less_the_mean():
 
 @pytest.mark.parametrize('size, S, expected', [((600, 800), 400, (300, 400)),
                                                ((800, 600), 512, (512, 384)),
-                                               ((333, 1000), 500, (166, 500)), ((1, 900), 90, (3, 90)),
-                                               ((1, 1), 64, (64, 64))])
+                                               ((333, 1000), 500, (166, 500)),
+                                               ((1, 900), 90, (3, 90)), ((1, 1), 64, (64, 64))])
 def test_resize_scales_the_longer_side(size, S, expected):
     image, ratio = descriptor.resize(np.zeros((*size, 3), np.uint8), S)
     assert image.shape[:2] == expected and ratio == S / max(size)
@@ -139,6 +139,7 @@ def test_weights_for_another_net_are_refused(change, words, tmp_path):
 
 
 def test_missing_files_are_named():
-    for files in ((os.devnull + 'x', TINY), (ROOT / 'proto/deploy_resnet_tiny.prototxt', 'nowhere')):
+    for files in ((os.devnull + 'x', TINY),
+                  (ROOT / 'proto/deploy_resnet_tiny.prototxt', 'nowhere')):
         with pytest.raises(FileNotFoundError):
             descriptor.DescriptorNet(*files, L=2)

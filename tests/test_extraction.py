@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from descriptor import ImageError
-from extraction import WINDOW, Item, Journal, extract
+from features.extraction import WINDOW, Item, Journal, extract
 
 
 class FakeNet:

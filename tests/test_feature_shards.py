@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from feature_shards import FeatureFolder, Shard, plan, save, unit, write_rows
+from features.feature_shards import FeatureFolder, Shard, plan, save, unit, write_rows
 
 NAMES = ['a b.jpg', 'one/c:d_e.jpg', 'one/tab\t.jpg', 'two/c:d_e.jpg', 'ü/日本%.jpg', '\udcff.jpg',
          'line\nbreak.jpg']

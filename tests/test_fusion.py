@@ -7,11 +7,13 @@ from google.protobuf import text_format
 from caffe.proto import caffe_pb2
 
 TRUNK = '''
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 8 } } }
+layer { name: "data" type: "Input" top: "data" input_param {
+        shape { dim: 2 dim: 3 dim: 9 dim: 8 } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param {
         num_output: 4 kernel_size: 3 pad: 1 %s weight_filler { type: "msra" }
         bias_filler { type: "gaussian" } } }
-layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" batch_norm_param { use_global_stats: true } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" batch_norm_param {
+        use_global_stats: true } }
 layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true
         filler { type: "gaussian" mean: 1 } bias_filler { type: "gaussian" } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }

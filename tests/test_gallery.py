@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-import gallery
 import html_tree
-from gallery import Entry, Hit, in_folder
+from gallery import pages
+from gallery.pages import Entry, Hit, in_folder
 
 NAMES = ['plain.jpg', 'with space.jpg', 'a#b.jpg', 'what?.jpg', '100%.jpg', '100%25.jpg',
          'a&amp;b.jpg', 'say "hi".jpg', "it's.jpg", '<script>alert(1)</script>.jpg',
@@ -38,7 +38,7 @@ def images(tmp_path):
 def write(tmp_path, images):
     """Function: entries -> (Summary, pages as trees by file name)."""
     def write(entries, output=tmp_path / 'gallery', **options):
-        summary = gallery.write(output, entries, in_folder(images), 'A <b> & "title"', **options)
+        summary = pages.write(output, entries, in_folder(images), 'A <b> & "title"', **options)
         return summary, {path.name: html_tree.read(path.read_text('utf-8'))
                          for path in Path(output).glob('*.html')}
     return write
@@ -86,7 +86,7 @@ def test_every_picture_stands_in_the_html(write, tmp_path, images):
 def test_what_is_beside_a_hit(write):
     truths = [(True, 'same', '✓ same'), ('good', 'same', '✓ good'), ('ok', 'same', '✓ ok'),
               (False, 'other', '✗ other'), ('junk', 'junk', '– junk'), (None, '', '')]
-    hits = [Hit('plain.jpg', 0.69 - place / 1000, truth)
+    hits = [Hit('plain.jpg', (690 - place) / 1000, truth)
             for place, (truth, _, _) in enumerate(truths)]
     _, pages = write([Entry('a#b.jpg', hits, 'the_query_1', 'AP 12.34')])
     entry = pages['index.html'].one('section')
@@ -114,7 +114,8 @@ def test_counts_at_every_threshold_are_a_brute_force_count(write):
         counts = dict(json.loads(slider['data-counts']))
         steps = round((float(slider['max']) - float(slider['min'])) / float(slider['step'])) + 1
         assert slider['step'] == '0.01' and float(slider['min']) == 0.4
-        thresholds = [float(f'{(40 + step) // 100}.{(40 + step) % 100:02d}') for step in range(steps)]
+        thresholds = [float(f'{(40 + step) // 100}.{(40 + step) % 100:02d}')
+                      for step in range(steps)]
         for name, truth in (('same', True), ('other', False), ('junk', 'junk'),
                             ('not marked', None)):
             assert counts[name] == [
@@ -123,6 +124,12 @@ def test_counts_at_every_threshold_are_a_brute_force_count(write):
     found = [values for number in range(1, 7) for values in similarities(
         pages['index.html' if number == 1 else f'page-{number}.html'])]
     assert found == [[hit.similarity for hit in entry.hits] for entry in entries]
+
+
+def test_what_is_shown_does_not_pass_the_threshold_it_lies_below(write):
+    _, pages = write([Entry('plain.jpg', [Hit('a#b.jpg', 0.7496), Hit('a#b.jpg', 0.69)])])
+    hits = pages['index.html'].one('section').all('', 'similarity')
+    assert [hit.text for hit in hits] == ['0.749', '0.690']
 
 
 @pytest.mark.parametrize('low, high, step', [

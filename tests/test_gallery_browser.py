@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import browser
-import gallery
-from gallery import Entry, Hit
+from gallery import pages
+from gallery.pages import Entry, Hit
 from test_gallery import NAMES
 
 PER_PAGE = 4
@@ -47,8 +47,8 @@ def folder(tmp_path_factory, entries):
         path.parent.mkdir(parents=True, exist_ok=True)
         image = rng.integers(0, 256, (*rng.choice([(90, 120), (120, 90), (30, 200)]), 3), np.uint8)
         path.write_bytes(cv2.imencode('.jpg', image)[1].tobytes())
-    done = gallery.write(root / 'out', entries, gallery.in_folder(root / 'images'), 'Title',
-                         'queries', PER_PAGE)
+    done = pages.write(root / 'out', entries, pages.in_folder(root / 'images'), 'Title',
+                       'queries', PER_PAGE)
     assert done.pages == 3 and done.faults == {'missing': ['gone.jpg']}
     return root / 'out'
 
@@ -220,7 +220,8 @@ def test_text_has_contrast_in_light_and_dark(dark, page):
     page.set_dark(dark)
     back, *fronts = page.run('''[getComputedStyle(document.body).backgroundColor,
         ...['body', '.about', '.note', '.name', '.same .mark', '.other .mark', '.junk .mark',
-            '.shown', '.off'].map((where) => getComputedStyle(document.querySelector(where)).color)]''')
+            '.shown', '.off'].map((where) => '''
+                              'getComputedStyle(document.querySelector(where)).color)]')
     assert (luminance(back) < 0.1) == dark
     for front in fronts:
         low, high = sorted((luminance(back), luminance(front)))

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-import gallery_page.thumbs
 import html_tree
-from gallery import Entry, Hit
-from test_gallery import NAMES, content, images, write      # noqa: F401 (fixtures)
+from gallery import thumbs
+from gallery.pages import Entry, Hit
+from test_gallery import NAMES, content, images, write  # noqa: F401 (fixtures)
 
 WHOLE = ['index.html', 'script.js', 'style.css', 'thumbs']
 
@@ -19,7 +19,7 @@ def test_equal_runs_give_equal_bytes(write, tmp_path, monkeypatch):  # noqa: F81
     before = content(tmp_path / 'gallery')
     write(entries, per_page=3, output=tmp_path / 'again')
     assert content(tmp_path / 'again') == before
-    monkeypatch.setattr('gallery_page.thumbs.read_image', lambda path: pytest.fail('read again'))
+    monkeypatch.setattr('gallery.thumbs.read_image', lambda path: pytest.fail('read again'))
     write(entries, per_page=3)
     assert content(tmp_path / 'gallery') == before
     write(entries[:1], per_page=3)      # fewer pages, and none of the others left
@@ -45,14 +45,14 @@ def test_interrupted_runs_are_gone_on_with(moment, write, tmp_path, monkeypatch)
     old = content(tmp_path / 'gallery')
     left = [moment]
 
-    def write_aside(path, function, whole=gallery_page.thumbs.write_aside):
+    def write_aside(path, function, whole=thumbs.write_aside):
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1
         whole(path, function)
     with monkeypatch.context() as patch:
-        patch.setattr('gallery_page.thumbs.write_aside', write_aside)
-        patch.setattr('gallery.write_aside', write_aside)
+        patch.setattr('gallery.thumbs.write_aside', write_aside)
+        patch.setattr('gallery.pages.write_aside', write_aside)
         try:
             write(entries, per_page=4)
         except KeyboardInterrupt:

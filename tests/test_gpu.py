@@ -30,9 +30,10 @@ def test_every_recorded_case(make_net):
 
 
 def test_what_a_user_writes_and_reads_is_on_the_gpu_too(make_net):
-    net = make_net('layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } } '
-                   'layer { name: "y" type: "Power" bottom: "x" top: "y" power_param { scale: 2 } } '
-                   'force_backward: true')
+    net = make_net('layer { name: "x" type: "Input" top: "x" '
+                   'input_param { shape { dim: 2 dim: 3 } } } '
+                   'layer { name: "y" type: "Power" bottom: "x" top: "y" '
+                   'power_param { scale: 2 } } force_backward: true')
     held_in, held_out = net.blobs['x'].data, net.blobs['y'].data
     for value in (1, 5):
         held_in[...] = value

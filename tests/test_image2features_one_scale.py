@@ -6,10 +6,10 @@ import caffe
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
 
+from conftest import ROOT
 from descriptor import LEAST_SIDE, MEAN, DescriptorNet
-from features import TeacherNet, open_net
+from features.teacher import TeacherNet, open_net
 from region_generator import get_rmac_region_coordinates
 
 PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'

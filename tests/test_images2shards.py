@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -10,12 +11,12 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import ROOT, assert_one_line, run_script
 
-import image_shards
+from conftest import ROOT, assert_one_line, run_script
 from descriptor import MEAN, DescriptorNet, resize
-from feature_shards import FeatureFolder, read_shards
-from image_shards import Job
+from features import feature_shards, image_shards
+from features.feature_shards import FeatureFolder, read_shards
+from features.image_shards import Job
 from region_generator import get_rmac_region_coordinates
 
 PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'
@@ -262,7 +263,7 @@ import os, random, signal, sys, time
 import torch
 torch.set_num_threads(1)
 from descriptor import DescriptorNet
-from image_shards import Job
+from features.image_shards import Job
 
 proto, weights, images, one, other, several = sys.argv[1:]
 net = DescriptorNet(proto, weights, L=2)
@@ -315,6 +316,21 @@ def test_each_process_makes_its_part(folder, tmp_path):
     assert not (tmp_path / 'x/bad.txt').exists()
     assert run(folder, tmp_path / 'x', nets[0], share=(0, 2)) == []
     assert [net.images for net in nets] == [4, 3]
+    assert read(tmp_path / 'x') == read(tmp_path / 'one')
+
+
+def test_a_process_may_make_its_last_shard_while_another_looks(folder, tmp_path, monkeypatch):
+    run(folder, tmp_path / 'one')
+    read_shards = feature_shards.read_shards
+
+    def read_and_then_others_finish(path):
+        shards = read_shards(path)
+        if len({shard.bad is None for shard in shards.values()}) == 2:
+            shutil.copytree(tmp_path / 'one', path, dirs_exist_ok=True)
+        return shards
+    monkeypatch.setattr(feature_shards, 'read_shards', read_and_then_others_finish)
+    assert run(folder, tmp_path / 'x', share=(0, 2)) == [1]
+    assert run(folder, tmp_path / 'x', share=(1, 2)) == []
     assert read(tmp_path / 'x') == read(tmp_path / 'one')
 
 

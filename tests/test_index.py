@@ -6,14 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import saved_set
 from conftest import assert_one_line
-
-import feature_shards
-import index
-import mapped_files
-import milvus_store
-import saved_features
+from features import faiss_index, feature_shards, milvus_store, saved_features
+from pairs import mapped_files
 
 MODEL = {'weights': 'abc', 'proto': 'def', 'end': 'x'}
 
@@ -49,7 +46,7 @@ def queries():
 
 
 def test_flat_is_exact(rows, queries):
-    places, scores = index.search(index.build(rows_of(rows)), queries, 7)
+    places, scores = faiss_index.search(faiss_index.build(rows_of(rows)), queries, 7)
     order, values = brute_force(queries, rows, 7)
     np.testing.assert_array_equal(places, order)
     np.testing.assert_allclose(scores, values, atol=1e-6)
@@ -57,41 +54,41 @@ def test_flat_is_exact(rows, queries):
 
 def test_ivfpq(rows, queries):
     order, _ = brute_force(queries, rows, 10)
-    rough = index.build(rows_of(rows), 'ivfpq', cells=16, code_bytes=8)
-    fine = index.build(rows_of(rows), 'ivfpq', cells=16, code_bytes=8, refine=True)
-    found = {name: index.search(stored, queries, 10, probes)[0] for name, stored, probes in (
+    rough = faiss_index.build(rows_of(rows), 'ivfpq', cells=16, code_bytes=8)
+    fine = faiss_index.build(rows_of(rows), 'ivfpq', cells=16, code_bytes=8, refine=True)
+    found = {name: faiss_index.search(stored, queries, 10, probes)[0] for name, stored, probes in (
         ('one cell', rough, 1), ('all cells', rough, 16), ('refined', fine, 16))}
     recalls = {name: recall(places, order) for name, places in found.items()}
     assert 0.2 < recalls['one cell'] <= recalls['all cells'] < recalls['refined'] > 0.9
-    places, scores = index.search(fine, queries, 10, 16)
+    places, scores = faiss_index.search(fine, queries, 10, 16)
     for query, row, values in zip(queries, places, scores):     # refined scores are exact
         np.testing.assert_allclose(values, rows[row] @ query, atol=1e-6)
-    few, _ = index.search(index.build(rows_of(rows), 'ivfpq', cells=500, code_bytes=8), queries,
-                          300, probes=1)
+    coarse = faiss_index.build(rows_of(rows), 'ivfpq', cells=500, code_bytes=8)
+    few, _ = faiss_index.search(coarse, queries, 300, probes=1)
     assert (few == -1).any()
 
 
-@pytest.mark.parametrize('kind', index.KINDS)
+@pytest.mark.parametrize('kind', faiss_index.KINDS)
 def test_saving(kind, rows, queries, tmp_path):
     path = str(tmp_path / 'deep/i')
-    stored = index.build(rows_of(rows), kind)
-    index.save(path, stored)
-    loaded = index.load(path)
+    stored = faiss_index.build(rows_of(rows), kind)
+    faiss_index.save(path, stored)
+    loaded = faiss_index.load(path)
     assert loaded[1:] == stored[1:]
-    for one, other in zip(index.search(loaded, queries, 5), index.search(stored, queries, 5)):
+    for one, other in zip(*(faiss_index.search(found, queries, 5) for found in (loaded, stored))):
         np.testing.assert_array_equal(one, other)
     first = [(tmp_path / f'deep/i.{end}').read_bytes() for end in ('faiss', 'json')]
-    index.save(path, index.build(rows_of(rows), kind))      # equal runs give equal bytes
+    faiss_index.save(path, faiss_index.build(rows_of(rows), kind))  # equal runs give equal bytes
     assert first == [(tmp_path / f'deep/i.{end}').read_bytes() for end in ('faiss', 'json')]
     (tmp_path / 'deep/i.faiss').write_bytes(first[0][:-1])
     with pytest.raises(ValueError, match='i.faiss: is not what .*i.json'):
-        index.load(path)
+        faiss_index.load(path)
     (tmp_path / 'deep/i.json').write_text('[]')
     with pytest.raises(ValueError, match='i.json: is damaged'):
-        index.load(path)
+        faiss_index.load(path)
     (tmp_path / 'deep/i.json').unlink()
     with pytest.raises(ValueError, match='i.json: there is no such file'):
-        index.load(path)
+        faiss_index.load(path)
 
 
 @pytest.mark.parametrize('options, words', [
@@ -100,22 +97,22 @@ def test_saving(kind, rows, queries, tmp_path):
     ({'kind': 'ivfpq', 'cells': 3000}, '2000 rows cannot fill 3000 cells')])
 def test_builds_that_cannot_be(options, words, rows):
     with pytest.raises(ValueError, match=words):
-        index.build(rows_of(rows), **options)
+        faiss_index.build(rows_of(rows), **options)
 
 
 def test_mistakes(rows, queries):
     with pytest.raises(ValueError, match='at least 256 rows, and there are 100'):
-        index.build(rows_of(rows[:100]), 'ivfpq')
-    stored = index.build(rows_of(rows))
+        faiss_index.build(rows_of(rows[:100]), 'ivfpq')
+    stored = faiss_index.build(rows_of(rows))
     with pytest.raises(ValueError, match='32 dimensions.*30'):
-        index.search(stored, queries[:, :30], 3)
+        faiss_index.search(stored, queries[:, :30], 3)
     with pytest.raises(ValueError, match='k is 2001'):
-        index.search(stored, queries, 2001)
+        faiss_index.search(stored, queries, 2001)
     broken = rows_of(rows.copy(), 'that')
     broken.rows()[1234, 5] = np.nan
-    for kind in index.KINDS:
+    for kind in faiss_index.KINDS:
         with pytest.raises(ValueError, match=r'that: row 1234 \(1234.jpg\) .*not finite'):
-            index.build(broken, kind)
+            faiss_index.build(broken, kind)
 
 
 @pytest.fixture

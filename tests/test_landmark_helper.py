@@ -5,14 +5,14 @@ import os
 import cv2
 import numpy as np
 import pytest
-from image_server import serving
-from test_oxford_helper import save, tree
-
-import query_sets
 from caffe.datum import read_list
-from class_folders import ClassFolders
+
 from dataset_helper import class_sets, landmark_helper, subcommands
 from dataset_helper.image_files import list_classes
+from image_server import serving
+from net_layers.class_folders import ClassFolders
+from scoring import query_sets
+from test_oxford_helper import save, tree
 
 
 def call(mode, *flags):

@@ -91,8 +91,8 @@ def test_rankings(run, data, tmp_path):
         assert entry.one('h2').text.endswith(name)
         similar = {f'p{i}': float(row @ query) for i, row in enumerate(database)}
         best = sorted(similar, key=similar.get, reverse=True)[:4]
-        assert shown(entry) == [(image, f'{similar[image]:.3f}', marks[name].get(image, '✗ other'))
-                                for image in best]
+        assert shown(entry) == [(image, f'{np.floor(1000 * similar[image]) / 1000:.3f}',
+                                 marks[name].get(image, '✗ other')) for image in best]
         names |= set(best)
         assert 'left:0.00%' in entry.one('', 'box').attributes['style']
     assert done.stdout == (f'{tmp_path}/out/index.html: 2 queries, {len(names)} pictures, '
@@ -143,6 +143,13 @@ def test_groups_without_and_fewer(run, tmp_path):
     run('groups', '--anchors', 'p4.jpg')
     assert read_page(tmp_path / 'out').one('h2').text == '1 p4.jpg'
     assert_one_line(run('groups', '--anchors', 'p4.jpg', 'p9.jpg'), 'mapped.txt', 'p9.jpg')
+
+
+def test_a_mapped_file_without_a_group_is_told(run, tmp_path):
+    (tmp_path / 'none.txt').touch()
+    done = run('groups', '--mapped', tmp_path / 'none.txt')
+    assert done.returncode == 0 and 'none.txt: holds no group\n' in done.stderr
+    assert ': 0 groups' in done.stdout
 
 
 def test_a_strip(run, data, tmp_path):

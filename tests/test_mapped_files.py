@@ -5,8 +5,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-import mapped_files
-from mapped_files import decode, encode, read, read_groups, read_names, score_text, write
+from pairs import mapped_files
+from pairs.mapped_files import decode, encode, read, read_groups, read_names, score_text, write
 
 ODD = ['a b.jpg', 'x:y_z.jpg', 'tab\there', 'line\nbreak', 'back\rfeed', '100%.jpg', '%20',
        'ü/é.jpg', 'one/a.jpg', 'two/a.jpg', '\x85\x0b\u2028.jpg', 'bytes\udcff.jpg']

@@ -45,8 +45,8 @@ layer { name: "P" type: "Power" bottom: "loss" top: "p" power_param { scale: 3 }
 
 @pytest.mark.parametrize('weights, blobs, loss, slope', [
     # as genuine Caffe: the loss of 51.25 is counted by its default too, the gradient is not
-    (('loss_weight: 2', ''), [('loss', 1), ('loss_L_0_split_0', 2), ('loss_L_0_split_1', 0), ('p', 0)],
-     3 * 51.25, 2),
+    (('loss_weight: 2', ''),
+     [('loss', 1), ('loss_L_0_split_0', 2), ('loss_L_0_split_1', 0), ('p', 0)], 3 * 51.25, 2),
     (('loss_weight: 2', 'loss_weight: 0.5'),
      [('loss', 1), ('loss_L_0_split_0', 2), ('loss_L_0_split_1', 0), ('p', 0.5)], 4.5 * 51.25, 3.5),
     (('', 'loss_weight: 0.5'), [('loss', 1), ('p', 0.5)], 2.5 * 51.25, 1.5),

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-import net_branches
-import net_surgery
 from conftest import ROOT
 from descriptor import DescriptorNet
+from nets import branches, surgery
 
 PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'
 TINY = ROOT / 'tests/data/genuine/tiny.caffemodel'
@@ -17,7 +16,7 @@ PCA = 'pooled_rois/pca'
 
 
 def read(path):
-    return net_surgery.read_net(str(ROOT / 'proto' / path))
+    return surgery.read_net(str(ROOT / 'proto' / path))
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def net():
 
 @pytest.fixture
 def weights():
-    return net_surgery.load_weights(TINY)
+    return surgery.load_weights(TINY)
 
 
 def specs(layer):
@@ -35,21 +34,21 @@ def specs(layer):
 
 
 def test_the_teacher_is_the_one_of_the_original():
-    teacher = net_branches.make_teacher(read('deploy_resnet101.prototxt'))
+    teacher = branches.make_teacher(read('deploy_resnet101.prototxt'))
     assert teacher == read('distilling/deploy_resnet101_teacher_pca2048.prototxt')
 
 
 def test_a_reduced_teacher_is_the_one_of_the_folder(net, weights):
-    reduced, weights = net_surgery.clip(net, weights, PCA, 32)
+    reduced, weights = surgery.clip(net, weights, PCA, 32)
     expected = read('tiny/distilling/deploy_resnet_tiny_teacher_pca32.prototxt')
     middle = yaml.safe_load(expected.layer[2].python_param.param_str)
-    teacher = net_branches.make_teacher(reduced, middle['h'], middle['w'])
+    teacher = branches.make_teacher(reduced, middle['h'], middle['w'])
     assert teacher.layer[1:] == expected.layer[1:]      # all but the size of `data`
 
 
 def test_a_teacher_sums_the_descriptors_of_three_resolutions(net, weights):
-    teacher = net_branches.make_teacher(net, 64, 96)
-    built = net_surgery.build(teacher, net_branches.branch_weights(teacher, weights))
+    teacher = branches.make_teacher(net, 64, 96)
+    built = surgery.build(teacher, branches.branch_weights(teacher, weights))
     built.blobs['data'].data[...] = np.random.default_rng(0).uniform(0, 255, (1, 3, 64, 96))
     built.forward()
     single = DescriptorNet(PROTO, TINY, L=2)
@@ -65,13 +64,13 @@ def test_a_teacher_sums_the_descriptors_of_three_resolutions(net, weights):
 
 
 def test_the_triplet_net_is_the_one_of_the_folder_but_for_its_grid_and_names(net, weights):
-    reduced, _ = net_surgery.clip(net, weights, PCA, 32)
+    reduced, _ = surgery.clip(net, weights, PCA, 32)
     expected = read('tiny/triplet/pca32/train_resnet_tiny_triplet_pca32.prototxt')
     data, test_data = (yaml.safe_load(layer.python_param.param_str)
                        for layer in expected.layer[:2])
-    triplet = net_branches.make_triplet(reduced, data['cls_dir'], data['batch_size'],
-                                        expected.layer[-1].triplet_loss_param.margin,
-                                        ['pooled_rois/centered', f'{PCA}_32'])
+    triplet = branches.make_triplet(reduced, data['cls_dir'], data['batch_size'],
+                                    expected.layer[-1].triplet_loss_param.margin,
+                                    ['pooled_rois/centered', f'{PCA}_32'])
     assert test_data == {**data, 'batch_size': 1}
     grid = expected.layer[2].python_param
     grid.param_str = grid.param_str.replace('paris', 'other')
@@ -85,9 +84,9 @@ def test_the_triplet_net_is_the_one_of_the_folder_but_for_its_grid_and_names(net
 
 
 def test_nothing_of_a_triplet_learns_unless_chosen(net):
-    layers = net_branches.make_triplet(net).layer
+    layers = branches.make_triplet(net).layer
     assert {spec[1:] for layer in layers for spec in specs(layer)} == {(0, 0)}
-    chosen = {layer.name: layer for layer in net_branches.make_triplet(net, learn=[PCA]).layer}
+    chosen = {layer.name: layer for layer in branches.make_triplet(net, learn=[PCA]).layer}
     for prefix in ('', 'p_', 'n_'):
         assert specs(chosen[f'{prefix}{PCA}']) == [(f'{PCA}_1', 1, 1), (f'{PCA}_2', 2, 1)]
         assert specs(chosen[f'{prefix}pooled_rois/centered'])[1][1] == 0
@@ -100,10 +99,10 @@ def test_a_triplet_net_computes_the_loss_of_its_descriptors(net, weights, tmp_pa
         for image in 'abc':
             cv2.imwrite(str(tmp_path / name / f'{image}.jpg'),
                         rng.integers(0, 256, (288, 384, 3), np.uint8))
-    triplet = net_branches.make_triplet(net, str(tmp_path), 1, 0.5, [PCA])
-    net_surgery.write_net(tmp_path / 'a.prototxt', triplet)
-    net_surgery.save_weights(tmp_path / 'a.caffemodel', triplet,
-                             net_branches.branch_weights(triplet, weights))
+    triplet = branches.make_triplet(net, str(tmp_path), 1, 0.5, [PCA])
+    surgery.write_net(tmp_path / 'a.prototxt', triplet)
+    surgery.save_weights(tmp_path / 'a.caffemodel', triplet,
+                         branches.branch_weights(triplet, weights))
     built = caffe.Net(str(tmp_path / 'a.prototxt'), str(tmp_path / 'a.caffemodel'), caffe.TRAIN)
     loss = float(built.forward()['loss'])
     anchor, positive, negative = (built.blobs[f'{prefix}rmac/normalized'].data.ravel()
@@ -115,18 +114,18 @@ def test_a_triplet_net_computes_the_loss_of_its_descriptors(net, weights, tmp_pa
 
 
 def test_copies_take_the_weights_without_the_prefix(net, weights):
-    triplet = net_branches.make_triplet(net)
-    found = net_branches.branch_weights(triplet, weights)
+    triplet = branches.make_triplet(net)
+    found = branches.branch_weights(triplet, weights)
     assert len(found) == 3 * len(weights) and found['n_conv1'] is weights['conv1']
     del weights['conv1']
     with pytest.raises(ValueError, match='conv1'):
-        net_branches.branch_weights(triplet, weights)
+        branches.branch_weights(triplet, weights)
 
 
-@pytest.mark.parametrize('make', [net_branches.make_teacher, net_branches.make_triplet])
+@pytest.mark.parametrize('make', [branches.make_teacher, branches.make_triplet])
 def test_copies_are_made_of_deploy_nets_only(net, make):
     with pytest.raises(ValueError, match='deploy'):
-        make(net_branches.make_triplet(net))
+        make(branches.make_triplet(net))
     del net.layer[-1]
     with pytest.raises(ValueError, match='normalized'):
         make(net)
@@ -134,4 +133,4 @@ def test_copies_are_made_of_deploy_nets_only(net, make):
 
 def test_a_triplet_names_layers_that_cannot_learn(net):
     with pytest.raises(ValueError, match='res2a'):
-        net_branches.make_triplet(net, learn=['res2a'])
+        branches.make_triplet(net, learn=['res2a'])

@@ -5,11 +5,10 @@ import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-import net_report
-import net_surgery
 from conftest import ROOT
 from descriptor import DescriptorNet
-from net_surgery import clip, compare, fold, freeze, strip
+from nets import report, surgery
+from nets.surgery import clip, compare, fold, freeze, strip
 
 DATA = ROOT / 'tests/data/genuine'
 PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'
@@ -19,12 +18,12 @@ PCA = 'pooled_rois/pca'
 
 @pytest.fixture
 def net():
-    return net_surgery.read_net(str(PROTO))
+    return surgery.read_net(str(PROTO))
 
 
 @pytest.fixture
 def weights():
-    return net_surgery.load_weights(TINY)
+    return surgery.load_weights(TINY)
 
 
 def by_name(net):
@@ -41,27 +40,27 @@ def small(text):
 
 def saved(folder, net, weights):
     """A net and its weights as files."""
-    net_surgery.write_net(folder / 'new.prototxt', net)
-    net_surgery.save_weights(folder / 'new.caffemodel', net, weights)
+    surgery.write_net(folder / 'new.prototxt', net)
+    surgery.save_weights(folder / 'new.caffemodel', net, weights)
     return folder / 'new.prototxt', folder / 'new.caffemodel'
 
 
 def test_weights_come_back_as_they_were_written(net, weights, tmp_path):
     proto, path = saved(tmp_path, net, weights)
-    again = net_surgery.load_weights(path)
+    again = surgery.load_weights(path)
     assert list(again) == list(weights)
     for name, arrays in weights.items():
         for array, other in zip(arrays, again[name], strict=True):
             np.testing.assert_array_equal(array, other)
     assert proto.read_text().startswith('# written by model_tools.py\n')
-    assert net_surgery.read_net(str(proto)) == net
+    assert surgery.read_net(str(proto)) == net
     assert sorted(file.name for file in tmp_path.iterdir()) == ['new.caffemodel', 'new.prototxt']
 
 
 def test_the_number_of_parameters_is_that_of_the_built_layers(net):
-    built = net_surgery.build(net)
+    built = surgery.build(net)
     for layer in net.layer:
-        assert net_surgery.param_count(layer) == len(built.params.get(layer.name, ()))
+        assert surgery.param_count(layer) == len(built.params.get(layer.name, ()))
 
 
 def test_freeze_stops_the_layers_of_a_range(net):
@@ -81,7 +80,7 @@ def test_freeze_takes_the_whole_net_and_keeps_names(net):
     assert specs(frozen['conv1']) == [('conv1_w', 0, 0), ('', 0, 0)]
     assert {layer.type for layer in frozen.values() if layer.param} == {
         'Convolution', 'BatchNorm', 'Scale'}
-    assert strip(net_surgery.freeze(net)) == strip(net)
+    assert strip(surgery.freeze(net)) == strip(net)
     assert not any(layer.param for layer in strip(net).layer)
 
 
@@ -127,14 +126,14 @@ def test_clip_brings_the_reshape_behind_to_the_new_width(net, weights):
 
 def test_the_clipped_net_is_the_reduced_one_of_the_folder(net, weights):
     clipped, _ = clip(net, weights, PCA, 32)
-    reduced = net_surgery.read_net(
+    reduced = surgery.read_net(
         str(ROOT / 'proto/tiny/triplet/pca32/deploy_resnet_tiny_pca32.prototxt'))
     assert clipped.layer[1:] == reduced.layer[1:]      # all but the size of `data`
 
 
 def test_clip_of_transposed_weights_takes_columns():
     arrays = [np.arange(12.).reshape(3, 4), np.arange(4.)]
-    matrix, bias = net_surgery.clip_rows(arrays, 2, [3, 1], transpose=True)
+    matrix, bias = surgery.clip_rows(arrays, 2, [3, 1], transpose=True)
     np.testing.assert_array_equal(matrix, [[3, 1], [7, 5], [11, 9]])
     np.testing.assert_array_equal(bias, [3, 1])
 
@@ -146,7 +145,7 @@ def test_a_clipped_net_may_mix_the_outputs(net, weights):
     x = np.random.default_rng(1).normal(size=256)
     np.testing.assert_allclose(mixed['mixed'][0] @ x + mixed['mixed'][1],
                                [sum(m * y for m, y in zip(row, matrix @ x + bias)) for row in mix])
-    transposed, _ = net_surgery.mix_rows([matrix.T, bias], mix, transpose=True)
+    transposed, _ = surgery.mix_rows([matrix.T, bias], mix, transpose=True)
     np.testing.assert_array_equal(transposed, mixed['mixed'][0].T)
     with pytest.raises(ValueError, match='of 4 outputs, there are 128'):
         clip(net, weights, PCA, 5, mix=mix[:, :4])
@@ -219,10 +218,10 @@ def test_fold_wants_all_the_weights(net, weights, tmp_path):
 def test_build_names_a_parameter_that_does_not_fit(net, weights):
     weights['conv1'] = [weights['conv1'][0][:4]]
     with pytest.raises(ValueError, match='conv1'):
-        net_surgery.build(net, weights)
+        surgery.build(net, weights)
 
 
 def test_statistics_by_hand():
-    values = net_report.statistics(np.array([[0, 2], [4, -6]], np.float32))
+    values = report.statistics(np.array([[0, 2], [4, -6]], np.float32))
     assert values == {'shape': (2, 2), 'mean': 0, 'std': 14 ** 0.5, 'min': -6, 'max': 4,
                       'zeros': 0.25}

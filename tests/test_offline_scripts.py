@@ -2,16 +2,16 @@
 
 import caffe
 import numpy as np
-import offline_case
 import pytest
 
+import offline_case
 import ranking
 from conftest import ROOT
 from dataset_helper import DATASETS
+from offline.experiments import MAPS
 from offline_case import (NETS, PROTO, PROTOS, TINY, S, folder, items_of,       # noqa: F401
                           make_dataset, naive, naive_experiment, naive_features, naive_rmac,
                           run_here, scorer)
-from offline_experiments import MAPS
 
 
 @pytest.fixture

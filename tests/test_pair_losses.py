@@ -4,7 +4,7 @@ import caffe
 import numpy as np
 import pytest
 
-from pair_losses import pair_l2, pair_lifted
+from net_layers.pair_losses import pair_l2, pair_lifted
 from test_custom_layers import inputs, layer
 
 

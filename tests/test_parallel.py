@@ -15,7 +15,8 @@ from caffe.database import write_database
 from caffe.datum import image_to_datum
 from caffe.parallel import start_ranks
 
-NET = '''layer {{ name: "data" type: "Data" top: "data" top: "label" transform_param {{ scale: 0.01 }}
+NET = '''layer {{ name: "data" type: "Data" top: "data" top: "label"
+  transform_param {{ scale: 0.01 }}
   data_param {{ source: "../db" batch_size: {batch_size} backend: LMDB shuffle: {shuffle} }} }}
 layer {{ name: "ip1" type: "InnerProduct" bottom: "data" top: "ip1" inner_product_param {{
   num_output: 5 weight_filler {{ type: "xavier" }} }} }}
@@ -24,8 +25,9 @@ layer {{ name: "ip2" type: "InnerProduct" bottom: "ip1" top: "ip2" inner_product
   num_output: 3 weight_filler {{ type: "xavier" }} }} }}
 layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }}
 '''
-SOLVER = '''net: "../{name}.prototxt" base_lr: 0.1 lr_policy: "fixed" random_seed: 5 weight_decay: 0.01
-max_iter: 8 display: 4 snapshot: 4 snapshot_prefix: "s" solver_mode: CPU clip_gradients: 0.8 '''
+SOLVER = '''net: "../{name}.prototxt" base_lr: 0.1 lr_policy: "fixed" random_seed: 5
+weight_decay: 0.01 max_iter: 8 display: 4 snapshot: 4 snapshot_prefix: "s" solver_mode: CPU
+clip_gradients: 0.8 '''
 KINDS = {'sgd': 'momentum: 0.9', 'adam': 'type: "Adam" momentum: 0.9'}
 
 # what a user of pycaffe writes to train in several processes; one job goes on from a
@@ -91,7 +93,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def trained(folder):
-    """Folder of what two processes made by the recipe, jobs and ranks apart; and what they logged."""
+    """Folder of what two processes made by the recipe, jobs and ranks apart; what they logged."""
     (folder / 'recipe.py').write_text(RECIPE)
     jobs = [('sgd', '../sgd_two_solver.prototxt', 8), ('adam', '../adam_two_solver.prototxt', 8),
             ('resumed', '../sgd_two_solver.prototxt', 4, '../sgd0/s_iter_4.solverstate'),

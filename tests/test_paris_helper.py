@@ -3,13 +3,13 @@
 import cv2
 import numpy as np
 import pytest
-from test_oxford_helper import save, tree
 
-import query_sets
-from class_folders import ClassFolders
 from dataset_helper import ParisHelper, paris_helper, subcommands
 from dataset_helper.image_files import list_images
 from descriptor import read_image
+from net_layers.class_folders import ClassFolders
+from scoring import query_sets
+from test_oxford_helper import save, tree
 
 DAMAGED = 'paris_louvre_000136'
 NAMES = ([f'paris_eiffel_00000{i}' for i in range(6)] + [f'paris_louvre_00000{i}' for i in range(4)]

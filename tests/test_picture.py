@@ -3,8 +3,8 @@ import cv2
 import numpy as np
 import pytest
 
-import picture
-from picture import Hit, Row, save, strip
+from gallery import picture
+from gallery.picture import Hit, Row, save, strip
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
 CELL = (60, 80)

@@ -8,12 +8,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+
 import saved_set
 from conftest import assert_one_line
-
-import gnd_files
-import gnd_pickle
-import protocols
+from scoring import gnd_files, gnd_pickle, protocols
 
 GND = {
     'imlist': ['a', 'b', 'c', 'd', 'e', 'f'],

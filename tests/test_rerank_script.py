@@ -5,14 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
-import saved_set
-from conftest import assert_one_line
-from test_test_py import scorer     # noqa: F401 (a fixture)
 
-import gnd_files
 import ranking
 import reranking
+import saved_set
 import whiten
+from conftest import assert_one_line
+from scoring import gnd_files
+from test_test_py import scorer  # noqa: F401 (a fixture)
 
 SCRIPT = 'myPython/rerank.py'
 

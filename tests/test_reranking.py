@@ -159,7 +159,8 @@ def test_diffusion_follows_a_manifold():
     (lambda q, d: reranking.make_graph(d, 0, 3), 'k is 0'),
     (lambda q, d: reranking.make_graph(d, 3, -1), 'gamma is -1'),
     (lambda q, d: reranking.diffuse(q, d, reranking.make_graph(d, 3, 3), 3, 1, 3), 'alpha is 1'),
-    (lambda q, d: reranking.diffuse(q, d[:9], reranking.make_graph(d, 3, 3), 3, 0.9, 3), '30 nodes.* 9 rows'),
+    (lambda q, d: reranking.diffuse(q, d[:9], reranking.make_graph(d, 3, 3), 3, 0.9, 3),
+     '30 nodes.* 9 rows'),
     (lambda q, d: reranking.make_graph(np.full_like(d, np.nan), 3, 3), 'not finite')])
 def test_mistakes(call, words):
     with pytest.raises(ValueError, match=words):

@@ -5,16 +5,14 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, assert_one_line, run_script
 
-import feature_shards
-import mapped_files
-import pair_runs
-import similar_pairs
-from approximate_pairs import Approximate
-from named_rows import NamedRows, open_features
-from pair_runs import PairRuns
-from similar_pairs import Exact, write_mapped
+from conftest import ROOT, assert_one_line, run_script
+from features import feature_shards
+from features.named_rows import NamedRows, open_features
+from pairs import mapped_files, pair_runs, similar_pairs
+from pairs.approximate_pairs import Approximate
+from pairs.pair_runs import PairRuns
+from pairs.similar_pairs import Exact, write_mapped
 
 SCRIPT = ROOT / 'myPython/convert/features2mapped.py'
 

@@ -19,8 +19,9 @@ CASES = [pytest.param(*case, id=case[0]['name'])
          for name in ('steps.npz', 'more_steps.npz') for case in load(f'solvers/{name}')]
 
 
-# The loss of this one grows to 1e21, and rounding with it: genuine Caffe differs from its own recording
-# by 0.5 to 7 in 1000, as OpenBLAS picks its kernels for Haswell or Sandybridge instead of Prescott.
+# The loss of this one grows to 1e21, and rounding with it: genuine Caffe differs from its own
+# recording by 0.5 to 7 in 1000, as OpenBLAS picks its kernels for Haswell or Sandybridge instead
+# of Prescott.
 DIVERGING = {'nesterov': 2e-2}
 
 
@@ -108,10 +109,11 @@ def test_own_snapshots_resume_to_equal_bytes(name, kind, make_solver):
 LOG_NET = '''name: "lg" layer { name: "x" type: "DummyData" top: "x" top: "t" dummy_data_param {
   shape { dim: 2 dim: 3 } shape { dim: 2 dim: 1 } data_filler { type: "constant" value: 1 }
   data_filler { type: "constant" value: 1 } } }
-layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 1 } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param {
+  num_output: 1 } }
 layer { name: "L" type: "EuclideanLoss" bottom: "ip" bottom: "t" top: "loss" }'''
-LOG_SOLVER = '''test_iter: 2 test_interval: 2 base_lr: 0.1 lr_policy: "multistep" stepvalue: 2 gamma: 0.5
-  clip_gradients: 0.1 display: 1 max_iter: 4 snapshot_prefix: "lg" average_loss: 2 '''
+LOG_SOLVER = '''test_iter: 2 test_interval: 2 base_lr: 0.1 lr_policy: "multistep" stepvalue: 2
+  gamma: 0.5 clip_gradients: 0.1 display: 1 max_iter: 4 snapshot_prefix: "lg" average_loss: 2 '''
 
 
 def test_log_equals_genuine_caffes(make_solver, capsys):
@@ -121,7 +123,8 @@ def test_log_equals_genuine_caffes(make_solver, capsys):
     messages = [re.fullmatch(pattern, line)[1] for line in lines]
     timing = re.compile(r'\([-.e0-9]+ iter/s, [-.e0-9]+s/')
     expected = (DATA / 'log.txt').read_text().splitlines()
-    assert [timing.sub('(', line) for line in messages] == [timing.sub('(', line) for line in expected]
+    assert [timing.sub('(', line) for line in messages] == [
+        timing.sub('(', line) for line in expected]
 
 
 def test_minloglevel_silences(make_solver, capsys):
@@ -135,7 +138,8 @@ def test_minloglevel_silences(make_solver, capsys):
 
 
 def test_nan_is_said_once_with_iteration_and_layer(make_solver, capsys):
-    solver = make_solver('base_lr: 0.1 lr_policy: "fixed" max_iter: 9 snapshot_prefix: "x"', LOG_NET)
+    solver = make_solver('base_lr: 0.1 lr_policy: "fixed" max_iter: 9 snapshot_prefix: "x"',
+                         LOG_NET)
     solver.step(2)
     solver.net.params['ip'][0].data[...] = np.nan
     solver.step(3)
@@ -144,8 +148,8 @@ def test_nan_is_said_once_with_iteration_and_layer(make_solver, capsys):
 
 
 def test_callbacks_and_apply_update(make_solver):
-    solver = make_solver('base_lr: 0.1 lr_policy: "step" stepsize: 1 gamma: 0.5 snapshot_prefix: "x"',
-                         LOG_NET)
+    solver = make_solver('base_lr: 0.1 lr_policy: "step" stepsize: 1 gamma: 0.5 '
+                         'snapshot_prefix: "x"', LOG_NET)
     calls = []
     solver.add_callback(lambda: calls.append(('start', solver.iter)),
                         lambda: calls.append(('gradients', solver.iter)))
@@ -161,7 +165,8 @@ def test_callbacks_and_apply_update(make_solver):
     assert solver.iter == 3
     # without momentum the update is the gradient times the rate, and stands in diff
     np.testing.assert_allclose(solver.net.params['ip'][0].diff, 0.025 * gradient, rtol=1e-6)
-    np.testing.assert_allclose(solver.net.params['ip'][0].data, weights - 0.025 * gradient, rtol=1e-6)
+    np.testing.assert_allclose(solver.net.params['ip'][0].data, weights - 0.025 * gradient,
+                               rtol=1e-6)
 
 
 @pytest.mark.parametrize('policy, expected', [
@@ -196,9 +201,11 @@ def test_test_nets_share_weights_and_average(make_solver):
 
 
 def test_frozen_parameters_stay_and_cost_nothing(make_solver):
-    net = LOG_NET.replace('top: "ip" inner', 'top: "h" param { lr_mult: 0 } param { lr_mult: 0 } inner')
-    net = net.replace('layer { name: "L"', 'layer { name: "top" type: "InnerProduct" bottom: "h" top: '
-                      '"ip" inner_product_param { num_output: 1 } } layer { name: "L"')
+    net = LOG_NET.replace('top: "ip" inner',
+                          'top: "h" param { lr_mult: 0 } param { lr_mult: 0 } inner')
+    net = net.replace('layer { name: "L"',
+                      'layer { name: "top" type: "InnerProduct" bottom: "h" top: "ip" '
+                      'inner_product_param { num_output: 1 } } layer { name: "L"')
     solver = make_solver('base_lr: 0.1 weight_decay: 0.1 momentum: 0.9 lr_policy: "fixed" '
                          'snapshot_prefix: "x"', net)
     solver.net.params['ip'][0].data[...] = 1
@@ -212,7 +219,8 @@ def test_frozen_parameters_stay_and_cost_nothing(make_solver):
     ('lr_policy: "foo"', ['foo', 'fixed']),
     ('lr_policy: "fixed" type: "Foo"', ['Foo', 'SGD']),
     ('lr_policy: "step"', ['stepsize']),
-    ('lr_policy: "fixed" snapshot: 1 snapshot_prefix: "none/such/x"', ['none/such', 'snapshot_prefix']),
+    ('lr_policy: "fixed" snapshot: 1 snapshot_prefix: "none/such/x"',
+     ['none/such', 'snapshot_prefix']),
     ('lr_policy: "fixed" test_iter: 1', ['test_interval']),
     ('lr_policy: "fixed" train_net: "net.prototxt"', ['one of']),
     ('lr_policy: "fixed" type: "AdaGrad" momentum: 0.9', ['momentum', 'AdaGrad']),
@@ -269,11 +277,13 @@ def test_sigint_snapshots_and_stops(make_solver):
 
 
 def test_random_seed_repeats_a_run(make_solver):
-    net = LOG_NET.replace('num_output: 1 }', 'num_output: 1 weight_filler { type: "xavier" } }').replace(
+    net = LOG_NET.replace(
+        'num_output: 1 }', 'num_output: 1 weight_filler { type: "xavier" } }').replace(
         '"constant" value: 1', '"gaussian"')
     weights = []
     for _ in range(2):
-        solver = make_solver('base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "x" random_seed: 7', net)
+        solver = make_solver('base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "x" random_seed: 7',
+                             net)
         solver.step(3)
         weights.append(solver.net.params['ip'][0].data.tobytes())
     assert weights[0] == weights[1]

@@ -33,8 +33,8 @@ def small(tmp_path_factory):
 @pytest.fixture(scope='session')
 def scorer(tmp_path_factory):
     binary = tmp_path_factory.mktemp('eval') / 'compute_ap'
-    subprocess.run([os.environ.get('CXX', 'g++'), '-O1', '-o', binary, ROOT / 'eval/compute_ap.cpp'],
-                   check=True)
+    subprocess.run([os.environ.get('CXX', 'g++'), '-O1', '-o', binary,
+                    ROOT / 'eval/compute_ap.cpp'], check=True)
     return binary
 
 
@@ -42,8 +42,8 @@ def scorer(tmp_path_factory):
 def run(small, scorer, tmp_path):
     def run(*flags, **kwargs):
         return run_script('test.py', '--gpu', -1, '--S', 128, '--proto', PROTO, '--weights', TINY,
-                          '--dataset', small, '--eval_binary', scorer, '--temp_dir', tmp_path / 'tmp',
-                          *flags, **kwargs)
+                          '--dataset', small, '--eval_binary', scorer,
+                          '--temp_dir', tmp_path / 'tmp', *flags, **kwargs)
     return run
 
 
@@ -62,7 +62,8 @@ def naive_precisions(dataset, S, L=2, crop=True, scales=(0,), dbe=0, aqe=0):
         for step in scales:
             image = cv2.imread(dataset.image_path(name))
             ratio = (S + step) / max(image.shape[:2])
-            image = cv2.resize(image, (round(image.shape[1] * ratio), round(image.shape[0] * ratio)))
+            image = cv2.resize(image, (round(image.shape[1] * ratio),
+                                       round(image.shape[0] * ratio)))
             if box:
                 x1, y1, x2, y2 = (round(value * ratio) for value in box)
                 image = image[y1:y2, x1:x2]
@@ -149,7 +150,8 @@ def test_the_picture(run, tmp_path):
 
 def test_runs_from_any_folder(small, scorer, tmp_path):
     done = run_script(ROOT / 'test.py', '--gpu', -1, '--S', 64, '--proto', PROTO, '--weights', TINY,
-                      '--dataset', small, '--eval_binary', scorer, '--temp_dir', 'here', cwd=tmp_path)
+                      '--dataset', small, '--eval_binary', scorer, '--temp_dir', 'here',
+                      cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / 'here').is_dir()
 
 

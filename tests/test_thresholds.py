@@ -6,10 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-import mapped_files
-import sweep_report
-import thresholds
-from thresholds import count_anchors, count_groups, steps
+from pairs import mapped_files, sweep_report, thresholds
+from pairs.thresholds import count_anchors, count_groups, steps
 
 
 def test_both_ends_and_every_step_between_are_there():
@@ -182,7 +180,8 @@ def test_csv_and_plot(table, tmp_path):
     sweep_report.save_csv(tmp_path / 's.csv', table)
     lines = (tmp_path / 's.csv').read_text().splitlines()
     assert lines[0] == ('threshold,same-origin pairs,unrelevant pairs,same-origin images,'
-                        'unrelevant images,same-origin groups,unrelevant groups,precision,recall,F1')
+                        'unrelevant images,same-origin groups,unrelevant groups,'
+                        'precision,recall,F1')
     assert lines[1].startswith('0.6,3,3,5,4,2,2,0.5,0.75,0.6') and len(lines) == 5
     for name in ('s.png', 's.svg'):
         sweep_report.save_plot(tmp_path / name, table)

@@ -5,11 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-import net_surgery
-import torch_import
 from conftest import ROOT
 from descriptor import MEAN
-from torch_import import convert, read_state_dict
+from nets import surgery, torch_import
+from nets.torch_import import convert, read_state_dict
 
 OUR_MEAN = MEAN[::-1] / 255     # R, G, B from 0 to 1: with it nothing differs, not even at borders
 
@@ -76,7 +75,7 @@ def state(model):
 
 @pytest.fixture
 def net():
-    return net_surgery.read_net(str(ROOT / 'proto/deploy_resnet_tiny.prototxt'))
+    return surgery.read_net(str(ROOT / 'proto/deploy_resnet_tiny.prototxt'))
 
 
 def compare_on(model, built, blob, function, size, mean, std=torch_import.TORCH_STD):
@@ -93,7 +92,7 @@ def compare_on(model, built, blob, function, size, mean, std=torch_import.TORCH_
 @pytest.mark.parametrize('size', [(64, 64), (65, 66), (67, 97), (100, 71), (96, 128), (32, 33)])
 def test_outputs_are_torchs_at_any_size(model, state, net, size):
     converted, weights, unused = convert(net, state, mean=OUR_MEAN)
-    built = net_surgery.build(converted, weights)
+    built = surgery.build(converted, weights)
     theirs, ours = compare_on(model, built, 'res5c', model, size, OUR_MEAN)
     assert unused == [] and ours.shape == theirs.shape
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
@@ -101,7 +100,7 @@ def test_outputs_are_torchs_at_any_size(model, state, net, size):
 
 def test_the_difference_of_the_means_shows_at_the_border_only(model, state, net):
     converted, weights, _ = convert(net, state)
-    built = net_surgery.build(converted, weights)
+    built = surgery.build(converted, weights)
     theirs, ours = compare_on(model, built, 'conv1', model.stem, (64, 80), torch_import.TORCH_MEAN)
     np.testing.assert_allclose(ours[..., 2:-2, 2:-2], theirs[..., 2:-2, 2:-2], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(ours, theirs, atol=0.02 * np.abs(theirs).max())

@@ -10,8 +10,9 @@ import caffe
 import cv2
 import numpy as np
 import pytest
-import training
+
 from conftest import ROOT, assert_one_line, run_script
+from nets import training
 
 NET = '''name: "small"
 layer { name: "data" type: "ImageData" top: "data" top: "label" transform_param { mirror: true }
@@ -39,8 +40,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def train(*flags, cwd):
-    return run_script(ROOT / 'myPython/train.py', '--solver', 'solver.prototxt', '--gpu', -1, *flags,
-                      cwd=cwd)
+    return run_script(ROOT / 'myPython/train.py', '--solver', 'solver.prototxt', '--gpu', -1,
+                      *flags, cwd=cwd)
 
 
 def test_the_readme_has_every_flag():
@@ -54,7 +55,8 @@ def test_a_resumed_run_ends_in_the_same_bytes(folder):
     assert done.returncode == 0, done.stderr
     whole = Path('out/small_iter_12.caffemodel').read_bytes()
     log = Path('out/small.log').read_text()
-    assert log.splitlines() == [line for line in done.stderr.splitlines() if re.match('[IWE][0-9]{4}', line)]
+    assert log.splitlines() == [line for line in done.stderr.splitlines()
+                                if re.match('[IWE][0-9]{4}', line)]
     loss, rate = training.read_log('out/small.log')
     assert [i for i, _ in loss] == list(range(13)) and dict(rate)[11] == pytest.approx(5e-6)
     assert cv2.imread('loss.png').std() > 5
@@ -67,7 +69,8 @@ def test_a_resumed_run_ends_in_the_same_bytes(folder):
 def test_ctrl_c_leaves_a_snapshot_to_go_on_from(folder):
     flags = ['--set', 'solver.max_iter=100000', 'solver.snapshot=0', 'solver.display=20']
     running = subprocess.Popen(
-        [sys.executable, ROOT / 'myPython/train.py', '--solver', 'solver.prototxt', '--gpu', '-1', *flags],
+        [sys.executable, ROOT / 'myPython/train.py', '--solver', 'solver.prototxt', '--gpu', '-1',
+         *flags],
         stderr=subprocess.PIPE, text=True)
     for line in running.stderr:
         if 'Iteration 40 ' in line:

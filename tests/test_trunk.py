@@ -5,18 +5,22 @@ import numpy as np
 import pytest
 
 TRUNK = '''
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
 layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }
-layer { name: "a" type: "Convolution" bottom: "data" top: "a" param { lr_mult: 0 } param { lr_mult: 0 }
+layer { name: "a" type: "Convolution" bottom: "data" top: "a"
+        param { lr_mult: 0 } param { lr_mult: 0 }
         convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "msra" } } }
-layer { name: "bn" type: "BatchNorm" bottom: "a" top: "a" batch_norm_param { use_global_stats: %s } }
+layer { name: "bn" type: "BatchNorm" bottom: "a" top: "a"
+        batch_norm_param { use_global_stats: %s } }
 layer { name: "relu" type: "ReLU" bottom: "a" top: "a" }
 layer { name: "b" type: "Convolution" bottom: "a" top: "b" param { lr_mult: 0 } param { lr_mult: 0 }
         convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "msra" } } }
 layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" }
-layer { name: "pool" type: "Pooling" bottom: "sum" top: "pool" pooling_param { global_pooling: true } }
-layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" %s inner_product_param { num_output: 3
-        weight_filler { type: "msra" } } }
+layer { name: "pool" type: "Pooling" bottom: "sum" top: "pool"
+        pooling_param { global_pooling: true } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" %s
+        inner_product_param { num_output: 3 weight_filler { type: "msra" } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
 '''
 FIXED = TRUNK % ('true', '')
@@ -107,7 +111,8 @@ def test_making_a_blob_again_leaves_what_others_wrote_over(make_net):
     # the trunk makes c, which a layer behind the trunk changes in place
     net = make_net(FIXED.replace('layer { name: "pool"', '''
 layer { name: "c" type: "Pooling" bottom: "sum" top: "c" pooling_param { kernel_size: 2 } }
-layer { name: "cbn" type: "BatchNorm" bottom: "c" top: "c" batch_norm_param { use_global_stats: false } }
+layer { name: "cbn" type: "BatchNorm" bottom: "c" top: "c"
+        batch_norm_param { use_global_stats: false } }
 layer { name: "pool"'''), caffe.TRAIN)
     net.blobs['data'].data[...] = np.random.default_rng(0).normal(size=(2, 3, 8, 8))
     net.forward()
@@ -117,8 +122,9 @@ layer { name: "pool"'''), caffe.TRAIN)
 
 
 def test_a_trunk_that_begins_in_place(make_net):
-    text = FIXED.replace('layer { name: "a"', 'layer { name: "first" type: "Power" bottom: "data" top: '
-                         '"data" power_param { scale: 2 } } layer { name: "a"', 1)
+    text = FIXED.replace('layer { name: "a"',
+                         'layer { name: "first" type: "Power" bottom: "data" top: "data" '
+                         'power_param { scale: 2 } } layer { name: "a"', 1)
     net = make_net(text, caffe.TRAIN)
     net.blobs['data'].data[...] = np.random.default_rng(0).normal(size=(2, 3, 8, 8))
     held = net.blobs['b'].data      # is there all the time

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 NET = '''
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 3 dim: 3 dim: 16 dim: 16 } } }
+layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: 3 dim: 3 dim: 16 dim: 16 } } }
 layer { name: "rois" type: "Input" top: "rois" input_param { shape { dim: 6 dim: 5 } } }
 layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 6 } } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" param { lr_mult: 0 } param { lr_mult: 0 }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        param { lr_mult: 0 } param { lr_mult: 0 }
         convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
 layer { name: "pool" type: "ROIPooling" bottom: "conv" bottom: "rois" top: "pool"
@@ -57,7 +59,8 @@ def both(nets, *args):
     for name in ('pool', 'ip', 'loss', *(['second'] if 'second' in nets[0].blobs else []), 'conv'):
         np.testing.assert_allclose(nets[0].blobs[name].data, nets[1].blobs[name].data, rtol=1e-5,
                                    atol=1e-6, err_msg=name)
-    np.testing.assert_allclose(nets[0].params['ip'][0].diff, nets[1].params['ip'][0].diff, atol=1e-5)
+    np.testing.assert_allclose(nets[0].params['ip'][0].diff, nets[1].params['ip'][0].diff,
+                               atol=1e-5)
 
 
 def run(net, *args):
@@ -108,7 +111,8 @@ def test_the_cache_outlives_the_net(nets, make_net, tmp_path):
 
 
 def test_a_net_that_learns_from_the_first_layer_on_has_no_trunk(make_net, tmp_path):
-    whole = make_net('layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }'
+    whole = make_net('layer { name: "x" type: "Input" top: "x" '
+                     'input_param { shape { dim: 1 dim: 2 } } }'
                      'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" '
                      'inner_product_param { num_output: 1 } }', caffe.TRAIN)
     with pytest.raises(caffe.CaffeError, match='no frozen layers'):
@@ -117,7 +121,8 @@ def test_a_net_that_learns_from_the_first_layer_on_has_no_trunk(make_net, tmp_pa
 
 def test_a_run_does_not_depend_on_what_the_cache_held(make_net, tmp_path):
     net = NET.replace('pooled_h: 2 pooled_w: 2', 'pooled_h: 1 pooled_w: 1').replace(
-        'num_output: 4', 'num_output: 256').replace('bottom: "pool" top: "ip"', 'bottom: "scale" top: "ip"')
+        'num_output: 4', 'num_output: 256').replace(
+        'bottom: "pool" top: "ip"', 'bottom: "scale" top: "ip"')
     scale = '''layer { name: "scale" type: "Scale" bottom: "pool" top: "scale" param { lr_mult: 0 }
                     scale_param { bias_term: true } }'''
     pair = [make_net(net % scale, caffe.TRAIN) for _ in range(2)]

@@ -6,9 +6,9 @@ import os
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
 
-from video_frames import Choice, VideoError, colours, distance, frames, save_all
+from conftest import ROOT
+from dataset_helper.video_frames import Choice, VideoError, colours, distance, frames, save_all
 
 RATE, COUNT, CUTS = 10, 50, (0, 20, 35)     # frames a second, frames, frames where scenes begin
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))

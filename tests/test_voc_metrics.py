@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import ranking
-from evaluation import Described, Query, judge, rank
-from extraction import Item
+from features.extraction import Item
+from scoring.evaluation import Described, Query, judge, rank
 
 
 def naive_voc(relevance, positives):

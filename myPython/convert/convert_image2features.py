@@ -13,8 +13,8 @@ run that was interrupted goes on where it ended.
 import argparse
 
 import cli
-from extraction import sha256
-from features import END, TeacherNet, convert, images_of, longer_side, write_list
+from features.extraction import sha256
+from features.teacher import END, TeacherNet, convert, images_of, longer_side, write_list
 
 TINY = 'proto/tiny/distilling/'
 

@@ -14,8 +14,8 @@ import argparse
 import cli
 from convert_image2features import add_flags, add_outputs
 from descriptor import END, DescriptorNet
-from extraction import sha256
-from features import convert, images_of, write_list
+from features.extraction import sha256
+from features.teacher import convert, images_of, write_list
 
 
 def parse_args():

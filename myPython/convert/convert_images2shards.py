@@ -17,9 +17,9 @@ import os
 import cli
 from convert_image2features import add_net_flags
 from descriptor import END, DescriptorNet
-from extraction import MULTIRES, sha256
-from feature_shards import SHARD_SIZE, FeatureFolder
-from image_shards import MANY_PIXELS, Job, share
+from features.extraction import MULTIRES_STEP, sha256
+from features.feature_shards import SHARD_SIZE, FeatureFolder
+from features.image_shards import MANY_PIXELS, Job, share
 
 
 def parse_args():
@@ -52,9 +52,9 @@ def parse_args():
 
 
 def main(args):
-    scales = [args.S + step for step in (MULTIRES if args.multires else (0,))]
+    scales = [args.S + i * MULTIRES_STEP for i in ((-1, 0, 1) if args.multires else (0,))]
     if min(scales) < 1:
-        raise ValueError(f'--multires needs an S above {-min(MULTIRES)}')
+        raise ValueError(f'--multires needs an S above {MULTIRES_STEP}')
     job = Job(args.img_dir, args.features_dir, scales, args.batch_size, args.shard_size,
               share(args.shard), args.max_pixels, args.again, args.overwrite, cli.warn)
     cli.use_device(int(os.environ.get('LOCAL_RANK', args.gpu)) if args.gpu >= 0 else -1)

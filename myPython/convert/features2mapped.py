@@ -12,10 +12,10 @@ its rows (lines `NAME ROW` or `ROW<TAB>NAME`). A line of the mapped file is
 import argparse
 
 import cli
-import mapped_files
-from named_rows import open_features
-from similar_pairs import Exact, device_of, write_mapped
-from thresholds import decimal
+from features.named_rows import open_features
+from pairs import mapped_files
+from pairs.similar_pairs import Exact, device_of, write_mapped
+from pairs.thresholds import decimal
 
 
 def parse_args():
@@ -45,7 +45,7 @@ def parse_args():
 def main(args):
     features = open_features(args.features, args.features_txt)
     if args.approximate:
-        from approximate_pairs import Approximate
+        from pairs.approximate_pairs import Approximate
         find = Approximate(args.probes)
     else:
         cli.use_device(args.gpu)

@@ -10,7 +10,7 @@ import argparse
 import os
 
 import cli
-import gnd_files
+from scoring import gnd_files
 
 
 def parse_args():

@@ -15,7 +15,7 @@ import os
 
 import cli
 from convert_image2features import TINY, add_teacher_flags, teach
-from features import make_lmdb, places
+from features.teacher import make_lmdb, places
 
 
 def parse_args():

@@ -13,8 +13,8 @@ import argparse
 
 import cli
 from convert_image2features import add_net_flags
-from extraction import extract, sha256
-from features import images_of, open_net, write_rows
+from features.extraction import extract, sha256
+from features.teacher import images_of, open_net, write_rows
 
 
 def parse_args():

@@ -12,7 +12,7 @@ was interrupted goes on with the videos that have no folder of frames yet.
 import argparse
 
 import cli
-from video_frames import BAD, Choice, save_all
+from dataset_helper.video_frames import BAD, Choice, save_all
 
 
 def parse_args():

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from descriptor import read_image
-from extraction import sha256
+from features.extraction import sha256
 
 from .image_files import fill, stretch
 from .making import Step

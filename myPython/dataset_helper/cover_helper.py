@@ -13,10 +13,7 @@ which they are copied, or from a news service (--service), of which they are dow
 import os
 from collections import Counter
 
-import answer_pictures
 import cli
-import mapped_files
-import query_sets
 from dataset_helper import class_sets, cover_sets, subcommands
 from dataset_helper.download_helper import FETCH_FLAGS, FETCHING, SERVICE, download, service
 from dataset_helper.downloads import Download, check_id
@@ -26,6 +23,9 @@ from dataset_helper.oxford_helper import cal_image_mean_channel
 from dataset_helper.retrieval import answers_of, mean_average_precision, precision_at_r
 from dataset_helper.subcommands import COPYING, DATASETS, how, say_made
 from files import write_aside
+from gallery import answer_pictures
+from pairs import mapped_files
+from scoring import query_sets
 
 
 def read_groups(args):

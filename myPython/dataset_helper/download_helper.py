@@ -10,14 +10,15 @@ output folder, finished.txt has the ids that are there, broken.txt those that ar
 
 import os
 
+from tqdm import tqdm
+
 import cli
-import mapped_files
 from dataset_helper import subcommands
 from dataset_helper.downloads import BROKEN, Download, Service, check_id, download_all
 from dataset_helper.fetching import Fetcher
 from dataset_helper.making import prepare
 from dataset_helper.subcommands import DATASETS, say_made
-from tqdm import tqdm
+from pairs import mapped_files
 
 
 def download(args, items, service=None):

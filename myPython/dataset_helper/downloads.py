@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from descriptor import ImageError, read_image
 from files import write_aside
-from mapped_files import decode, encode
+from pairs.mapped_files import decode, encode
 
 from .fetching import FetchError
 from .parallel import parallel

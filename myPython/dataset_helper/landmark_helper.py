@@ -15,8 +15,6 @@ import os
 import shutil
 
 import cli
-import query_sets
-from class_folders import SIZES
 from dataset_helper import class_sets, subcommands
 from dataset_helper.download_helper import FETCH_FLAGS, FETCHING, download
 from dataset_helper.downloads import Download, check_id
@@ -25,6 +23,8 @@ from dataset_helper.making import check_apart, make
 from dataset_helper.retrieval import answers_of, mean_average_precision
 from dataset_helper.subcommands import COPYING, DATASETS, MAKING, how, say_made, share, size
 from files import write_aside
+from net_layers.class_folders import SIZES
+from scoring import query_sets
 
 
 def read_url_from_file(args):

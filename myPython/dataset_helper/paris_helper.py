@@ -10,9 +10,9 @@ on when it is given again. Damaged images are left out: the 20 known ones, or th
 
 import os
 
+from tqdm import tqdm
+
 import cli
-import query_sets
-from class_folders import SIZES
 from dataset_helper import paris_sets, subcommands
 from dataset_helper.image_files import list_images
 from dataset_helper.layout import DAMAGED, ParisHelper
@@ -23,7 +23,8 @@ from dataset_helper.retrieval import answers_of, mean_average_precision
 from dataset_helper.subcommands import COPYING, DATASETS, MAKING, how, say_made, size
 from descriptor import ImageError, read_image
 from files import write_aside
-from tqdm import tqdm
+from net_layers.class_folders import SIZES
+from scoring import query_sets
 
 __all__ = ['DAMAGED', 'ParisHelper']
 

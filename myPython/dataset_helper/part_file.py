@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 
-from extraction import sha256
+from features.extraction import sha256
 from files import write_aside
 
 

@@ -7,7 +7,7 @@
 
 import numpy as np
 
-import evaluation
+from scoring import evaluation
 
 from .oxford_sets import load_rows
 

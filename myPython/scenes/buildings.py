@@ -147,7 +147,8 @@ def _draw_top(canvas, style, width, height, crown, wall, roof):
             canvas.rect(x, x + 0.55, height, height + 1.0, wall, 0.1)
         canvas.rect(-half, half, height, height + 0.6, wall)
     elif style.top == 'gable':
-        canvas.fill([(-half - 0.3, height), (half + 0.3, height), (0, top)], tint(style.trim, 0.8), 0.3)
+        canvas.fill([(-half - 0.3, height), (half + 0.3, height), (0, top)],
+                    tint(style.trim, 0.8), 0.3)
         canvas.fill([(-half + 0.3, height), (half - 0.3, height), (0, top - 0.5)], wall)
         _draw_rose(canvas, style, 0, height + 0.35 * crown, 0.14 * width)
     elif style.top == 'hip':
@@ -175,8 +176,9 @@ def _draw_top(canvas, style, width, height, crown, wall, roof):
         for i in range(4):
             canvas.rect(-half * (1 - i / 4), half * (1 - i / 4), height + i * crown / 4,
                         height + (i + 1) * crown / 4, wall)
-            canvas.rect(-half * (1 - i / 4), half * (1 - i / 4), height + (i + 1) * crown / 4 - 0.15,
-                        height + (i + 1) * crown / 4, style.trim, 0.2)
+            canvas.rect(-half * (1 - i / 4), half * (1 - i / 4),
+                        height + (i + 1) * crown / 4 - 0.15, height + (i + 1) * crown / 4,
+                        style.trim, 0.2)
 
 
 def _draw_rose(canvas, style, x, y, radius):
@@ -189,7 +191,8 @@ def _draw_rose(canvas, style, x, y, radius):
         a = np.pi * k / 6
         near = 0.8 if style.clock else 0.15
         canvas.line([(x + near * radius * np.cos(a), y + near * radius * np.sin(a)),
-                     (x + radius * 0.97 * np.cos(a), y + radius * 0.97 * np.sin(a))], 0.07, ink, 0.15)
+                     (x + radius * 0.97 * np.cos(a), y + radius * 0.97 * np.sin(a))],
+                    0.07, ink, 0.15)
     if style.clock:
         canvas.line([(x, y), (x + 0.5 * radius, y + 0.3 * radius)], 0.1, ink, 0.15)
         canvas.line([(x, y), (x - 0.1 * radius, y + 0.75 * radius)], 0.07, ink, 0.15)
@@ -219,7 +222,8 @@ def _draw_bay(canvas, style, storey, bay):
     width, height = style.window[0] * style.bay, style.window[1] * style.storey
     is_door = storey == 0 and bay == style.door
     if is_door:
-        width, height, shape = width * 1.25, style.storey * 0.78, 'arched' if shape == 'round' else shape
+        width, height, shape = (width * 1.25, style.storey * 0.78,
+                                'arched' if shape == 'round' else shape)
     else:
         y += 0.2 * style.storey
     outline = _opening(shape, x, y, width, height)
@@ -243,7 +247,8 @@ def _draw_bay(canvas, style, storey, bay):
             a, b = sorted((edge, edge + side * 0.38 * width))
             canvas.rect(a, b, y, y + height * 0.9, style.paint, 0.1)
             for slat in np.arange(y + 0.15, y + height * 0.85, 0.16):
-                canvas.line([(a + 0.04, slat), (b - 0.04, slat)], 0.05, tint(style.paint, 0.6), 0.08)
+                canvas.line([(a + 0.04, slat), (b - 0.04, slat)],
+                            0.05, tint(style.paint, 0.6), 0.08)
     if (storey, bay) in style.balconies:
         a, b = x - style.bay * 0.45, x + style.bay * 0.45
         canvas.rect(a, b, y - 0.3, y - 0.1, tint(style.trim, 0.8), 0.7)

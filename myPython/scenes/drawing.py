@@ -13,7 +13,7 @@ TILE = 512   # side of a material in pixels; it repeats without a seam
 
 
 class Material(NamedTuple):
-    """A repeating surface: TILE x TILE x 3 uint8 BGR colour, TILE x TILE float32 relief in metres."""
+    """A repeating surface: TILE x TILE x 3 uint8 BGR colour, TILE x TILE float32 relief (m)."""
     colour: np.ndarray
     relief: np.ndarray
 
@@ -84,7 +84,8 @@ class Canvas:
         if x1 <= x0 or y1 <= y0:
             return
         stencil = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        cv2.fillPoly(stencil, [corners - np.array([x0, y0]) * (1 << SHIFT)], 255, cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(stencil, [corners - np.array([x0, y0]) * (1 << SHIFT)], 255,
+                     cv2.LINE_AA, SHIFT)
         rows, cols = np.arange(y0, y1), np.arange(x0, x1)
         relief = z + slope * (y1 - 1 - rows)[:, None] / self.scale
         relief = relief + bulge * np.sqrt(1 - np.linspace(-1, 1, len(cols)) ** 2)
@@ -115,7 +116,8 @@ def fractal(rng, size, roughness=1.0):
     y, x = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing='ij')
     radius = np.hypot(y, x)
     radius[0, 0] = 1
-    spectrum = np.fft.rfft2(rng.standard_normal((size, size), np.float32)) / radius ** (2 - roughness)
+    spectrum = (np.fft.rfft2(rng.standard_normal((size, size), np.float32))
+                / radius ** (2 - roughness))
     spectrum[0, 0] = 0
     noise = np.fft.irfft2(spectrum, (size, size))
     return (noise / noise.std()).astype(np.float32)
@@ -123,7 +125,7 @@ def fractal(rng, size, roughness=1.0):
 
 def courses(rng, scale, colour, block, joint=0.012, contrast=0.07, joint_gain=0.72, stagger=0.5,
             wander=0.0, stripe=None):
-    """Blocks of width x height metres in rows: bricks, ashlar, rubble (wander > 0), striped stone."""
+    """Rows of blocks, width x height metres: bricks, ashlar, rubble (wander > 0), striped stone."""
     cols, rows = (max(2, 2 * int(round(TILE / (side * scale) / 2))) for side in block)
     y, x = np.mgrid[0:TILE, 0:TILE].astype(np.float32) / TILE
     row = (y * rows).astype(np.int64)
@@ -159,7 +161,8 @@ def tiles(rng, scale, colour, tile=(0.32, 0.34)):
     v = y * rows - row
     tone = rng.normal(1, 0.09, (rows, cols, 1))[row, u.astype(np.int64)]
     lap = 1 - 0.45 * (v < 0.22) - 0.15 * np.abs(u % 1 - 0.5)
-    return Material(_bytes(np.float32(colour) * tone * lap[..., None]), (0.05 * v).astype(np.float32))
+    return Material(_bytes(np.float32(colour) * tone * lap[..., None]),
+                    (0.05 * v).astype(np.float32))
 
 
 def seams(rng, scale, colour, spacing=0.6):

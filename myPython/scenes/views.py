@@ -116,7 +116,8 @@ def light(facade, rng):
     """The facade's colours under a sun from the left or the right; H x W x 3 uint8."""
     side, rise = (1 if rng.random() < 0.5 else -1), rng.uniform(0.5, 1.3)
     edges = cv2.GaussianBlur(facade.relief, (0, 0), 1.2)
-    bright = side * cv2.Sobel(edges, cv2.CV_32F, 1, 0) * 0.5 + cv2.Sobel(edges, cv2.CV_32F, 0, 1) * 0.5
+    bright = (side * cv2.Sobel(edges, cv2.CV_32F, 1, 0) * 0.5
+              + cv2.Sobel(edges, cv2.CV_32F, 0, 1) * 0.5)
     shadow = np.zeros_like(facade.relief)
     for step in range(2, 22, 3):    # pixels; a thing that stands out d metres throws d / rise
         matrix = np.float32([[1, 0, side * step], [0, 1, step * rise]])
@@ -142,8 +143,9 @@ def paste(image, colour, mask, homography):
 def surroundings(rng, height, width):
     """Sky, a street, and plain neighbours; H x W x 3 uint8."""
     horizon = int(height * rng.uniform(0.72, 0.92))
-    top, low = np.float32(pick(rng, [(210, 160, 90), (200, 190, 180), (225, 190, 140), (150, 170, 220)])), \
-        np.float32([235, 228, 220])
+    top, low = (
+        np.float32(pick(rng, [(210, 160, 90), (200, 190, 180), (225, 190, 140), (150, 170, 220)])),
+        np.float32([235, 228, 220]))
     ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     clouds = cv2.resize(fractal(rng, 128, 0.2), (width, height), interpolation=cv2.INTER_CUBIC)
     clouds = np.clip(clouds * rng.uniform(0.1, 0.5), 0, 1)[..., None]
@@ -161,7 +163,8 @@ def surroundings(rng, height, width):
         for row in np.arange(c + 0.03 * height, horizon - 0.06 * height, 0.075 * height):
             for column in np.arange(a + 0.02 * width, b - 0.03 * width, 0.05 * width):
                 cv2.rectangle(image, (int(column), int(row)),
-                              (int(column + 0.02 * width), int(row + 0.04 * height)), colour * 0.55, -1)
+                              (int(column + 0.02 * width), int(row + 0.04 * height)),
+                              colour * 0.55, -1)
         x += wide * rng.uniform(0.9, 1.6)
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 2.5))
 
@@ -173,9 +176,10 @@ def occlude(image, hidden, rng):
     x, foot = rng.uniform(0, width), height * rng.uniform(0.88, 1.0)
     kind = pick(rng, ('tree', 'post', 'van', 'person', 'person'))
     if kind == 'tree':
-        tall, colour = rng.uniform(0.4, 0.8) * height, np.array(pick(rng, [(40, 90, 60), (50, 110, 100)]))
-        _shape(layer, stencil, 'rect', (x - 0.012 * width, foot - 0.6 * tall, x + 0.012 * width, foot),
-               (40, 56, 74))
+        tall, colour = (rng.uniform(0.4, 0.8) * height,
+                        np.array(pick(rng, [(40, 90, 60), (50, 110, 100)])))
+        _shape(layer, stencil, 'rect',
+               (x - 0.012 * width, foot - 0.6 * tall, x + 0.012 * width, foot), (40, 56, 74))
         for _ in range(160):
             r = rng.normal(0, 0.13, 2) * tall
             _shape(layer, stencil, 'disc', (x + r[0], foot - 0.72 * tall + r[1],

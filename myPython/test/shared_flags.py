@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cli
 from descriptor import END
-from evaluation import TOP
+from scoring.evaluation import TOP
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,10 +10,9 @@ row's own image stands. The features and their list are those that the scripts o
 
 import argparse
 
-import answer_pictures
 import cli
-import named_rows
-import similar_clusters
+from features import named_rows
+from gallery import answer_pictures, similar_clusters
 
 
 def parse_args():

@@ -9,9 +9,8 @@ and 744.
 """
 
 import cli
-import evaluation
-import query_sets
 from dataset_helper.image_means import COVER
+from scoring import evaluation, query_sets
 from shared_flags import ROOT, add_mean, parser
 
 

@@ -8,8 +8,7 @@ so that the default S leaves them as they are.
 """
 
 import cli
-import evaluation
-import query_sets
+from scoring import evaluation, query_sets
 from shared_flags import ROOT, parser
 
 

@@ -6,14 +6,10 @@
 The numbers of the tables of students and reduced nets; test.py gives those of the papers.
 """
 
-import numpy as np
-
-import answer_pictures
 import cli
-import evaluation
-import query_sets
-import scoring
 from dataset_helper import DATASETS
+from gallery import answer_pictures
+from scoring import compute_ap, evaluation, query_sets
 from shared_flags import ROOT, parser
 
 
@@ -45,12 +41,8 @@ def main(args):
     ranked = list(evaluation.rank(found))
     dataset.queries = [query for query, _, _ in ranked]
     rankings = [[found.database[row].name for row in rows] for _, rows, _ in ranked]
-    precisions = scoring.score(dataset, rankings, args.temp_dir, args.eval_binary)
-    for name, precision in precisions.items():
-        print(f'{name}: {100 * precision:.2f}')
-    print('-' * 20)
-    mean = 100 * np.mean(list(precisions.values()))
-    print(f'Mean: {mean:.2f} (compute_ap, query_crop {args.query_crop})')
+    precisions = compute_ap.score(dataset, rankings, args.temp_dir, args.eval_binary)
+    compute_ap.report(precisions, f'compute_ap, query_crop {args.query_crop}')
     if args.wrong_dir:
         answers = [evaluation.judge(found, *row) for row in ranked]
         answer_pictures.save_answers(args.wrong_dir, answers, args.overwrite)

@@ -1,4 +1,4 @@
-"""Blob: an N-d array of float32 with its gradient, as a tensor for layers and as NumPy for users."""
+"""Blob: an N-d array of float32 with its gradient, a tensor for layers and NumPy for users."""
 
 import math
 import sys
@@ -89,7 +89,7 @@ class SyncedMemory:
             self._forget_array()
 
     def defer(self, restore):
-        """Drop the tensor, unless a user holds it; `restore()` sets it again when it is asked for."""
+        """Drop the tensor, unless a user holds it; `restore()` sets it again when asked for."""
         self.release()
         if self._tensor is None:
             self._restore = restore
@@ -286,7 +286,8 @@ class Blob:
 
     def _legacy(self, axis):
         if len(self.shape) > 4:
-            raise CaffeError(f'num, channels, height and width need at most 4 axes, not {self.shape}')
+            raise CaffeError('num, channels, height and width need at most 4 axes, '
+                             f'not {self.shape}')
         return self.shape[axis] if axis < len(self.shape) else 1
 
 

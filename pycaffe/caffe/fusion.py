@@ -126,7 +126,8 @@ def find_norm_chains(layers, bottoms, tops):
             if (stop < len(layers) and _is_relu(layers[stop])
                     and _in_place(stop, tops[i][0], bottoms, tops)):
                 stop += 1
-            if all(layer.needs_backward and not any(layer.loss_weights) for layer in layers[i:stop]):
+            if all(layer.needs_backward and not any(layer.loss_weights)
+                   for layer in layers[i:stop]):
                 chains[i] = NormChain(i, layers[i:stop])
     return chains
 

@@ -1,4 +1,4 @@
-"""Layer, the contract of pycaffe; TensorLayer, which a built-in type derives from; the table TYPES."""
+"""Layer, the contract of pycaffe; TensorLayer, the base of the built-in types; the table TYPES."""
 
 import torch
 from torch.autograd.graph import get_gradient_edge
@@ -122,8 +122,8 @@ class TensorLayer(Layer):
                 inputs[i] = get_gradient_edge(tensor)
             tensors.append(tensor)
         release(top, bottom)
-        self._leaves = {i: blob.tensor.detach().requires_grad_() for i, blob in enumerate(self.blobs)
-                        if self.param_propagate_down[i]}
+        self._leaves = {i: blob.tensor.detach().requires_grad_()
+                        for i, blob in enumerate(self.blobs) if self.param_propagate_down[i]}
         weights = self._leaves
         try:
             results = as_tuple(self.compute(*tensors))

@@ -19,7 +19,7 @@ class _State:
 
 
 def init_log(level=INFO, stderr=True):
-    """Write messages of `level` (0 info, 1 warning, 2 error) and above; they always go to stderr."""
+    """Write messages of `level` (0 info, 1 warning, 2 error) and above, always to stderr."""
     _State.level = level
 
 

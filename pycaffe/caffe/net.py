@@ -20,8 +20,8 @@ class Net:
     """A net of layers, with pycaffe's interface.
 
     `Net(network_file, phase, level=0, stages=None, weights=None)`, or pycaffe's older
-    `Net(network_file, weights, phase)`. Raises CaffeError naming the file, and the layer where it is
-    one layer's fault.
+    `Net(network_file, weights, phase)`. Raises CaffeError naming the file, and the layer where it
+    is one layer's fault.
 
     blobs : OrderedDict, name -> Blob
     params : OrderedDict, layer name -> list of Blob, for the layers that have any
@@ -38,7 +38,8 @@ class Net:
         phase, level, stages, weights = (
             *args, *(phase, level, stages, weights)[len(args):])
         if phase not in (TRAIN, TEST):
-            raise CaffeError(f'{network_file}: phase must be caffe.TRAIN or caffe.TEST, not {phase!r}')
+            raise CaffeError(f'{network_file}: phase must be caffe.TRAIN or caffe.TEST, '
+                             f'not {phase!r}')
         network_file = os.fspath(network_file)
         self._build(network_file, read_net(network_file), phase, level, stages or ())
         if weights is not None:
@@ -148,8 +149,9 @@ class Net:
             batch = {name: np.asarray(array[begin:begin + size]) for name, array in arrays.items()}
             short = size - min(size, count - begin)
             if short:
-                batch = {name: np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
-                         for name, part in batch.items()}
+                batch = {
+                    name: np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
+                    for name, part in batch.items()}
             for name, value in run(batch).items():
                 found.setdefault(name, []).append(value.copy())
         return {name: np.concatenate([np.atleast_1d(part) for part in parts])[:count]
@@ -232,8 +234,9 @@ class Net:
                 continue
             for index, (mine, theirs) in enumerate(zip(self.params[name], blobs, strict=True)):
                 if mine.shape != theirs.shape:
-                    raise CaffeError(f'{self._file}: layer {name!r}: parameter {index} has the shape '
-                                     f'{mine.shape}, that of {other._file} {theirs.shape}')
+                    raise CaffeError(
+                        f'{self._file}: layer {name!r}: parameter {index} has the shape '
+                        f'{mine.shape}, that of {other._file} {theirs.shape}')
                 mine.share_data(theirs)
 
     def copy_from(self, weights):
@@ -292,7 +295,8 @@ class Net:
         return list(self.blob_loss_weights.values())
 
     def _bottom_ids(self, index):
-        return [self._blob_names.index(name) for name in self.bottom_names[self._layer_names[index]]]
+        return [self._blob_names.index(name)
+                for name in self.bottom_names[self._layer_names[index]]]
 
     def _top_ids(self, index):
         return [self._blob_names.index(name) for name in self.top_names[self._layer_names[index]]]

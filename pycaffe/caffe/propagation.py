@@ -47,7 +47,7 @@ def _plan_up(layers, params, bottom_names, top_names):
 
 
 def _plan_down(layers, bottom_names, top_names):
-    """A layer is left out if no loss lies above it, or nothing above asks for its tops' gradients."""
+    """A layer is left out if no loss is above it, or nothing above asks for its tops' gradients."""
     under_loss, skipped = set(), set()
     for layer, bottoms, tops in reversed(list(zip(layers, bottom_names, top_names))):
         contributes = any(weight or name in under_loss

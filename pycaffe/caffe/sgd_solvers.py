@@ -1,7 +1,7 @@
 """The solvers by type: learning rates and update rules (sgd_solver.cpp and its kin).
 
-In the rules g is a parameter's gradient (mean over iter_size, weight decay included), a its learning
-rate, h its history.
+In the rules g is a parameter's gradient (mean over iter_size, weight decay included), a its
+learning rate, h its history.
 """
 
 import math
@@ -91,7 +91,8 @@ class SGDSolver(Solver):
         limit = self.param.clip_gradients
         if limit < 0:
             return 1.0
-        norm = math.sqrt(sum(float(blob.diff_tensor.square().sum()) for blob in blobs if blob.has_diff))
+        norm = math.sqrt(sum(float(blob.diff_tensor.square().sum())
+                             for blob in blobs if blob.has_diff))
         if norm <= limit:
             return 1.0
         log(f'Gradient clipping: scaling down gradients (L2 norm {norm:g} > {limit:g}) '
@@ -175,7 +176,8 @@ class RMSPropSolver(SGDSolver):
 
 
 class AdaDeltaSolver(SGDSolver):
-    """h = m h + (1 - m) g^2;  u = g sqrt((k + delta) / (h + delta));  k = m k + (1 - m) u^2;  w -= a u
+    """h = m h + (1 - m) g^2;  u = g sqrt((k + delta) / (h + delta));  k = m k + (1 - m) u^2;
+    w -= a u
 
     m is the momentum (Zeiler, 2012).
     """
@@ -217,5 +219,6 @@ def get_solver(solver_file, **options):
     """The solver of the prototxt `solver_file`, of the class that its `type` names."""
     kind = read_solver(solver_file).type
     if kind not in SOLVERS:
-        raise CaffeError(f'{solver_file}: unknown solver type {kind!r}; known: {", ".join(SOLVERS)}')
+        raise CaffeError(
+            f'{solver_file}: unknown solver type {kind!r}; known: {", ".join(SOLVERS)}')
     return SOLVERS[kind](solver_file, **options)

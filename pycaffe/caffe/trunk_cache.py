@@ -1,7 +1,7 @@
 """What a frozen trunk gives for each image, kept on disk, so that it is computed once.
 
-An image is known by its bytes as the trunk gets them, mirrored or not, and its regions; the trunk by
-its layers and their parameters.
+An image is known by its bytes as the trunk gets them, mirrored or not, and its regions; the trunk
+by its layers and their parameters.
 """
 
 import hashlib
@@ -111,7 +111,7 @@ class TrunkCache:
         return None
 
     def _trunk_fingerprint(self):
-        """A hash of the trunk's layers and parameters, made anew where a parameter may have changed."""
+        """A hash of the trunk's layers and parameters, anew where a parameter may have changed."""
         layers = self._trunk.layers
         versions = [blob.version for layer in layers for blob in layer.blobs]
         if versions != self._versions:
@@ -143,6 +143,7 @@ def _open(folder):
             # what a crash of the whole machine loses is computed again
             environment = lmdb.open(folder, map_size=MAP_SIZE, sync=False)
         except (OSError, lmdb.Error) as error:
-            raise CaffeError(f'{folder}: cannot keep what the trunk gives there ({error})') from None
+            raise CaffeError(
+                f'{folder}: cannot keep what the trunk gives there ({error})') from None
         _environments[folder] = environment
     return environment

@@ -8,7 +8,7 @@ DATASET_S512_L2_pca_concat_2_2048.npz in --features_dir.
 """
 
 import cli
-from offline_scripts import add_maps, add_pca, retrieval_parser, retrieve_with_pca
+from offline.scripts import add_maps, add_pca, retrieval_parser, retrieve_with_pca
 from pca_get_features import PROTO
 
 

@@ -7,8 +7,8 @@ Features that raw_get_features.py has not made yet are made first.
 """
 
 import cli
-from branch_features import MASTER, STRIDES
-from offline_scripts import retrieval_parser, retrieve
+from offline.branch_features import MASTER, STRIDES
+from offline.scripts import retrieval_parser, retrieve
 from raw_get_features import PROTO
 
 

@@ -7,7 +7,7 @@ raw_baseline_retrieval.py, raw_concat_retrieval.py and raw_master_concat_retriev
 """
 
 import cli
-from offline_scripts import features_parser, get_features
+from offline.scripts import features_parser, get_features
 
 PROTO = 'raw/raw_master_concat_resnet101_normpython.prototxt'
 

@@ -7,8 +7,8 @@ Features that raw_get_features.py has not made yet are made first.
 """
 
 import cli
-from offline_experiments import MAPS
-from offline_scripts import add_maps, retrieval_parser, retrieve
+from offline.experiments import MAPS
+from offline.scripts import add_maps, retrieval_parser, retrieve
 from raw_get_features import PROTO
 
 

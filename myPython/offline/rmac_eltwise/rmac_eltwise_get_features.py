@@ -5,7 +5,7 @@
 """
 
 import cli
-from offline_scripts import features_parser, get_features
+from offline.scripts import features_parser, get_features
 
 PROTO = 'rmac/rmac_eltwise_resnet101_normpython.prototxt'
 

@@ -8,7 +8,7 @@ DATASET_S512_L2_rmac_eltwise_4.npz in --features_dir.
 """
 
 import cli
-from offline_scripts import add_maps, add_pca, retrieval_parser, retrieve_with_pca
+from offline.scripts import add_maps, add_pca, retrieval_parser, retrieve_with_pca
 from rmac_eltwise_get_features import PROTO
 
 

@@ -29,7 +29,8 @@ class HDF5Data(Layer):
             raise CaffeError('batch_size must be at least 1')
         self.batch_size = param.batch_size
         names = list(self.layer_param.top)
-        rows = _rows(_read_source(param.source), names, shared_generator() if param.shuffle else None)
+        rows = _rows(_read_source(param.source), names,
+                     shared_generator() if param.shuffle else None)
         first = next(rows)
         self._rows = own_share(chain([first], rows), self.phase)
         self._shapes = [dataset.shape[1:] for dataset in first[0]]

@@ -20,7 +20,8 @@ def insert_splits(layers):
     for i, layer in enumerate(layers):
         for j, name in enumerate(layer.bottom):
             if name not in makers:
-                raise CaffeError(f'layer {layer.name!r}: no layer before it makes its bottom {name!r}')
+                raise CaffeError(
+                    f'layer {layer.name!r}: no layer before it makes its bottom {name!r}')
             readers[makers[name]].append((i, j))
         for j, name in enumerate(layer.top):
             makers[name] = (i, j)
