@@ -6,6 +6,10 @@ folder. A genuine pycaffe on PYTHONPATH comes before this one.
 
 from setuptools import setup
 
+# the folders of myPython/deep_retrieval
+PARTS = ('datasets', 'duplicates', 'gallery', 'making', 'scenes', 'search', 'studies', 'surgery',
+         'training')
+
 setup(
     name='my-deep-retrieval',
     version='1.0.0',
@@ -13,13 +17,11 @@ setup(
     license='MIT',
     python_requires='>=3.10',
     package_dir={'caffe': 'pycaffe/caffe', '': 'myPython'},
-    packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'caffe.tools', 'dataset_helper',
-              'features', 'gallery', 'net_layers', 'nets', 'offline', 'pairs', 'scenes',
-              'scoring'],
-    package_data={'caffe.proto': ['*.proto'], 'gallery': ['*.html', '*.css', '*.js']},
-    py_modules=['check_on_cover', 'cli', 'custom_layers', 'descriptor', 'files', 'fit_pca',
-                'make_gallery', 'model_tools', 'ranking', 'region_generator', 'rerank', 'reranking',
-                'search_index', 'train', 'whiten'],
+    packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'caffe.tools',
+              *(f'deep_retrieval{name}' for name in ('', *(f'.{part}' for part in PARTS)))],
+    package_data={'caffe.proto': ['*.proto'],
+                  'deep_retrieval.gallery': ['*.html', '*.css', '*.js']},
+    py_modules=['custom_layers', 'region_generator'],
     install_requires=[
         'torch>=2.6',
         'numpy',
@@ -42,7 +44,7 @@ setup(
         'interchange': ['onnx', 'safetensors'],     # model_tools.py: export-onnx, import-torch
         'milvus': ['pymilvus', 'milvus-lite'],          # search_index.py milvus_*
         'test': ['milvus-lite', 'onnx', 'onnxruntime', 'pydot', 'pymilvus', 'pytest',
-                 'safetensors'],
+                 'pytest-xdist', 'ruff', 'safetensors'],
     },
     entry_points={'console_scripts': [
         'caffe = caffe.tools.caffe:main',

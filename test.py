@@ -6,20 +6,15 @@
 
 import argparse
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
-
-import cli
-import ranking
-from dataset_helper import DATASETS
-from descriptor import END, DescriptorNet
-from features.extraction import MULTIRES_STEP, Item, extract, sha256
-from gallery import picture
-from scoring import compute_ap, gnd_files, protocols
-
-ROOT = Path(__file__).resolve().parent
+from deep_retrieval import cli, compute_ap, protocols, ranking
+from deep_retrieval.datasets import DATASETS, revisited
+from deep_retrieval.describe import MULTIRES_STEP, Item, extract, sha256
+from deep_retrieval.gallery import picture
+from deep_retrieval.model import END, DescriptorNet
+from deep_retrieval.paths import ROOT
 
 
 def parse_args():
@@ -74,7 +69,7 @@ def main(args):
         raise ValueError(f'--multires needs an S above {args.multires_step}, or another '
                          '--multires_step')
     if args.gnd:
-        dataset = gnd_files.Revisited(args.dataset, gnd_files.read(args.gnd))
+        dataset = revisited.Revisited(args.dataset, revisited.read(args.gnd))
         args.dataset_name = dataset.truth.name
     else:
         dataset = DATASETS[args.dataset_name](args.dataset)

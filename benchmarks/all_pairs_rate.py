@@ -19,10 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-import cli
-from features.named_rows import NamedRows
-from pairs.similar_pairs import Exact, check, device_of
+from deep_retrieval import cli
+from deep_retrieval.duplicates.similar_pairs import Exact, check, device_of
+from deep_retrieval.named_rows import NamedRows
 
 SCRIPT = Path(__file__).resolve().parents[1] / 'myPython/convert/features2mapped.py'
 PLANTED = 100

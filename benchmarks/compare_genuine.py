@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 from caffe.proto import caffe_pb2
+from deep_retrieval import cli
+from deep_retrieval.images import to_blob
+from deep_retrieval.model import END, DescriptorNet
+from deep_retrieval.paths import ROOT
 from google.protobuf import text_format
-
-import cli
-from descriptor import END, DescriptorNet, to_blob
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZES = {'landscape': (384, 512), 'portrait': (512, 384), 'square': (448, 448)}
 LEVELS = (1, 2, 3)
 TIMED, TIME_END = 1, 'res5c_relu'     # the input and the last layer that are timed

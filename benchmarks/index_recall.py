@@ -12,12 +12,11 @@ import os
 import tempfile
 import time
 
-import numpy as np
-
-import cli
 import made_descriptors
-from features import faiss_index
-from features.saved_features import Rows
+import numpy as np
+from deep_retrieval import cli
+from deep_retrieval.saved_features import Rows
+from deep_retrieval.search import faiss_index
 
 CUTS = (1, 10, 100)
 PROBES = (1, 4, 16, 64)

@@ -8,15 +8,13 @@ not trivial, and descriptors.npz: the inputs (data_I, rois_I) and the descriptor
 """
 
 import argparse
-from pathlib import Path
 
 import caffe
 import numpy as np
-
-import cli
 from compare_genuine import add_chroot_flag, describe_sizes, genuine
+from deep_retrieval import cli
+from deep_retrieval.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / 'tests/data/genuine'
 SIZES = {'landscape': (96, 130), 'portrait': (131, 97), 'square': (112, 112)}
 

@@ -22,10 +22,7 @@ import time
 
 import made_descriptors
 import numpy as np
-
-import cli
-import ranking
-import reranking
+from deep_retrieval import cli, ranking, reranking
 
 
 def parse_args():

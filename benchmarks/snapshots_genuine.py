@@ -18,9 +18,8 @@ from pathlib import Path
 
 import caffe
 import numpy as np
-
-import cli
 from compare_genuine import ROOT, add_chroot_flag, inside_chroot
+from deep_retrieval import cli
 
 DATA = ROOT / 'tests/data/genuine/solvers'
 

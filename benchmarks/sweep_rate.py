@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-import cli
-from pairs import mapped_files
+from deep_retrieval import cli
+from deep_retrieval.duplicates import mapped_files
 
 SCRIPT = Path(__file__).resolve().parents[1] / 'myPython/check_on_cover.py'
 SIZE = 8        # images of a group

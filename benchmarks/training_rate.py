@@ -20,10 +20,9 @@ from pathlib import Path
 from caffe import NetSpec
 from caffe import layers as L
 from caffe.proto import caffe_pb2
-from google.protobuf import text_format
-
-import cli
 from compare_genuine import ROOT, add_chroot_flag, inside_chroot
+from deep_retrieval import cli
+from google.protobuf import text_format
 
 sys.path.insert(0, str(ROOT / 'proto'))
 import blocks

@@ -12,8 +12,7 @@ import time
 
 import caffe
 import numpy as np
-
-import cli
+from deep_retrieval import cli
 from training_rate import NETS, write
 from training_side import set_statistics
 

@@ -23,16 +23,16 @@ import caffe
 import cv2
 import numpy as np
 from caffe.proto import caffe_pb2
+from deep_retrieval import cli
+from deep_retrieval.datasets import DATASETS
+from deep_retrieval.describe import sha256
+from deep_retrieval.images import read_image, to_blob
+from deep_retrieval.model import DescriptorNet, stored_layers
+from deep_retrieval.paths import ROOT
+from deep_retrieval.surgery import pca_layers
+from deep_retrieval.training.teacher import images_of
 from google.protobuf import text_format
 
-import cli
-import descriptor
-import fit_pca
-from dataset_helper import DATASETS
-from features.extraction import sha256
-from features.teacher import images_of
-
-ROOT = Path(__file__).resolve().parents[1]
 CENTRE, PROJECT = 'pooled_rois/centered', 'pooled_rois/pca'
 BATCH = 16                                  # images that the statistics are measured on
 BATCH_SIZE = (288, 384)                     # their height and width
@@ -68,7 +68,7 @@ def main(args):
     note = Path(f'{args.output}.json')
     made_from = {'proto': sha256(args.proto), 'seed': args.seed, 'S': args.S,
                  'components': args.components, 'script': sha256(__file__),
-                 'pca': sha256(fit_pca.__file__), 'trunk': args.trunk and sha256(args.trunk),
+                 'pca': sha256(pca_layers.__file__), 'trunk': args.trunk and sha256(args.trunk),
                  'whitening': args.whitening,
                  'images': hashlib.sha256(''.join(map(sha256, paths)).encode()).hexdigest()}
     if os.path.exists(args.output) and note.exists() and json.loads(note.read_text()) == made_from:
@@ -81,9 +81,10 @@ def main(args):
         start = args.trunk or os.path.join(folder, 'start.caffemodel')
         if not args.trunk:
             measure_statistics(args.proto, paths, args.seed, folder).save(start)
-        net = descriptor.DescriptorNet(args.proto, start, L=2, partial_weights=True)
+        net = DescriptorNet(args.proto, start, L=2, partial_weights=True)
         check_trunk(net.net, start)
-        fit_pca.fit(net, paths, args.S, CENTRE, PROJECT, args.components, args.whitening, args.seed)
+        pca_layers.fit(net, paths, args.S, CENTRE, PROJECT, args.components, args.whitening,
+                       args.seed)
         net.net.save(str(args.output))
     note.write_text(json.dumps(made_from, indent=1) + '\n')
 
@@ -98,7 +99,7 @@ def image_paths(args):
 
 def check_trunk(net, weights):
     """Raise ValueError unless the file has all convolutions of the net."""
-    found = descriptor.stored_layers(weights)
+    found = stored_layers(weights)
     missing = [name for name, layer in zip(net._layer_names, net.layers)
                if layer.type == 'Convolution' and name not in found]
     if missing:
@@ -137,10 +138,10 @@ def measure_statistics(proto, paths, seed, folder):
     first[:len(filters)] = filters
     chosen = np.linspace(0, len(paths) - 1, min(BATCH, len(paths))).astype(int)
     height, width = BATCH_SIZE
-    images = [cv2.resize(descriptor.read_image(paths[i]), (width, height))
+    images = [cv2.resize(read_image(paths[i]), (width, height))
               for i in chosen]
     net.blobs['data'].reshape(len(images), 3, height, width)
-    net.blobs['data'].data[...] = descriptor.to_blob(images)
+    net.blobs['data'].data[...] = to_blob(images)
     net.forward()
     return net
 

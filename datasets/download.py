@@ -14,15 +14,15 @@ import json
 import os
 from pathlib import Path
 
-import cli
-from dataset_helper import DATASETS
-from dataset_helper.download_helper import FETCH_FLAGS, fetch_with_bar
-from dataset_helper.fetching import Fetcher
-from dataset_helper.image_files import list_images
-from dataset_helper.unpacking import unpack
-from files import write_aside
+from deep_retrieval import cli
+from deep_retrieval.datasets import DATASETS
+from deep_retrieval.files import write_aside
+from deep_retrieval.image_files import list_images
+from deep_retrieval.making.fetching import Fetcher, fetch_with_bar
+from deep_retrieval.making.unpacking import unpack
+from deep_retrieval.paths import ROOT
+from deep_retrieval.subcommands import FETCH_FLAGS
 
-ROOT = Path(__file__).resolve().parents[1]
 HOME = 'https://www.robots.ox.ac.uk/~vgg/data/'
 
 # subcommand -> name of the dataset, its folder at HOME, and its archives

@@ -11,14 +11,11 @@ looks like a clip but is another place. The same arguments give the same bytes.
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
+from deep_retrieval import cli, scenes
+from deep_retrieval.paths import ROOT
 
-import cli
-import scenes
-
-ROOT = Path(__file__).resolve().parents[1]
 ENTRIES = {'videos', 'images', 'groups.txt'}
 FRAMES = (2, 10)            # frames of a clip, least and one more than most
 REACHES = (0, 0, 1, 40)     # how many frames they lie apart from one moment, at most, by lot

@@ -11,11 +11,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from deep_retrieval import cli, scenes
+from deep_retrieval.paths import ROOT
 
-import cli
-import scenes
-
-ROOT = Path(__file__).resolve().parents[1]
 NAMES = ('mill_lane', 'harbour_gate', 'weavers_hall', 'larch_street', 'old_exchange',
          'fountain_row', 'saddlers_yard', 'quayside', 'abbot_house', 'linden_place',
          'copper_bridge', 'north_arcade', 'salt_market', 'orchard_terrace', 'kings_granary',

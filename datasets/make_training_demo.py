@@ -10,16 +10,13 @@ be scored there. The same arguments give the same bytes.
 """
 
 import argparse
-from pathlib import Path
 
 import cv2
 import numpy as np
+from deep_retrieval import cli, scenes
+from deep_retrieval.paths import ROOT
+from deep_retrieval.training.class_folders import SIZES
 
-import cli
-import scenes
-from net_layers.class_folders import SIZES
-
-ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH = SIZES['landmark']
 QUALITIES = (60, 96)    # JPEG quality, least and most
 PARTS = {'clean': 0, 'test': 1}

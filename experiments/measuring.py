@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import caffe
 from caffe.proto import caffe_pb2
+from deep_retrieval import cli
+from deep_retrieval.paths import ROOT
+from deep_retrieval.training.solving import read_text
 
-import cli
-from nets.training import read_text
-
-ROOT = Path(__file__).resolve().parents[1]
 OFFLINE = 'myPython/offline'
 SCRIPTS = {
     'test': 'test.py',

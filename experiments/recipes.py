@@ -18,9 +18,8 @@ import time
 from pathlib import Path
 
 import yaml
-
-import cli
-from files import write_aside
+from deep_retrieval import cli
+from deep_retrieval.files import write_aside
 from measuring import ROOT, run_script
 
 RECIPES = Path(__file__).with_name('recipes.yaml')

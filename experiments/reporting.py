@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 
 import yaml
-
-from files import write_aside
+from deep_retrieval.files import write_aside
 
 FOLDER = Path(__file__).resolve().parent
 

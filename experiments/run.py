@@ -12,9 +12,9 @@ them. tables.yaml has the published numbers, and the command of each row.
 import argparse
 import os
 
-import cli
 import reporting
-from dataset_helper import DATASETS
+from deep_retrieval import cli
+from deep_retrieval.datasets import DATASETS
 from measuring import ROOT, STUDENTS, Runner, device, make_missing, students_in, weights_of
 
 

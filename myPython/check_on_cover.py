@@ -11,18 +11,15 @@ convert/features2mapped.py makes mapped files. `check_on_cover.py -h` lists the 
 """
 
 import os
-from pathlib import Path
 
 import numpy as np
+from deep_retrieval import cli, subcommands
+from deep_retrieval.duplicates import cover_groups, group_folders, mapped_files, sweep_report
+from deep_retrieval.duplicates.thresholds import count_anchors, count_groups, decimal, steps
+from deep_retrieval.files import write_aside
+from deep_retrieval.making.folders import check_apart, make
+from deep_retrieval.paths import ROOT
 
-import cli
-from dataset_helper import subcommands
-from dataset_helper.making import check_apart, make
-from files import write_aside
-from pairs import cover_groups, group_folders, mapped_files, sweep_report
-from pairs.thresholds import count_anchors, count_groups, decimal, steps
-
-ROOT = Path(__file__).resolve().parents[1]
 NAMED = 3       # of what is missing, on the terminal
 
 

@@ -8,13 +8,23 @@ The maths of a layer is a plain function over arrays, the class moves blobs.
 import caffe
 import cv2
 import numpy as np
-
-from cli import warn
-from descriptor import MEAN
-from net_layers.base import ConstantLayer, as_list, channel_mean, check_counts, integer, parameters
-from net_layers.class_data import BinDataLayer, BinDataWithoutLabelLayer, TripletDataLayer  # noqa: F401
-from net_layers.class_folders import SIZES, show_size
-from net_layers.pair_losses import pair_l2, pair_lifted
+from deep_retrieval.cli import warn
+from deep_retrieval.images import MEAN
+from deep_retrieval.training.class_data import (  # noqa: F401
+    BinDataLayer,
+    BinDataWithoutLabelLayer,
+    TripletDataLayer,
+)
+from deep_retrieval.training.class_folders import SIZES, show_size
+from deep_retrieval.training.layer_parameters import (
+    ConstantLayer,
+    as_list,
+    channel_mean,
+    check_counts,
+    integer,
+    parameters,
+)
+from deep_retrieval.training.pair_losses import pair_l2, pair_lifted
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
 EPSILON = 1e-8      # keeps a vector of zeros from being divided by zero

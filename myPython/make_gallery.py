@@ -12,13 +12,12 @@
 from pathlib import Path
 
 import numpy as np
+from deep_retrieval import cli, subcommands
+from deep_retrieval.datasets import DATASETS
+from deep_retrieval.gallery import pages, picture, sources
+from deep_retrieval.images import ImageError, read_image
+from deep_retrieval.paths import ROOT
 
-import cli
-from dataset_helper import DATASETS, subcommands
-from descriptor import ImageError, read_image
-from gallery import pages, picture, sources
-
-ROOT = Path(__file__).resolve().parents[1]
 LOST = np.full((150, 200, 3), 225, np.uint8)    # stands in a strip for what cannot be read
 MARKS = {True: 'positive', False: 'negative', None: None}
 NAMED = 5       # pictures without an image that are named

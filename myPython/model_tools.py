@@ -10,13 +10,12 @@
 import argparse
 from pathlib import Path
 
-import cli
-from descriptor import END
-from files import write_aside
-from nets import branches, report, surgery
-from nets.torch_import import TORCH_MEAN, TORCH_STD, convert, read_state_dict
-
-ROOT = Path(__file__).resolve().parents[1]
+from deep_retrieval import cli
+from deep_retrieval.files import write_aside
+from deep_retrieval.model import END
+from deep_retrieval.paths import ROOT
+from deep_retrieval.surgery import branches, edit, report
+from deep_retrieval.surgery.torch_import import TORCH_MEAN, TORCH_STD, convert, read_state_dict
 
 
 class ModelTools:
@@ -36,45 +35,45 @@ class ModelTools:
 
     def compare_model(self, other_proto):
         """Names of the layers with parameters that differ: see nets.surgery.compare."""
-        return surgery.compare(self._net(), surgery.read_net(str(other_proto)))
+        return edit.compare(self._net(), edit.read_net(str(other_proto)))
 
     def remove_learning_params(self, new_proto):
         """Write the net without any `param`."""
-        surgery.write_net(new_proto, surgery.strip(self._net()))
+        edit.write_net(new_proto, edit.strip(self._net()))
 
     def add_learning_params(self, new_proto, l=None, h=None):
         """Write the net with lr_mult 0 from layer `l` to layer `h`: see nets.surgery.freeze."""
-        surgery.write_net(new_proto, surgery.freeze(self._net(), l, h))
+        edit.write_net(new_proto, edit.freeze(self._net(), l, h))
 
     def make_teacher_network(self, new_proto, **size):
         """Write the net three times, l_, m_ and h_: see nets.branches.make_teacher."""
-        surgery.write_net(new_proto, branches.make_teacher(self._net(), **size))
+        edit.write_net(new_proto, branches.make_teacher(self._net(), **size))
 
     def save_teacher_network_weights(self, teacher_proto, caffemodel):
         """Write the weights of a net that is made of copies of this one."""
-        copies = surgery.read_net(str(teacher_proto))
-        weights = branches.branch_weights(copies, surgery.load_weights(self.weights))
-        surgery.save_weights(caffemodel, copies, weights)
+        copies = edit.read_net(str(teacher_proto))
+        weights = branches.branch_weights(copies, edit.load_weights(self.weights))
+        edit.save_weights(caffemodel, copies, weights)
 
     def make_triplet_network(self, new_proto, **options):
         """Write the net three times, as it is, p_ and n_: see nets.branches.make_triplet."""
-        surgery.write_net(new_proto, branches.make_triplet(self._net(), **options))
+        edit.write_net(new_proto, branches.make_triplet(self._net(), **options))
 
     def clip_blob_data(self, layer, dim, rows=None):
         """The parameters of the InnerProduct `layer` with `dim` outputs, arrays."""
-        weights = surgery.load_weights(self.weights)
-        return surgery.clip(self._net(), weights, layer, dim, 'new', rows)[1]['new']
+        weights = edit.load_weights(self.weights)
+        return edit.clip(self._net(), weights, layer, dim, 'new', rows)[1]['new']
 
     def assign_blob_data(self, layers, new_layers, new_proto, new_weights, dim, rows=None,
                          mix=None):
         """Write net and weights in which each of `layers` has `dim` outputs and its new name."""
-        net, weights = self._net(), surgery.load_weights(self.weights)
+        net, weights = self._net(), edit.load_weights(self.weights)
         for layer, new_layer in zip(layers, new_layers, strict=True):
-            net, weights = surgery.clip(net, weights, layer, dim, new_layer, rows, mix)
+            net, weights = edit.clip(net, weights, layer, dim, new_layer, rows, mix)
         _write(new_proto, new_weights, net, weights)
 
     def _net(self):
-        return surgery.read_net(str(self.proto))
+        return edit.read_net(str(self.proto))
 
 
 def shapes(args):
@@ -138,14 +137,14 @@ def clip(args):
 
 def fold(args):
     """Fold BatchNorm and Scale into the convolutions: a smaller net that gives the same."""
-    net, weights, gone = surgery.fold(args.proto, args.weights)
+    net, weights, gone = edit.fold(args.proto, args.weights)
     _write(args.output_proto, args.output, net, weights)
     print(f'{len(gone)} layers are folded, {len(net.layer)} left')
 
 
 def import_torch(args):
     """Make net and weights from a PyTorch ResNet-50 or 101 in torchvision's layout."""
-    net, weights, unused = convert(surgery.read_net(str(args.proto)),
+    net, weights, unused = convert(edit.read_net(str(args.proto)),
                                    read_state_dict(args.state_dict), args.mean, args.std)
     if unused:
         cli.warn(f'tensors that were not used: {", ".join(unused)}')
@@ -155,7 +154,7 @@ def import_torch(args):
 def export_onnx(args):
     """Write a deploy net as ONNX, for any size, number of images and number of regions."""
     try:
-        from nets import onnx_export
+        from deep_retrieval.surgery import onnx_export
     except ImportError as error:
         raise ValueError(f'{error}: pip install onnx') from None
     model = onnx_export.export(args.proto, args.weights, args.end)
@@ -242,8 +241,8 @@ def main(args):
 
 
 def _write(proto, path, net, weights):
-    surgery.save_weights(path, net, weights)
-    surgery.write_net(proto, net)
+    edit.save_weights(path, net, weights)
+    edit.write_net(proto, net)
 
 
 def _dims(shape):
@@ -260,7 +259,7 @@ def _integers(path):
 
 def _mixtures(path, layer):
     """The weights of an InnerProduct layer in a caffemodel."""
-    weights = surgery.load_weights(path)
+    weights = edit.load_weights(path)
     if layer not in weights or weights[layer][0].ndim != 2:
         raise ValueError(f'{path}: has no InnerProduct layer {layer!r}')
     return weights[layer][0]

@@ -11,19 +11,11 @@ figures of the revisited protocols. The protocol's name stands beside each numbe
 
 import argparse
 import os
-from pathlib import Path
 
 import numpy as np
-
-import cli
-import ranking
-import reranking
-import whiten
-from dataset_helper import DATASETS
-from features import saved_features
-from scoring import compute_ap, gnd_files, protocols
-
-ROOT = Path(__file__).resolve().parents[1]
+from deep_retrieval import cli, compute_ap, protocols, ranking, reranking, saved_features, whitening
+from deep_retrieval.datasets import DATASETS, revisited
+from deep_retrieval.paths import ROOT
 
 
 def parse_args():
@@ -64,7 +56,7 @@ def main(args):
     uni = protocols.uni_size(dataset) if args.uni else None
     saved = saved_features.load(args.features, dataset, cli.warn)
     if args.whitening:
-        saved = saved_features.whitened(saved, whiten.load(args.whitening), args.whitening)
+        saved = saved_features.whitened(saved, whitening.load(args.whitening), args.whitening)
     dataset.queries = saved.asked
     indices, _ = MODES[args.mode](args, saved)
     plain_indices, _ = plain(args, saved)
@@ -75,7 +67,7 @@ def main(args):
 def open_dataset(args):
     """The dataset that is ranked."""
     if args.gnd:
-        return gnd_files.Revisited(args.dataset, gnd_files.read(args.gnd))
+        return revisited.Revisited(args.dataset, revisited.read(args.gnd))
     return DATASETS[args.dataset_name](args.dataset)
 
 
@@ -148,13 +140,14 @@ def learn_whitening(args, saved):
         dataset, learned = open_dataset(args), saved
     made_from = saved_features.model(learned)
     if args.kind == 'pca':
-        whitening = whiten.learn_pca(learned.database, args.dims, made_from)
+        fitted = whitening.learn_pca(learned.database, args.dims, made_from)
     else:
-        whitening = whiten.learn_pairs(learned.database, saved_features.pairs(learned, dataset),
-                                       args.dims, args.shrinkage, made_from)
-    whiten.save(args.output, whitening)
-    cli.warn(f'{args.output}: {" -> ".join(map(str, whitening.matrix.shape))} dimensions')
-    return plain(args, saved_features.whitened(saved, whitening, args.output))
+        fitted = whitening.learn_pairs(learned.database,
+                                       saved_features.pairs(learned, dataset), args.dims,
+                                       args.shrinkage, made_from)
+    whitening.save(args.output, fitted)
+    cli.warn(f'{args.output}: {" -> ".join(map(str, fitted.matrix.shape))} dimensions')
+    return plain(args, saved_features.whitened(saved, fitted, args.output))
 
 
 MODES = {'plain': plain, 'aqe': aqe, 'dbe': dbe, 'alpha_qe': alpha_qe, 'diffusion': diffusion,

@@ -14,12 +14,11 @@ import argparse
 import time
 from pathlib import Path
 
-import cli
-from dataset_helper import DATASETS
-from features import faiss_index, milvus_store, saved_features
-from pairs import mapped_files
-
-ROOT = Path(__file__).resolve().parents[1]
+from deep_retrieval import cli, saved_features
+from deep_retrieval.datasets import DATASETS
+from deep_retrieval.duplicates import mapped_files
+from deep_retrieval.paths import ROOT
+from deep_retrieval.search import faiss_index, milvus_store
 
 
 def parse_args():

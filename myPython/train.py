@@ -12,8 +12,8 @@ to the same parameters as a run that was never ended. What is trained (solver an
 import argparse
 import sys
 
-import cli
-from nets import training
+from deep_retrieval import cli
+from deep_retrieval.training import solving
 
 
 def parse_args():
@@ -44,15 +44,15 @@ def parse_args():
 
 def main(args):
     cli.use_device(args.gpu)
-    solver_file, log_file = training.prepare(args.solver, args.settings)
-    with training.logging_to(log_file):
-        solver = training.make_solver(solver_file, args.weights, args.snapshot,
+    solver_file, log_file = solving.prepare(args.solver, args.settings)
+    with solving.logging_to(log_file):
+        solver = solving.make_solver(solver_file, args.weights, args.snapshot,
                                       args.cache_trunk)
         try:
             solver.solve()
         finally:
             if args.plot:
-                training.plot(log_file, args.plot)
+                solving.plot(log_file, args.plot)
     if solver.iter < solver.param.max_iter:
         cli.warn(f'stopped early at iteration {solver.iter}; --snapshot '
                  f'{solver.param.snapshot_prefix}_iter_{solver.iter}.solverstate goes on')

@@ -7,8 +7,8 @@ from collections import namedtuple
 
 from blocks import python_layer
 from caffe import layers as L
-from dataset_helper import image_means
-from descriptor import MEAN
+from deep_retrieval import image_means
+from deep_retrieval.images import MEAN
 
 # float32 holds 9 digits: the mean as it was published
 MEAN = [round(float(channel), 8) for channel in MEAN]       # B, G, R

@@ -6,8 +6,19 @@ A student learns the teacher's descriptors of its images by their Euclidean dist
 from functools import partial
 
 import heads
-from blocks import (FROZEN, Branch, default_param, frozen, normalize, params, python_layer, resnet,
-                    shared, stage, stem)
+from blocks import (
+    FROZEN,
+    Branch,
+    default_param,
+    frozen,
+    normalize,
+    params,
+    python_layer,
+    resnet,
+    shared,
+    stage,
+    stem,
+)
 from caffe import NetSpec
 from caffe import layers as L
 from data_layers import COVER, LANDMARK, MEAN, OXFORD, PARIS, grid, images_with_features

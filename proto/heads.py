@@ -5,7 +5,7 @@ numbers an image. With `train` its blobs have learning rates, and it sums runs o
 the images that a net learns from have one size, those that it describes may have any.
 """
 
-from blocks import (FROZEN, Features, aggregate, conv_bn, params, pca, region_vectors, rmac)
+from blocks import FROZEN, Features, aggregate, conv_bn, params, pca, region_vectors, rmac
 from caffe import layers as L
 from frames import NUM_ROIS
 

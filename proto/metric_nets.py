@@ -3,12 +3,27 @@
 from functools import partial
 
 import heads
-from blocks import (FROZEN, Branch, aggregate, centre, params, project, python_layer,
-                    region_vectors, resnet, shared)
+from blocks import (
+    FROZEN,
+    Branch,
+    aggregate,
+    centre,
+    params,
+    project,
+    python_layer,
+    region_vectors,
+    resnet,
+    shared,
+)
 from caffe import NetSpec
 from caffe import layers as L
-from data_layers import (LANDMARK_CLASSES, LANDMARK_TEST_CLASSES, PARIS_TRIPLETS, grid,
-                         images_of_classes)
+from data_layers import (
+    LANDMARK_CLASSES,
+    LANDMARK_TEST_CLASSES,
+    PARIS_TRIPLETS,
+    grid,
+    images_of_classes,
+)
 from distilling_nets import deploy_reduced, reduced_student
 from frames import NUM_ROIS, deploy, merge_phases, named, solver
 

@@ -12,9 +12,16 @@ run that was interrupted goes on where it ended.
 
 import argparse
 
-import cli
-from features.extraction import sha256
-from features.teacher import END, TeacherNet, convert, images_of, longer_side, write_list
+from deep_retrieval import cli
+from deep_retrieval.describe import sha256
+from deep_retrieval.training.teacher import (
+    END,
+    TeacherNet,
+    convert,
+    images_of,
+    longer_side,
+    write_list,
+)
 
 TINY = 'proto/tiny/distilling/'
 

@@ -11,11 +11,11 @@ them stay each scale's features, from which a further run goes on.
 
 import argparse
 
-import cli
 from convert_image2features import add_flags, add_outputs
-from descriptor import END, DescriptorNet
-from features.extraction import sha256
-from features.teacher import convert, images_of, write_list
+from deep_retrieval import cli
+from deep_retrieval.describe import sha256
+from deep_retrieval.model import END, DescriptorNet
+from deep_retrieval.training.teacher import convert, images_of, write_list
 
 
 def parse_args():

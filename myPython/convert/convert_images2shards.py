@@ -14,12 +14,12 @@ each, four processes fill one folder together.
 import argparse
 import os
 
-import cli
 from convert_image2features import add_net_flags
-from descriptor import END, DescriptorNet
-from features.extraction import MULTIRES_STEP, sha256
-from features.feature_shards import SHARD_SIZE, FeatureFolder
-from features.image_shards import MANY_PIXELS, Job, share
+from deep_retrieval import cli
+from deep_retrieval.describe import MULTIRES_STEP, sha256
+from deep_retrieval.feature_shards import SHARD_SIZE, FeatureFolder
+from deep_retrieval.model import END, DescriptorNet
+from deep_retrieval.shard_job import MANY_PIXELS, Job, share
 
 
 def parse_args():

@@ -11,11 +11,11 @@ its rows (lines `NAME ROW` or `ROW<TAB>NAME`). A line of the mapped file is
 
 import argparse
 
-import cli
-from features.named_rows import open_features
-from pairs import mapped_files
-from pairs.similar_pairs import Exact, device_of, write_mapped
-from pairs.thresholds import decimal
+from deep_retrieval import cli
+from deep_retrieval.duplicates import mapped_files
+from deep_retrieval.duplicates.similar_pairs import Exact, device_of, write_mapped
+from deep_retrieval.duplicates.thresholds import decimal
+from deep_retrieval.named_rows import open_features
 
 
 def parse_args():
@@ -45,7 +45,7 @@ def parse_args():
 def main(args):
     features = open_features(args.features, args.features_txt)
     if args.approximate:
-        from pairs.approximate_pairs import Approximate
+        from deep_retrieval.duplicates.approximate_pairs import Approximate
         find = Approximate(args.probes)
     else:
         cli.use_device(args.gpu)

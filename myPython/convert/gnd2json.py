@@ -9,8 +9,8 @@ Each becomes a .json beside it. Nothing in a pickle is run: one that is more tha
 import argparse
 import os
 
-import cli
-from scoring import gnd_files
+from deep_retrieval import cli
+from deep_retrieval.datasets import revisited
 
 
 def parse_args():
@@ -27,12 +27,12 @@ def main(args):
     for path in args.gnd:
         if not path.endswith('.pkl'):
             raise ValueError(f'{path}: a .pkl is expected')
-        truth = gnd_files.read(path)
+        truth = revisited.read(path)
         name = f'gnd_{truth.name}.json'
         output = os.path.join(args.output_dir or os.path.dirname(path), name)
-        gnd_files.write(output, truth)
+        revisited.write(output, truth)
         counted = ', '.join(f'{sum(len(grades[grade]) for grades in truth.grades.values())} {grade}'
-                            for grade in gnd_files.GRADES)
+                            for grade in revisited.GRADES)
         print(f'{output}: {len(truth.queries)} queries, {len(truth.images)} images; {counted}')
 
 

@@ -13,9 +13,9 @@ the list is features.txt beside features.npy. A run that was interrupted goes on
 import argparse
 import os
 
-import cli
 from convert_image2features import TINY, add_teacher_flags, teach
-from features.teacher import make_lmdb, places
+from deep_retrieval import cli
+from deep_retrieval.training.teacher import make_lmdb, places
 
 
 def parse_args():

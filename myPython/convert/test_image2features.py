@@ -11,10 +11,10 @@ reads. A run that was interrupted goes on where it ended.
 
 import argparse
 
-import cli
 from convert_image2features import add_net_flags
-from features.extraction import extract, sha256
-from features.teacher import images_of, open_net, write_rows
+from deep_retrieval import cli
+from deep_retrieval.describe import extract, sha256
+from deep_retrieval.training.teacher import images_of, open_net, write_rows
 
 
 def parse_args():

@@ -11,8 +11,8 @@ was interrupted goes on with the videos that have no folder of frames yet.
 
 import argparse
 
-import cli
-from dataset_helper.video_frames import BAD, Choice, save_all
+from deep_retrieval import cli
+from deep_retrieval.making.video_frames import BAD, Choice, save_all
 
 
 def parse_args():

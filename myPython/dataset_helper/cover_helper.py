@@ -13,19 +13,20 @@ which they are copied, or from a news service (--service), of which they are dow
 import os
 from collections import Counter
 
-import cli
-from dataset_helper import class_sets, cover_sets, subcommands
-from dataset_helper.download_helper import FETCH_FLAGS, FETCHING, SERVICE, download, service
-from dataset_helper.downloads import Download, check_id
-from dataset_helper.image_files import list_classes
-from dataset_helper.making import check_apart, make
-from dataset_helper.oxford_helper import cal_image_mean_channel
-from dataset_helper.retrieval import answers_of, mean_average_precision, precision_at_r
-from dataset_helper.subcommands import COPYING, DATASETS, how, say_made
-from files import write_aside
-from gallery import answer_pictures
-from pairs import mapped_files
-from scoring import query_sets
+from deep_retrieval import cli, subcommands
+from deep_retrieval.datasets import query_sets
+from deep_retrieval.duplicates import mapped_files
+from deep_retrieval.files import write_aside
+from deep_retrieval.gallery import answer_pictures
+from deep_retrieval.image_files import list_classes
+from deep_retrieval.making import class_sets, cover_sets
+from deep_retrieval.making.downloads import Download, check_id
+from deep_retrieval.making.folders import check_apart, make
+from deep_retrieval.making.retrieval import answers_of, mean_average_precision, precision_at_r
+from deep_retrieval.paths import DATASETS
+from deep_retrieval.subcommands import COPYING, FETCH_FLAGS, how, say_made
+from download_helper import FETCHING, SERVICE, download, service
+from oxford_helper import cal_image_mean_channel
 
 
 def read_groups(args):

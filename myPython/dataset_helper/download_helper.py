@@ -10,15 +10,13 @@ output folder, finished.txt has the ids that are there, broken.txt those that ar
 
 import os
 
-from tqdm import tqdm
-
-import cli
-from dataset_helper import subcommands
-from dataset_helper.downloads import BROKEN, Download, Service, check_id, download_all
-from dataset_helper.fetching import Fetcher
-from dataset_helper.making import prepare
-from dataset_helper.subcommands import DATASETS, say_made
-from pairs import mapped_files
+from deep_retrieval import cli, subcommands
+from deep_retrieval.duplicates import mapped_files
+from deep_retrieval.making.downloads import BROKEN, Download, Service, check_id, download_all
+from deep_retrieval.making.fetching import Fetcher, fetch_with_bar
+from deep_retrieval.making.folders import prepare
+from deep_retrieval.paths import DATASETS
+from deep_retrieval.subcommands import FETCH_FLAGS, say_made
 
 
 def download(args, items, service=None):
@@ -66,28 +64,6 @@ def fetch(args):
     say_made(args.output, os.path.getsize(args.output), 'bytes')
 
 
-def fetch_with_bar(fetcher, url, path, **checks):
-    """Fetch a file with a progress bar."""
-    with tqdm(unit='B', unit_scale=True, disable=None, desc=os.path.basename(path)) as bar:
-        def progress(there, total):
-            bar.total = total
-            bar.update(there - bar.n)
-        fetcher.fetch(url, path, progress=progress, **checks)
-
-
-FETCH_FLAGS = {
-    'timeout': dict(type=float, default=30, help='seconds without an answer that end a try'),
-    'tries': dict(type=cli.positive, default=10, help='of an image, before it counts as broken'),
-    'pause': dict(type=float, default=0.5, metavar='SECONDS',
-                  help='before the second try; it doubles from one to the next'),
-    'largest': dict(type=cli.positive, default=100_000_000, metavar='BYTES',
-                    help='that an image may have'),
-    'jobs': dict(type=cli.positive, default=8, help='downloads at once'),
-    'service': dict(metavar='URL', help='URL that gives the JSON of an id, with {id} in it'),
-    'cover_field': dict(default='cover', metavar='NAME',
-                        help="where the JSON has the cover's URL: names with dots between, and "
-                             'numbers in lists'),
-}
 TRYING = 'timeout tries pause'
 FETCHING = f'{TRYING} largest jobs overwrite'   # the flags of `download`
 SERVICE = 'service cover_field'                 # and of `service`

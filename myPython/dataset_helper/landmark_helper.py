@@ -14,17 +14,18 @@ import io
 import os
 import shutil
 
-import cli
-from dataset_helper import class_sets, subcommands
-from dataset_helper.download_helper import FETCH_FLAGS, FETCHING, download
-from dataset_helper.downloads import Download, check_id
-from dataset_helper.image_files import list_classes
-from dataset_helper.making import check_apart, make
-from dataset_helper.retrieval import answers_of, mean_average_precision
-from dataset_helper.subcommands import COPYING, DATASETS, MAKING, how, say_made, share, size
-from files import write_aside
-from net_layers.class_folders import SIZES
-from scoring import query_sets
+from deep_retrieval import cli, subcommands
+from deep_retrieval.datasets import query_sets
+from deep_retrieval.files import write_aside
+from deep_retrieval.image_files import list_classes
+from deep_retrieval.making import class_sets
+from deep_retrieval.making.downloads import Download, check_id
+from deep_retrieval.making.folders import check_apart, make
+from deep_retrieval.making.retrieval import answers_of, mean_average_precision
+from deep_retrieval.paths import DATASETS
+from deep_retrieval.subcommands import COPYING, FETCH_FLAGS, MAKING, how, say_made, share, size
+from deep_retrieval.training.class_folders import SIZES
+from download_helper import FETCHING, download
 
 
 def read_url_from_file(args):

@@ -9,15 +9,16 @@ on when it is given again.
 
 import os
 
-import cli
 import numpy as np
-from dataset_helper import image_means, oxford_sets, subcommands
-from dataset_helper.image_files import EXTENSIONS, channel_mean, list_images
-from dataset_helper.layout import GRADES, DatasetError, OxfordHelper, Query
-from dataset_helper.making import make
-from dataset_helper.parallel import parallel
-from dataset_helper.subcommands import COPYING, DATASETS, MAKING, how, say_made, size
-from descriptor import ImageError, read_image
+from deep_retrieval import cli, image_means, subcommands
+from deep_retrieval.datasets.oxford import GRADES, DatasetError, OxfordHelper, Query
+from deep_retrieval.image_files import EXTENSIONS, channel_mean, list_images
+from deep_retrieval.images import ImageError, read_image
+from deep_retrieval.making import oxford_sets
+from deep_retrieval.making.folders import make
+from deep_retrieval.making.parallel import parallel
+from deep_retrieval.paths import DATASETS
+from deep_retrieval.subcommands import COPYING, MAKING, how, say_made, size
 from tqdm import tqdm
 
 __all__ = ['EXTENSIONS', 'GRADES', 'DatasetError', 'OxfordHelper', 'Query']

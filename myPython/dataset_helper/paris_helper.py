@@ -10,21 +10,21 @@ on when it is given again. Damaged images are left out: the 20 known ones, or th
 
 import os
 
+from deep_retrieval import cli, subcommands
+from deep_retrieval.datasets import query_sets
+from deep_retrieval.datasets.oxford import DAMAGED, ParisHelper
+from deep_retrieval.files import write_aside
+from deep_retrieval.image_files import list_images
+from deep_retrieval.images import ImageError, read_image
+from deep_retrieval.making import paris_sets
+from deep_retrieval.making.folders import make
+from deep_retrieval.making.parallel import parallel
+from deep_retrieval.making.retrieval import answers_of, mean_average_precision
+from deep_retrieval.paths import DATASETS
+from deep_retrieval.subcommands import COPYING, MAKING, how, say_made, size
+from deep_retrieval.training.class_folders import SIZES
+from oxford_helper import make_uni
 from tqdm import tqdm
-
-import cli
-from dataset_helper import paris_sets, subcommands
-from dataset_helper.image_files import list_images
-from dataset_helper.layout import DAMAGED, ParisHelper
-from dataset_helper.making import make
-from dataset_helper.oxford_helper import make_uni
-from dataset_helper.parallel import parallel
-from dataset_helper.retrieval import answers_of, mean_average_precision
-from dataset_helper.subcommands import COPYING, DATASETS, MAKING, how, say_made, size
-from descriptor import ImageError, read_image
-from files import write_aside
-from net_layers.class_folders import SIZES
-from scoring import query_sets
 
 __all__ = ['DAMAGED', 'ParisHelper']
 

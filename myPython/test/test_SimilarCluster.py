@@ -10,9 +10,8 @@ row's own image stands. The features and their list are those that the scripts o
 
 import argparse
 
-import cli
-from features import named_rows
-from gallery import answer_pictures, similar_clusters
+from deep_retrieval import cli, named_rows
+from deep_retrieval.gallery import answer_pictures, similar_clusters
 
 
 def parse_args():

@@ -8,10 +8,10 @@ are of 280 x 496 pixels, so that the default S leaves them as they are; --multir
 and 744.
 """
 
-import cli
-from dataset_helper.image_means import COVER
-from scoring import evaluation, query_sets
-from shared_flags import ROOT, add_mean, parser
+from deep_retrieval import cli, evaluation
+from deep_retrieval.datasets import query_sets
+from deep_retrieval.image_means import COVER
+from deep_retrieval.shared_flags import ROOT, add_mean, parser
 
 
 def parse_args():

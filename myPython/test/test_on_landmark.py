@@ -7,9 +7,9 @@ The folder holds the images in queries/CLASS/ and dataset/CLASS/. They are all o
 so that the default S leaves them as they are.
 """
 
-import cli
-from scoring import evaluation, query_sets
-from shared_flags import ROOT, parser
+from deep_retrieval import cli, evaluation
+from deep_retrieval.datasets import query_sets
+from deep_retrieval.shared_flags import ROOT, parser
 
 
 def parse_args():

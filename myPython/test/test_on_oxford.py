@@ -6,11 +6,10 @@
 The numbers of the tables of students and reduced nets; test.py gives those of the papers.
 """
 
-import cli
-from dataset_helper import DATASETS
-from gallery import answer_pictures
-from scoring import compute_ap, evaluation, query_sets
-from shared_flags import ROOT, parser
+from deep_retrieval import cli, compute_ap, evaluation
+from deep_retrieval.datasets import DATASETS, query_sets
+from deep_retrieval.gallery import answer_pictures
+from deep_retrieval.shared_flags import ROOT, parser
 
 
 def parse_args():

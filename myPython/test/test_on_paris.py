@@ -8,10 +8,10 @@ paris_helper makes it. On the folder with jpg/ and lab/, as it is distributed, s
 --dataset_name Paris.
 """
 
-import cli
-from dataset_helper.image_means import COVER
-from scoring import evaluation, query_sets
-from shared_flags import ROOT, add_mean, parser
+from deep_retrieval import cli, evaluation
+from deep_retrieval.datasets import query_sets
+from deep_retrieval.image_means import COVER
+from deep_retrieval.shared_flags import ROOT, add_mean, parser
 
 
 def parse_args():

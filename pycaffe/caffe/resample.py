@@ -18,7 +18,7 @@ def resize_image(im, new_dims, interp_order=1):
     its border: there a larger copy fades. Of any other number of channels, the corner pixels stay
     in the corners and nothing is smoothed.
     """
-    from scipy import ndimage   # takes half a second, which a script that resizes nothing saves
+    from scipy import ndimage  # takes half a second, which a script that resizes nothing saves
     im = np.asarray(im)
     dims = tuple(int(dim) for dim in new_dims)
     if im.ndim != 3 or 0 in im.shape:

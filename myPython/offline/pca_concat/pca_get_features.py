@@ -4,8 +4,8 @@
     python myPython/offline/pca_concat/pca_get_features.py --dataset datasets/Oxford
 """
 
-import cli
-from offline.scripts import features_parser, get_features
+from deep_retrieval import cli
+from deep_retrieval.studies.scripts import features_parser, get_features
 
 PROTO = 'pca/pca_concat_resnet101_normpython.prototxt'
 

@@ -7,8 +7,8 @@ Features that pca_eltwise_get_features.py has not made yet are made first. The P
 DATASET_S512_L2_pca_eltwise_4.npz in --features_dir.
 """
 
-import cli
-from offline.scripts import add_maps, add_pca, retrieval_parser, retrieve_with_pca
+from deep_retrieval import cli
+from deep_retrieval.studies.scripts import add_maps, add_pca, retrieval_parser, retrieve_with_pca
 from pca_eltwise_get_features import PROTO
 
 

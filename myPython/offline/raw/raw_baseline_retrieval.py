@@ -6,9 +6,9 @@
 Features that raw_get_features.py has not made yet are made first.
 """
 
-import cli
-from offline.branch_features import MASTER, STRIDES
-from offline.scripts import retrieval_parser, retrieve
+from deep_retrieval import cli
+from deep_retrieval.studies.branch_features import MASTER, STRIDES
+from deep_retrieval.studies.scripts import retrieval_parser, retrieve
 from raw_get_features import PROTO
 
 

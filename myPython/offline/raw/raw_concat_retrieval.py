@@ -6,9 +6,9 @@
 Features that raw_get_features.py has not made yet are made first.
 """
 
-import cli
-from offline.experiments import MAPS
-from offline.scripts import add_maps, retrieval_parser, retrieve
+from deep_retrieval import cli
+from deep_retrieval.studies.experiments import MAPS
+from deep_retrieval.studies.scripts import add_maps, retrieval_parser, retrieve
 from raw_get_features import PROTO
 
 

@@ -6,8 +6,8 @@
 raw_baseline_retrieval.py, raw_concat_retrieval.py and raw_master_concat_retrieval.py read them.
 """
 
-import cli
-from offline.scripts import features_parser, get_features
+from deep_retrieval import cli
+from deep_retrieval.studies.scripts import features_parser, get_features
 
 PROTO = 'raw/raw_master_concat_resnet101_normpython.prototxt'
 

@@ -4,8 +4,8 @@
     python myPython/offline/rmac_eltwise/rmac_eltwise_get_features.py --dataset datasets/Oxford
 """
 
-import cli
-from offline.scripts import features_parser, get_features
+from deep_retrieval import cli
+from deep_retrieval.studies.scripts import features_parser, get_features
 
 PROTO = 'rmac/rmac_eltwise_resnet101_normpython.prototxt'
 

@@ -1,0 +1,1 @@
+"""Deep image retrieval: descriptors of images, rankings, near-duplicates, training."""

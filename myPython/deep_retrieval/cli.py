@@ -1,0 +1,129 @@
+"""What every script needs: a parser, the choice of a device, and errors in one line.
+
+    def parse_args():
+        parser = cli.parser(__doc__)
+        parser.add_argument('--S', type=cli.positive, default=800, help='longer side in pixels')
+        return parser.parse_args()
+
+    if __name__ == '__main__':
+        cli.run(parse_args, main)
+
+Only scripts import this module. It imports nothing heavy, so that `--help` answers at once.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from contextlib import contextmanager
+
+DEBUG = 'DEEP_RETRIEVAL_DEBUG'      # set by --debug, so that worker processes see it too
+
+
+def parser(doc: str, **kwargs) -> argparse.ArgumentParser:
+    """Return an ArgumentParser whose description is the first line of a script's docstring."""
+    made = argparse.ArgumentParser(description=doc.strip().splitlines()[0],
+                                   formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+    add_debug(made)
+    return made
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Add the flag --debug."""
+    parser.add_argument('--debug', action='store_true', default=argparse.SUPPRESS,
+                        help='show the traceback of every error')
+
+
+def run(parse_args, main) -> None:
+    """Parse the flags and call `main(args)`; a user's mistake ends in one line and exit status 1.
+
+    Messages of the library (`logging`) go to stderr.
+    """
+    args = parse_args()
+    with user_errors(getattr(args, 'debug', False)):
+        main(args)
+
+
+@contextmanager
+def user_errors(debug: bool = False):
+    """Turn an error that the user can fix into one line on stderr and exit status 1.
+
+    Those are the library's ValueError, RuntimeError and OSError, and a lack of memory. A
+    programming error keeps its traceback, and so does every error with `debug`.
+    """
+    start_logging()
+    if debug:
+        os.environ[DEBUG] = '1'
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, MemoryError, ModuleNotFoundError) as error:
+        if os.environ.get(DEBUG) or isinstance(error, (NotImplementedError, RecursionError)):
+            raise
+        fail(error)
+    except KeyboardInterrupt:
+        if os.environ.get(DEBUG):
+            raise
+        warn('interrupted')
+        sys.exit(130)
+
+
+def start_logging() -> None:
+    """Show the library's log on stderr, each message after the script's name."""
+    logger = logging.getLogger('deep_retrieval')
+    if not logger.handlers:
+        logger.addHandler(_Handler())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+class _Handler(logging.Handler):
+    def emit(self, record):
+        warn(record.getMessage())
+
+
+def fail(error) -> None:
+    """Print an error as one line on stderr and exit with status 1."""
+    if isinstance(error, OSError) and error.filename is not None:
+        error = f'{error.filename}: {error.strerror}'
+    elif isinstance(error, MemoryError):
+        error = f'out of memory: {error}' if str(error) else 'out of memory'
+    warn(' '.join(str(error).split()))
+    sys.exit(1)
+
+
+def warn(message) -> None:
+    """Print a message on stderr, after the script's name."""
+    print(f'{os.path.basename(sys.argv[0])}: {message}', file=sys.stderr)
+
+
+def use_device(gpu: int) -> None:
+    """Compute on the GPU with this number; on the CPU for -1 or, with a warning, without a GPU."""
+    import caffe
+    if gpu >= 0:
+        try:
+            caffe.set_device(gpu)
+            caffe.set_mode_gpu()
+            return
+        except RuntimeError as error:
+            warn(f'{error}; computing on the CPU')
+    caffe.set_mode_cpu()
+
+
+def positive(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    return _at_least(1, text)
+
+
+def natural(text: str) -> int:
+    """An argparse type: an integer of at least 0."""
+    return _at_least(0, text)
+
+
+def _at_least(least, text):
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    if value is None or value < least:
+        raise argparse.ArgumentTypeError(f'{text!r} is not an integer of at least {least}')
+    return value

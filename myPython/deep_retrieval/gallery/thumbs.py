@@ -1,0 +1,100 @@
+"""Thumbnails of many pictures, named by what they show, so that no picture is reduced twice.
+
+`thumbs/ab/cdef0123456789abcdef-1024x768-256.jpg`: the beginning of the SHA-256 of the picture's
+file, the picture's size, the thumbnail's longest side. What lies there already is kept.
+"""
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+from tqdm import tqdm
+
+from deep_retrieval.describe import READERS, sha256
+from deep_retrieval.files import write_aside
+from deep_retrieval.images import ImageError, read_image
+from deep_retrieval.making.parallel import parallel
+
+QUALITY = 82    # of JPEG
+NAME = re.compile(r'([0-9a-f]{2}/[0-9a-f]{20})-(\d+)x(\d+)-(\d+)\.jpg')
+
+
+class Thumb(NamedTuple):
+    """A thumbnail: its path below the folder, and the size in pixels of the whole picture."""
+
+    file: str
+    width: int
+    height: int
+
+
+def make(paths, folder, side):
+    """Thumbnails of picture files, at most `side` pixels long; others in `folder` are deleted.
+
+    paths: list of paths, or None for a picture that has none. Returns for each a Thumb, or a word
+    for what is wrong: 'missing', 'damaged' or 'unreadable'.
+    """
+    there = _stored(folder, side)
+    found = [None] * len(paths)
+    with tqdm(total=len(paths), unit='picture', desc='thumbnails', disable=None) as bar:
+        for i, (thumb, data) in parallel(lambda path: _reduce(path, side, there), paths, READERS):
+            # here, as two threads may have reduced copies of one picture
+            if data is not None and not os.path.exists(file := os.path.join(folder, thumb.file)):
+                os.makedirs(os.path.dirname(file), exist_ok=True)
+                write_aside(file, lambda out: out.write(data))
+            found[i] = thumb
+            bar.update()
+    _prune(folder, {thumb.file for thumb in found if isinstance(thumb, Thumb)})
+    return found
+
+
+def fitted(width, height, side):
+    """Width and height of a picture's thumbnail: never larger than the picture."""
+    ratio = min(1, side / max(width, height))
+    return max(1, round(width * ratio)), max(1, round(height * ratio))
+
+
+def _reduce(path, side, there):
+    """A picture's Thumb and, where it is not there yet, its JPEG; or what is wrong, and None."""
+    try:
+        key = _key(path)
+        if key in there:
+            return there[key], None
+        image = read_image(path)
+    except FileNotFoundError:
+        return 'missing', None
+    except OSError:
+        return 'unreadable', None
+    except ImageError:
+        return 'damaged', None
+    height, width = image.shape[:2]
+    small = cv2.resize(image, fitted(width, height, side), interpolation=cv2.INTER_AREA)
+    data = cv2.imencode('.jpg', small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    return Thumb(f'{key}-{width}x{height}-{side}.jpg', width, height), data
+
+
+def _key(path):
+    if path is None:
+        raise FileNotFoundError
+    digest = sha256(path)
+    return f'{digest[:2]}/{digest[2:22]}'
+
+
+def _files(folder):
+    """Paths below the folder of the files in its folders."""
+    return [path.relative_to(folder).as_posix() for path in Path(folder).glob('*/*')]
+
+
+def _stored(folder, side):
+    """Key -> Thumb of those that lie in the folder, of this side."""
+    matches = map(NAME.fullmatch, _files(folder))
+    return {match[1]: Thumb(match[0], int(match[2]), int(match[3]))
+            for match in matches if match and int(match[4]) == side}
+
+
+def _prune(folder, used):
+    for file in set(_files(folder)) - used:
+        os.unlink(os.path.join(folder, file))
+    for inner in Path(folder).glob('*'):
+        if not any(inner.iterdir()):
+            inner.rmdir()

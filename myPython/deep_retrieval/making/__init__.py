@@ -1,0 +1,1 @@
+"""Datasets made from folders, archives, downloads and videos."""

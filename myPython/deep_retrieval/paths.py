@@ -1,0 +1,49 @@
+"""The repository's root and every default path, once.
+
+    paths.PROTO                  # ROOT / 'proto/deploy_resnet101.prototxt'
+    paths.shown(paths.WEIGHTS)   # relative to the current folder where it lies below it
+
+Defaults belong to the repository, so scripts work from any folder. Paths that a user gives belong
+to the current folder, as everywhere else in a shell.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+VARIABLE = 'DEEP_RETRIEVAL_ROOT'    # names the repository where it cannot be found
+MARK = 'proto/deploy_resnet101.prototxt'
+
+
+def find_root() -> Path:
+    """Return the folder of the repository.
+
+    That is the folder named by the environment variable DEEP_RETRIEVAL_ROOT, else the first of
+    these that holds `proto/`: the checkout that this package is imported from, the folders above
+    the running script, the current folder and the folders above it. Without any, the current
+    folder.
+    """
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE]).resolve()
+    script = Path(sys.argv[0] or '.').resolve()
+    here = Path.cwd()
+    for folder in (Path(__file__).resolve().parents[2], *script.parents, here, *here.parents):
+        if (folder / MARK).is_file():
+            return folder
+    return here
+
+
+def shown(path: str | os.PathLike) -> str:
+    """Return a path relative to the current folder where it lies below it, else absolute."""
+    path = os.path.relpath(path)
+    return os.path.abspath(path) if path.startswith('..') else path
+
+
+ROOT = find_root()
+
+PROTO = ROOT / MARK
+WEIGHTS = ROOT / 'caffemodel/model.caffemodel'
+EVAL_BINARY = ROOT / 'eval/compute_ap'
+DATASETS = ROOT / 'datasets'
+OXFORD = DATASETS / 'Oxford'
+TEMP = ROOT / 'tmp'

@@ -1,0 +1,154 @@
+"""Descriptors in Milvus, a service that several programs search at once.
+
+    with milvus_store.Store('tmp/milvus.db', 'descriptors') as store:
+        store.load(features)                        # as index.build takes them
+        hits = store.search(queries, k=10)          # for each query [(name, similarity), ...]
+
+A URI that ends in .db is a folder of Milvus Lite, inside this process; one as
+http://localhost:19530 is a server or a cluster, and the environment's MILVUS_TOKEN is shown to it.
+A row is an entity: its number, its image's name, a hash of the model that made it, and the
+descriptor. Similarity is the inner product.
+"""
+
+import hashlib
+import json
+import logging
+import os
+
+import numpy as np
+from tqdm import tqdm
+
+from deep_retrieval.saved_features import MODEL, check_rows
+
+BATCH = 1000        # entities a message; at D = 2048 it has 8 MB, and a server takes 64
+NAME_BYTES = 4096   # of a name, in UTF-8
+KINDS = ('FLAT', 'IVF_FLAT', 'IVF_PQ', 'HNSW', 'AUTOINDEX')
+
+
+def model_hash(made_from):
+    """What tells the model of descriptors: a hash of what their manifest says of it."""
+    said = json.dumps([made_from.get(key) for key in MODEL])
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+class Store:
+    """A collection of a Milvus, made by `load`. RuntimeError, in one line, for what it refuses."""
+
+    def __init__(self, uri, collection='descriptors'):
+        pymilvus = _pymilvus()
+        self.uri, self.collection = str(uri), collection
+        if self.uri.endswith('.db'):
+            os.makedirs(os.path.dirname(self.uri) or '.', exist_ok=True)
+        self._client = self._call(pymilvus.MilvusClient, self.uri,
+                                  token=os.environ.get('MILVUS_TOKEN', ''))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._client.close()
+
+    def load(self, features, kind='FLAT', overwrite=False):
+        """Put all rows into the collection, behind those that an earlier run put there.
+
+        features : as index.build takes them. kind : of Milvus's index, of KINDS; FLAT is exact
+        overwrite : drop a collection of other descriptors, which is refused otherwise
+        """
+        model = model_hash(features.made_from)
+        if overwrite and self._there():
+            self._call(self._client.drop_collection, self.collection)
+        if not self._there():
+            self._create(features.dim, kind)
+        self._call(self._client.load_collection, self.collection)
+        done = self.count()
+        if done:
+            self._check_model(features.made_from, features.path, features.dim)
+            last = self._entity(done - 1)
+            if done > len(features) or last['name'] != features.names[done - 1]:
+                raise ValueError(f'{self.uri}: the collection {self.collection} has the '
+                                 f'descriptors of other images than {features.path}; --overwrite '
+                                 'drops them')
+        with tqdm(total=len(features), initial=done, unit='image', desc='milvus', disable=None,
+                  delay=2) as bar:
+            for start in range(done, len(features), BATCH):
+                rows = features.rows(start, start + BATCH)
+                names = features.names[start:start + BATCH]
+                check_rows(features.path, rows, names, start=start)
+                self._call(self._client.upsert, self.collection, [
+                    {'id': start + i, 'name': name, 'model': model, 'vector': row}
+                    for i, (name, row) in enumerate(zip(names, rows))])
+                bar.update(len(rows))
+
+    def count(self):
+        """How many entities the collection has."""
+        found = self._call(self._client.query, self.collection, output_fields=['count(*)'],
+                           consistency_level='Strong')
+        return found[0]['count(*)']
+
+    def search(self, queries, k, made_from=None):
+        """For each query (Q x D) its k nearest as [(name, similarity), ...], the best first.
+
+        made_from : what the queries were made from; ValueError where that is another model
+        """
+        if not self._there():
+            raise ValueError(f'{self.uri}: has no collection {self.collection}; search_index.py '
+                             'milvus_load makes it')
+        self._call(self._client.load_collection, self.collection)
+        queries = np.asarray(queries, np.float32)
+        self._check_model(made_from, 'the queries', queries.shape[1])
+        hits = []
+        for start in range(0, len(queries), BATCH):
+            found = self._call(self._client.search, self.collection,
+                               data=queries[start:start + BATCH], limit=k,
+                               output_fields=['name'], search_params={'metric_type': 'IP'},
+                               consistency_level='Strong')
+            hits += [[(hit['entity']['name'], hit['distance']) for hit in row] for row in found]
+        return hits
+
+    def _create(self, dim, kind):
+        types = _pymilvus().DataType
+        schema = self._client.create_schema(auto_id=False)
+        schema.add_field('id', types.INT64, is_primary=True)
+        schema.add_field('name', types.VARCHAR, max_length=NAME_BYTES)
+        schema.add_field('model', types.VARCHAR, max_length=32)
+        schema.add_field('vector', types.FLOAT_VECTOR, dim=dim)
+        indices = self._client.prepare_index_params()
+        indices.add_index('vector', index_type=kind, metric_type='IP')
+        self._call(self._client.create_collection, self.collection, schema=schema,
+                   index_params=indices)
+
+    def _check_model(self, made_from, path, dim):
+        fields = self._call(self._client.describe_collection, self.collection)['fields']
+        stored = next(field['params']['dim'] for field in fields if field['name'] == 'vector')
+        first = self._entity(0)
+        other = made_from is not None and first and first['model'] != model_hash(made_from)
+        if int(stored) != dim or other:
+            raise ValueError(f'{self.uri}: the collection {self.collection} has descriptors of '
+                             f'another model than {path}, of {stored} dimensions')
+
+    def _entity(self, number):
+        found = self._call(self._client.query, self.collection, ids=[number],
+                           output_fields=['name', 'model'], consistency_level='Strong')
+        return found[0] if found else None
+
+    def _there(self):
+        return self._call(self._client.has_collection, self.collection)
+
+    def _call(self, function, *args, **kwargs):
+        from pymilvus.exceptions import MilvusException
+        try:
+            return function(*args, **kwargs)
+        except MilvusException as error:
+            raise RuntimeError(f'{self.uri}: {error.message}') from None
+
+
+def _pymilvus():
+    """The package, which says nothing of its own: errors come as exceptions too."""
+    try:
+        import pymilvus
+    except ImportError:
+        raise RuntimeError('Milvus needs the packages pymilvus and milvus-lite: pip install '
+                           "'.[milvus]'") from None
+    for name in ('pymilvus', 'milvus_lite'):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return pymilvus

@@ -1,0 +1,142 @@
+"""Nets made of three copies of a deploy net: the teacher of three resolutions, and the triplet.
+
+    teacher = make_teacher(read_net('proto/deploy_resnet101.prototxt'))
+    weights = branch_weights(teacher, load_weights('caffemodel/model.caffemodel'))
+
+A copy has a prefix before the names of its layers and blobs. Its parameters are the first copy's,
+shared by the name without a prefix.
+"""
+
+from caffe.proto import caffe_pb2
+
+from deep_retrieval.images import MEAN
+from deep_retrieval.surgery.edit import copy_net, param_count
+
+TEACHER = ('l_', 'm_', 'h_')        # low, middle and high resolution
+TRIPLET = ('', 'p_', 'n_')          # anchor, positive, negative
+INPUTS = ('data', 'rois')
+SUM = 'rmac/eltwise'                # of the teacher's three descriptors
+SUFFIXES = {'Convolution': 'wb'}    # of the names of shared parameters, else '123'
+MEAN_TEXT = [round(float(value), 8) for value in MEAN]    # float32 prints further digits
+
+# layer type -> lr_mult and decay_mult of its parameters where it learns: biases at twice the rate;
+# a Scale in front of a projection subtracts the mean, so that its factor stays
+LEARNING = {'Scale': ((0, 0), (2, 1)), None: ((1, 1), (2, 1))}
+
+
+def make_teacher(net, height=384, width=512):
+    """Three copies of a deploy net at 0.5, 1 and 1.5 times height x width (pixels), summed.
+
+    Nothing of it learns. Trunk and centring are shared, each copy has its own InnerProducts, as
+    in the original's teacher.
+    """
+    layers, end = _body(net)
+    teacher = caffe_pb2.NetParameter(name=net.name)
+    teacher.layer.append(_input('data', (1, 3, height, width)))
+    for prefix, size in zip(TEACHER, (1, 2, 3)):
+        teacher.layer.append(_python('ResizeLayer', f'{prefix}resize', ['data'],
+                                     h=height * size // 2, w=width * size // 2, mean=MEAN_TEXT))
+    for prefix in TEACHER:
+        teacher.layer.append(_python('RigidGridLayer', f'{prefix}rois', [f'{prefix}resize'],
+                                     dataset='other'))
+    for prefix in TEACHER:
+        for layer in layers:
+            copy = teacher.layer.add()
+            copy.CopyFrom(_prefixed(layer, prefix, {'data': f'{prefix}resize'}))
+            _share(copy, layer.name, named=layer.type != 'InnerProduct')
+    teacher.layer.append(caffe_pb2.LayerParameter(
+        name=SUM, type='Eltwise', bottom=[prefix + end for prefix in TEACHER], top=[SUM]))
+    last = teacher.layer.add()
+    last.CopyFrom(layers[-1])
+    last.name, last.bottom[:], last.top[:] = f'{SUM}/normalized', [SUM], [f'{SUM}/normalized']
+    return teacher
+
+
+def make_triplet(net, cls_dir='datasets/Paris/triplet/', batch_size=2, margin=1, learn=()):
+    """Three copies of a deploy net, anchor, positive and negative, under a TripletLoss.
+
+    All parameters are shared and have lr_mult 0, but for those of the layers named in `learn`.
+    """
+    layers, end = _body(net)
+    unknown = set(learn) - {layer.name for layer in layers if param_count(layer)}
+    if unknown:
+        raise ValueError(f'the net has no layers with parameters {sorted(unknown)}')
+    triplet = caffe_pb2.NetParameter(name=net.name)
+    for phase, size in ((caffe_pb2.TRAIN, batch_size), (caffe_pb2.TEST, 1)):
+        data = _python('TripletDataLayer', 'data', [], batch_size=size, cls_dir=cls_dir,
+                       mean=MEAN_TEXT)
+        data.top[:] = [f'{prefix}data' for prefix in TRIPLET]
+        data.include.add().phase = phase
+        triplet.layer.append(data)
+    # `other` looks at the images' size; the original took the grid of 384 x 512 for all
+    triplet.layer.append(_python('RigidGridLayer', 'rois', ['data'], dataset='other'))
+    for prefix in TRIPLET:
+        for layer in layers:
+            copy = triplet.layer.add()
+            copy.CopyFrom(_prefixed(layer, prefix, {'rois': 'rois'}))
+            _share(copy, layer.name, learns=layer.name in learn)
+    loss = triplet.layer.add(name='loss', type='TripletLoss', top=['loss'],
+                             bottom=[prefix + end for prefix in TRIPLET])
+    loss.triplet_loss_param.margin = margin
+    return triplet
+
+
+def branch_weights(net, weights):
+    """Weights for a net of copies: a layer takes those of its own name or of it without prefix."""
+    found = {}
+    for layer in net.layer:
+        if not param_count(layer):
+            continue
+        names = [layer.name] + [layer.name[len(prefix):] for prefix in TEACHER + TRIPLET
+                                if prefix and layer.name.startswith(prefix)]
+        name = next((name for name in names if name in weights), None)
+        if name is None:
+            raise ValueError(f'there are no weights for layer {layer.name!r}')
+        found[layer.name] = weights[name]
+    return found
+
+
+def _body(net):
+    """The layers of a deploy net behind its inputs, and its last blob."""
+    layers = [layer for layer in copy_net(net).layer if layer.type != 'Input']
+    inputs = {top for layer in net.layer if layer.type == 'Input' for top in layer.top}
+    if inputs != set(INPUTS) or any(not layer.bottom for layer in layers):
+        raise ValueError(f'the net {net.name!r} is no deploy net with the inputs data and rois')
+    last = layers[-1]
+    if last.type != 'Normalize' and last.python_param.layer != 'NormalizeLayer':
+        raise ValueError(f'the net {net.name!r} does not end in a normalized descriptor')
+    return layers, last.top[0]
+
+
+def _prefixed(layer, prefix, renamed):
+    """A copy of the layer with `prefix` before its names, but for blobs that are `renamed`."""
+    copy = caffe_pb2.LayerParameter()
+    copy.CopyFrom(layer)
+    copy.name = prefix + layer.name
+    for blobs in (copy.bottom, copy.top):
+        blobs[:] = [renamed.get(blob, prefix + blob) for blob in blobs]
+    return copy
+
+
+def _share(layer, name, named=True, learns=False):
+    """Name the parameters of a copy of layer `name`, and stop or start their learning."""
+    rates = LEARNING.get(layer.type, LEARNING[None])
+    del layer.param[:]
+    for index in range(param_count(layer)):
+        spec = layer.param.add()
+        if named:
+            spec.name = f'{name}_{SUFFIXES.get(layer.type, "123")[index]}'
+        spec.lr_mult, spec.decay_mult = rates[index] if learns else (0, 0)
+
+
+def _input(name, shape):
+    layer = caffe_pb2.LayerParameter(name=name, type='Input', top=[name])
+    layer.input_param.shape.add(dim=shape)
+    return layer
+
+
+def _python(kind, name, bottoms, **param_str):
+    layer = caffe_pb2.LayerParameter(name=name, type='Python', bottom=bottoms, top=[name])
+    layer.python_param.module, layer.python_param.layer = 'custom_layers', kind
+    layer.python_param.param_str = str(param_str)
+    return layer

@@ -1,0 +1,104 @@
+"""gallery: the folder it is written to, which appears whole, repeatable and resumed."""
+
+import os
+import shutil
+
+import html_tree
+import pytest
+from deep_retrieval.gallery import thumbs
+from deep_retrieval.gallery.pages import Entry, Hit
+from test_gallery import NAMES, content, images, write  # noqa: F401 (fixtures)
+
+WHOLE = ['index.html', 'script.js', 'style.css', 'thumbs']
+
+
+def test_equal_runs_give_equal_bytes(write, tmp_path, monkeypatch):  # noqa: F811
+    entries = [Entry(name, [Hit(other, 0.5) for other in NAMES]) for name in NAMES]
+    write(entries, per_page=3)
+    before = content(tmp_path / 'gallery')
+    write(entries, per_page=3, output=tmp_path / 'again')
+    assert content(tmp_path / 'again') == before
+    monkeypatch.setattr('deep_retrieval.gallery.thumbs.read_image',
+                        lambda path: pytest.fail('read again'))
+    write(entries, per_page=3)
+    assert content(tmp_path / 'gallery') == before
+    write(entries[:1], per_page=3)      # fewer pages, and none of the others left
+    assert sorted(os.listdir(tmp_path / 'gallery')) == WHOLE
+    assert sorted(os.listdir(tmp_path)) == ['again', 'gallery', 'images']
+
+
+def test_a_picture_that_changed_gets_another_thumbnail(write, images, tmp_path):  # noqa: F811
+    write([Entry('plain.jpg', [])])
+    before = content(tmp_path / 'gallery/thumbs')
+    shutil.copystat(images / 'plain.jpg', images / 'a#b.jpg')
+    os.replace(images / 'a#b.jpg', images / 'plain.jpg')
+    write([Entry('plain.jpg', [])])
+    after = content(tmp_path / 'gallery/thumbs')
+    assert len(after) == 1 and not set(after) & set(before)
+
+
+@pytest.mark.parametrize('moment', range(0, 24, 3))
+def test_interrupted_runs_are_gone_on_with(moment, write, tmp_path, monkeypatch):  # noqa: F811
+    """Ctrl-C at some file that is written; the next run gives what one run gives."""
+    entries = [Entry(name, []) for name in NAMES]
+    write(entries[:4], per_page=4)
+    old = content(tmp_path / 'gallery')
+    left = [moment]
+
+    def write_aside(path, function, whole=thumbs.write_aside):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        whole(path, function)
+    with monkeypatch.context() as patch:
+        patch.setattr('deep_retrieval.gallery.thumbs.write_aside', write_aside)
+        patch.setattr('deep_retrieval.gallery.pages.write_aside', write_aside)
+        try:
+            write(entries, per_page=4)
+        except KeyboardInterrupt:
+            assert content(tmp_path / 'gallery') == old     # nothing of it is seen
+    write(entries, per_page=4)
+    write(entries, per_page=4, output=tmp_path / 'whole')
+    assert content(tmp_path / 'gallery') == content(tmp_path / 'whole')
+    assert sorted(os.listdir(tmp_path)) == ['gallery', 'images', 'whole']
+
+
+@pytest.mark.parametrize('what', ['notes.txt', 'index.html', 'file', 'part'])
+def test_other_things_are_not_replaced(what, write, tmp_path):  # noqa: F811
+    output = tmp_path / 'gallery'
+    if what == 'file':
+        output.write_text('mine')
+    elif what == 'part':
+        (tmp_path / 'gallery.part').mkdir()
+        (tmp_path / 'gallery.part/mine').touch()
+    else:
+        write([])
+        (output / what).write_text('mine')
+    before = content(tmp_path)
+    faults = 'holds something|is a file|is in the way'
+    with pytest.raises(ValueError, match=rf'gallery(\.part)?: ({faults})'):
+        write([Entry('plain.jpg', [])])
+    assert content(tmp_path) == before
+    if what in ('notes.txt', 'index.html'):
+        write([], overwrite=True)
+        assert sorted(os.listdir(output)) == WHOLE
+
+
+def test_an_empty_folder_is_taken_but_no_input(write, images, tmp_path, monkeypatch):  # noqa: F811
+    (tmp_path / 'gallery').mkdir()
+    write([])
+    for output in (images, tmp_path):
+        with pytest.raises(ValueError, match='holds .*: choose another'):
+            write([], output=output, overwrite=True, inputs=[images])
+    monkeypatch.chdir(tmp_path / 'gallery')
+    with pytest.raises(ValueError, match='choose another'):
+        write([])
+
+
+def test_a_linked_output_stays_a_link(write, tmp_path):  # noqa: F811
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'link').symlink_to('real')
+    write([Entry('plain.jpg', [])], output=tmp_path / 'link')
+    assert (tmp_path / 'link').is_symlink() and (tmp_path / 'real/index.html').exists()
+    href = next(html_tree.read((tmp_path / 'real/index.html').read_text()).one('section').all('a'))
+    assert href.attributes['href'] == '../images/plain.jpg'

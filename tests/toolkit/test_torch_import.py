@@ -1,0 +1,181 @@
+"""A PyTorch ResNet in torchvision's layout and the net made of it give the same."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from deep_retrieval.images import MEAN
+from deep_retrieval.surgery import edit, torch_import
+from deep_retrieval.surgery.torch_import import convert, read_state_dict
+from torch import nn
+
+OUR_MEAN = MEAN[::-1] / 255     # R, G, B from 0 to 1: with it nothing differs, not even at borders
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn1, self.bn2, self.bn3 = (nn.BatchNorm2d(n) for n in (width, width, 4 * width))
+        self.downsample = None
+        if stride > 1 or inputs != 4 * width:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, 4 * width, 1, stride, bias=False),
+                                            nn.BatchNorm2d(4 * width))
+
+    def forward(self, x):
+        y = self.bn1(self.conv1(x)).relu()
+        y = self.bn3(self.conv3(self.bn2(self.conv2(y)).relu()))
+        return (y + (self.downsample(x) if self.downsample else x)).relu()
+
+
+class ResNet(nn.Module):
+    """torchvision's, up to the last convolution, with blocks and widths of deploy_resnet_tiny."""
+
+    def __init__(self, blocks=(1, 1, 1, 3), widths=(8, 16, 32, 64)):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        inputs = widths[0]
+        for i, (count, width) in enumerate(zip(blocks, widths), 1):
+            stage = []
+            for j in range(count):
+                stage.append(Bottleneck(inputs, width, 2 if i > 1 and j == 0 else 1))
+                inputs = 4 * width
+            setattr(self, f'layer{i}', nn.Sequential(*stage))
+        self.fc = nn.Linear(inputs, 10)
+
+    def stem(self, x):
+        return self.bn1(self.conv1(x)).relu()
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(self.stem(x), 3, 2, 1)
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+@pytest.fixture(scope='module')
+def model():
+    torch.manual_seed(0)
+    model = ResNet().eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.3)
+    return model.requires_grad_(False)
+
+
+@pytest.fixture(scope='module')
+def state(model):
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+@pytest.fixture
+def net():
+    return edit.read_net(str(ROOT / 'proto/deploy_resnet_tiny.prototxt'))
+
+
+def compare_on(model, built, blob, function, size, mean, std=torch_import.TORCH_STD):
+    """What torch and Caffe give for one random image, each fed in its own way."""
+    bgr = np.random.default_rng(sum(size)).uniform(0, 255, (1, 3, *size)).astype(np.float32)
+    built.blobs['data'].reshape(1, 3, *size)
+    built.blobs['data'].data[...] = bgr - MEAN[:, None, None]
+    built.forward(end='res5c_relu')
+    rgb = torch.from_numpy(bgr[:, ::-1].copy()) / 255
+    column = lambda values: torch.tensor(np.array(values), dtype=torch.float32)[:, None, None]
+    return function((rgb - column(mean)) / column(std)).numpy(), built.blobs[blob].data
+
+
+@pytest.mark.parametrize('size', [(64, 64), (65, 66), (67, 97), (100, 71), (96, 128), (32, 33)])
+def test_outputs_are_torchs_at_any_size(model, state, net, size):
+    converted, weights, unused = convert(net, state, mean=OUR_MEAN)
+    built = edit.build(converted, weights)
+    theirs, ours = compare_on(model, built, 'res5c', model, size, OUR_MEAN)
+    assert unused == [] and ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_the_difference_of_the_means_shows_at_the_border_only(model, state, net):
+    converted, weights, _ = convert(net, state)
+    built = edit.build(converted, weights)
+    theirs, ours = compare_on(model, built, 'conv1', model.stem, (64, 80), torch_import.TORCH_MEAN)
+    np.testing.assert_allclose(ours[..., 2:-2, 2:-2], theirs[..., 2:-2, 2:-2], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours, theirs, atol=0.02 * np.abs(theirs).max())
+
+
+def test_a_bias_of_conv1_is_zero_and_the_head_leaves_the_regions_alone(state, net):
+    next(layer for layer in net.layer if layer.name == 'conv1').convolution_param.bias_term = True
+    _, weights, _ = convert(net, state)
+    assert weights['conv1'][1].tolist() == [0] * 8
+    np.testing.assert_array_equal(weights['pooled_rois/pca'][0], np.eye(128, 256))
+    np.testing.assert_array_equal(weights['pooled_rois/centered'][0], np.ones(256))
+    assert not weights['pooled_rois/pca'][1].any() and not weights['pooled_rois/centered'][1].any()
+
+
+def test_only_strides_and_pooling_change_in_the_net(state, net):
+    converted, _, _ = convert(net, state)
+    changed = {new.name: new for old, new in zip(net.layer, converted.layer, strict=True)
+               if old != new}
+    assert list(changed) == ['pool1', *(f'res{stage}a_branch2{branch}'
+                                        for stage in (3, 4, 5) for branch in 'ab')]
+    assert changed['pool1'].pooling_param.pad == 1
+    assert {name[-2:]: list(layer.convolution_param.stride) for name, layer in changed.items()
+            if name != 'pool1'} == {'2a': [1], '2b': [2]}
+
+
+@pytest.mark.parametrize('wrap', [
+    lambda state: state, lambda state: {'state_dict': state, 'epoch': 3},
+    lambda state: {f'module.{name}': value for name, value in state.items()},
+    lambda state: {name: value.double() for name, value in state.items()}])
+def test_files_of_several_kinds_are_read(model, state, tmp_path, wrap):
+    torch.save(wrap(model.state_dict()), tmp_path / 'a.pth')
+    read = read_state_dict(tmp_path / 'a.pth')
+    assert set(read) == set(state)
+    np.testing.assert_array_equal(read['layer4.2.conv3.weight'], state['layer4.2.conv3.weight'])
+    assert read['conv1.weight'].dtype == np.float32
+
+
+def test_safetensors_are_read(model, state, tmp_path):
+    safetensors = pytest.importorskip('safetensors.torch')
+    safetensors.save_file(model.state_dict(), tmp_path / 'a.safetensors')
+    read = read_state_dict(tmp_path / 'a.safetensors')
+    np.testing.assert_array_equal(read['bn1.weight'], state['bn1.weight'])
+    (tmp_path / 'b.safetensors').write_bytes(b'no tensors')
+    with pytest.raises(ValueError, match='b.safetensors'):
+        read_state_dict(tmp_path / 'b.safetensors')
+
+
+class Code:
+    def __reduce__(self):
+        return print, ('this must not run',)
+
+
+@pytest.mark.parametrize('content', [Code(), {'a': 1}, [1, 2], {'fc.weight': torch.zeros(2)}])
+def test_a_file_of_anything_else_is_refused(tmp_path, content, capsys):
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='a.pth') as error:
+        read_state_dict(tmp_path / 'a.pth')
+    assert '\n' not in str(error.value) and 'must not' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('keep', [0, 0.5])
+def test_a_truncated_file_is_named(model, tmp_path, keep):
+    path = tmp_path / 'a.pth'
+    torch.save(model.state_dict(), path)
+    path.write_bytes(path.read_bytes()[:int(keep * path.stat().st_size)])
+    with pytest.raises(ValueError, match='a.pth'):
+        read_state_dict(path)
+
+
+def test_what_does_not_fit_is_named(state, net):
+    with pytest.raises(ValueError, match='bn1.bias'):
+        convert(net, {name: value for name, value in state.items() if name != 'bn1.bias'})
+    with pytest.raises(ValueError, match=r'\[1, 1, 1, 2\].*\[1, 1, 1, 3\]'):
+        convert(net, {name: value for name, value in state.items() if 'layer4.2' not in name})
+    with pytest.raises(ValueError, match='res2a_branch2a'):
+        convert(net, {**state, 'layer1.0.conv1.weight': np.zeros((4, 8, 1, 1), np.float32)})
+    with pytest.raises(ValueError, match='above 0'):
+        convert(net, state, std=(1, 0, 1))
+    assert convert(net, {**state, 'more': state['fc.bias']})[2] == ['more']
