@@ -1,0 +1,293 @@
+"""Notes that say what a file or folder was made from, and of which bytes they say it.
+
+    note = Manifest.inside('tmp/features')
+    if not note.check({'weights': sha256(weights), 'S': 800}, otherwise='redo'):
+        ...                                                 # compute it
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+from .atomic import StoreError, is_at, write
+
+logger = logging.getLogger(__name__)
+
+_hashes = {}    # (path, inode, size, time of change) -> sha256, of files hashed by this process
+
+
+def read_json(path: str) -> dict:
+    """Read a file with a JSON object; ValueError if it is anything else."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            found = json.load(file)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise StoreError(f'{path}: is damaged: not a JSON object')
+    return found
+
+
+def write_json(path: str, value) -> None:
+    """Write a value as JSON, one entry per line."""
+    write(path, _text(value))
+
+
+def sha256(path: str) -> str:
+    """Hash of a file's bytes, in hex."""
+    with open(path, 'rb') as file:
+        return _sha256(file)
+
+
+class Manifest:
+    """A note about a file or folder, a JSON object.
+
+    Its key 'made_from' says what those were made from: a dict. Its key 'files' has the sha256, and
+    for an .npy shape and dtype, of the files it describes, by their names relative to the note's
+    folder. The note is written last: a run that is killed between a file and its note leaves a
+    file that the note does not fit, and which is never used.
+
+    Parameters
+    ----------
+    path : str
+        The note.
+    """
+
+    def __init__(self, path: str):
+        self.path = self.about = os.fspath(path)    # about: what messages name
+        self._own = ()      # files that must be described
+
+    @classmethod
+    def beside(cls, file: str) -> 'Manifest':
+        """The note STEM.json beside a file, which it always describes."""
+        file = os.fspath(file)
+        manifest = cls(os.path.splitext(file)[0] + '.json')
+        manifest.about, manifest._own = file, (file,)
+        return manifest
+
+    @classmethod
+    def inside(cls, folder: str, name: str = 'manifest.json') -> 'Manifest':
+        """The note in a folder."""
+        manifest = cls(os.path.join(folder, name))
+        manifest.about = os.fspath(folder)
+        return manifest
+
+    def write(self, made_from: Mapping, files: Iterable[str] | Mapping[str, bytes | Callable] = (),
+              **extra) -> None:
+        """Write the note, after the files that it describes.
+
+        Parameters
+        ----------
+        made_from : dict
+            For JSON.
+        files : iterable of str, or dict of str to content
+            Files to describe. Those of a dict are written first, as `write` does; processes that
+            do so with one note wait for each other, so that file and note stay a pair.
+        **extra
+            Further entries of the note, for JSON.
+        """
+        contents = files if isinstance(files, Mapping) else dict.fromkeys(files)
+
+        def fill(note):
+            for file, content in contents.items():
+                if content is not None:
+                    write(file, content)
+            found = {self._name(file): _describe(file) for file in [*self._own, *contents]}
+            text = _text({'made_from': dict(made_from), **extra, 'files': found})
+            note.write(text.encode())
+
+        write(self.path, fill)
+
+    def note(self) -> dict | None:
+        """The whole note, None if there is none; StoreError if it is damaged."""
+        try:
+            note = read_json(self.path)
+        except FileNotFoundError:
+            return None
+        files = note.get('files')
+        if not isinstance(note.get('made_from'), dict) or not isinstance(files, dict) or not all(
+                isinstance(found, dict) for found in files.values()):
+            raise StoreError(f'{self.path}: is damaged: does not say what it describes')
+        return note
+
+    def read(self) -> dict | None:
+        """What was recorded as `made_from`, None without a note; StoreError if it is damaged."""
+        note = self.note()
+        return None if note is None else note['made_from']
+
+    def differences(self, made_from: Mapping) -> list[str]:
+        """Sorted keys whose values differ from the recorded ones; all keys without a note."""
+        return _differences(self.read() or {}, made_from)
+
+    def verify(self, file: str) -> None:
+        """Raise StoreError unless a file's bytes are those that were recorded.
+
+        A file is hashed once per process, and again when its size or time of change differs.
+        """
+        try:
+            with open(file, 'rb') as opened:
+                self._verify(opened)
+        except FileNotFoundError:
+            raise StoreError(f'{file}: there is no such file') from None
+
+    def state(self, made_from: Mapping) -> str:
+        """'absent', 'same', 'other' (made from something else) or 'damaged'.
+
+        It is absent too if a file that it describes was removed.
+        """
+        return self._state(made_from)[0]
+
+    def check(self, made_from: Mapping, otherwise: str = 'refuse') -> bool:
+        """Whether what exists can be used, or resumed; False if it must be computed.
+
+        Parameters
+        ----------
+        made_from : dict
+            What is wanted.
+        otherwise : {'refuse', 'redo'}
+            What happens if something else exists or it is damaged: StoreError, or a warning and
+            False.
+
+        Raises
+        ------
+        StoreError
+            'PATH: was made with another S, weights; give another folder, or --overwrite'
+        """
+        if otherwise not in ('refuse', 'redo'):
+            raise ValueError(f'otherwise is {otherwise!r}, but must be refuse or redo')
+        state, reason = self._state(made_from)
+        if reason and otherwise == 'refuse':
+            raise StoreError(f'{reason}; give another folder, or --overwrite')
+        if reason:
+            logger.warning('%s; recomputing it', reason)
+        return state == 'same'
+
+    def _state(self, made_from):
+        """The state, and a line about 'other' and 'damaged'."""
+        try:
+            note = self.note()
+            if note is None:
+                return 'absent', ''
+            others = _differences(note['made_from'], made_from)
+            if others:
+                return 'other', f'{self.about}: was made with another {", ".join(others)}'
+            files = [os.path.join(os.path.dirname(self.path), name) for name in note['files']]
+            if not all(map(os.path.exists, [*self._own, *files])):
+                return 'absent', ''
+            for file in dict.fromkeys([*self._own, *files]):
+                self.verify(file)
+        except StoreError as error:
+            return 'damaged', str(error)
+        return 'same', ''
+
+    def _verify(self, file):
+        note = self.note()
+        if note is None:
+            raise StoreError(f'{file.name}: nothing says what it was made from: {self.path} is '
+                             'missing')
+        found = note['files'].get(self._name(file.name))
+        if found is None:
+            raise StoreError(f'{file.name}: is not described by {self.path}')
+        if _sha256(file, known=True) != found.get('sha256'):
+            raise StoreError(f'{file.name}: is damaged, or is not the file that {self.path} '
+                             f'describes{_difference_of_form(file.name, found)}')
+
+    def _name(self, file):
+        return os.path.relpath(file, os.path.dirname(self.path) or '.')
+
+
+def save_array(path: str, array, made_from: Mapping, **extra) -> None:
+    """Write an array as .npy, and its manifest STEM.json, with further entries `extra`."""
+    import numpy as np
+    content = {path: lambda file: np.save(file, array, allow_pickle=False)}
+    Manifest.beside(path).write(made_from, content, **extra)
+
+
+def load_array(path: str, made_from: Mapping | None = None, mmap: bool = False) -> tuple:
+    """Read what `save_array` wrote.
+
+    Parameters
+    ----------
+    path : str
+    made_from : dict, optional
+        What the array must have been made from; by default that is not asked.
+    mmap : bool
+        Leave the array on disk and map it, read-only.
+
+    Returns
+    -------
+    array : ndarray
+    note : dict
+        The whole note: `made_from`, `files` and the further entries.
+
+    Raises
+    ------
+    StoreError
+        The array or its note is absent, damaged, or made from something else, in one line.
+    """
+    import numpy as np
+    manifest = Manifest.beside(path)
+    try:
+        with open(path, 'rb') as file:
+            manifest._verify(file)
+            note = manifest.note() or {}
+            others = [] if made_from is None else _differences(note['made_from'], made_from)
+            if others:
+                raise StoreError(f'{path}: was made with another {", ".join(others)}; remove it, '
+                                 'or give another file')
+            file.seek(0)
+            array = np.load(path if mmap else file, 'r' if mmap else None, allow_pickle=False)
+            # the path may have become another file since it was verified
+            if mmap and not is_at(file.fileno(), os.path.realpath(path)):
+                raise StoreError(f'{path}: another process has just replaced it')
+    except FileNotFoundError:
+        raise StoreError(f'{path}: there is no such file') from None
+    return array, note
+
+
+def _text(value):
+    return json.dumps(value, indent=1) + '\n'
+
+
+def _differences(found, wanted):
+    wanted = json.loads(json.dumps(dict(wanted)))   # as it is read again
+    return sorted(name for name in {*found, *wanted}
+                  if (name in found, found.get(name)) != (name in wanted, wanted.get(name)))
+
+
+def _sha256(file, known=False):
+    """Hash of an open file; `known`: as this process has computed it before, if unchanged."""
+    status = os.fstat(file.fileno())
+    key = os.path.realpath(file.name), status.st_ino, status.st_size, status.st_mtime_ns
+    if not known or key not in _hashes:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+        _hashes[key] = digest.hexdigest()
+    return _hashes[key]
+
+
+def _describe(path):
+    form = _form(path) if os.fspath(path).endswith('.npy') else {}
+    return {'sha256': sha256(path), **form}
+
+
+def _form(path):
+    """Shape and dtype of an .npy, for JSON."""
+    import numpy as np
+    array = np.load(path, mmap_mode='r', allow_pickle=False)
+    return {'shape': list(array.shape), 'dtype': np.lib.format.dtype_to_descr(array.dtype)}
+
+
+def _difference_of_form(path, found):
+    """What of an .npy's shape and dtype differs, for a message."""
+    if 'shape' not in found:
+        return ''
+    try:
+        form = json.loads(json.dumps(_form(path)))
+    except Exception:   # whatever NumPy stumbles over: it is damaged
+        return ''
+    return ''.join(f'; its {key} is {form[key]}, not {found[key]}' for key in ('shape', 'dtype')
+                   if form[key] != found.get(key))

@@ -1,0 +1,104 @@
+"""Input files: found by their endings, and errors of the libraries that read them in one line."""
+
+import logging
+import os
+from collections.abc import Iterable
+from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
+
+PROGRAMMING = (NameError, ImportError, AssertionError)
+UNREADABLE = (FileNotFoundError, PermissionError, IsADirectoryError)
+LONGEST = 300   # characters of a reason
+
+
+@contextmanager
+def reading(path: str, what: str = ''):
+    """Turn whatever a library raises while it reads `path` into one ValueError that names it.
+
+    Protobuf, h5py, NumPy, zlib, OpenCV, YAML and others each raise their own errors over a damaged
+    file. Errors that name the file already, that a file is missing or must not be read, and
+    programming errors (NameError, ImportError, AssertionError) pass unchanged.
+
+    Parameters
+    ----------
+    path : str or PathLike
+    what : str
+        What the file should be, with its article: 'a caffemodel'.
+
+    Raises
+    ------
+    ValueError
+        'PATH: is damaged or is not a caffemodel (REASON)'
+    """
+    path = os.fspath(path)
+    try:
+        yield
+    except PROGRAMMING:
+        raise
+    except Exception as error:
+        if str(error).startswith(path) or getattr(error, 'filename', None) is not None:
+            raise
+        if isinstance(error, UNREADABLE) and error.errno:   # h5py does not name the file
+            raise OSError(error.errno, os.strerror(error.errno), path) from error
+        kind = f' or is not {what}' if what else ''
+        raise ValueError(f'{path}: is damaged{kind} ({_reason(error)})') from error
+
+
+def find(folder: str, extensions: Iterable[str]) -> list[str]:
+    """List the files below a folder that end in one of `extensions`, in either case.
+
+    Names that begin with a dot are left out. Symbolic links are followed, except those that lead
+    back to a folder that they lie in. Folders below that cannot be read are left out with a
+    warning.
+
+    Returns
+    -------
+    list of str
+        Paths relative to `folder`, with slashes, sorted.
+
+    Raises
+    ------
+    OSError
+        `folder` itself cannot be read.
+    """
+    folder = os.fspath(folder)
+    names, above = [], {folder: {_identity(folder)}}
+
+    def refuse(error):
+        if error.filename == folder:
+            raise error
+        logger.warning('%s: left out: %s', error.filename, error.strerror)
+
+    for path, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        inside = above.pop(path)
+        folders[:] = [name for name in folders if not name.startswith('.')
+                      and _identity(os.path.join(path, name)) not in inside]
+        for name in folders:
+            below = os.path.join(path, name)
+            above[below] = inside | {_identity(below)}
+        start = '' if path == folder else os.path.relpath(path, folder) + '/'
+        names += [start + name for name in files
+                  if name.lower().endswith(tuple(extensions)) and not name.startswith('.')]
+    return sorted(names)
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name that should be relative to a folder leads out of it."""
+    return os.path.isabs(name) or '..' in name.split('/')
+
+
+def _identity(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None     # reading it fails too
+    return status.st_dev, status.st_ino
+
+
+def _reason(error):
+    """The first line of an error's text that says anything, or its type."""
+    if isinstance(error, KeyError):
+        return f'{error} is missing'
+    lines = (' '.join(line.split()) for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:LONGEST]
