@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from deep_retrieval import cli
 from deep_retrieval.duplicates.similar_pairs import Exact, check, device_of
-from deep_retrieval.named_rows import NamedRows
+from deep_retrieval.features import NamedRows
 
 SCRIPT = Path(__file__).resolve().parents[1] / 'myPython/convert/features2mapped.py'
 PLANTED = 100

@@ -25,10 +25,10 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from deep_retrieval import cli
 from deep_retrieval.datasets import DATASETS
-from deep_retrieval.describe import sha256
 from deep_retrieval.images import read_image, to_blob
 from deep_retrieval.model import DescriptorNet, stored_layers
 from deep_retrieval.paths import ROOT
+from deep_retrieval.store import sha256
 from deep_retrieval.surgery import pca_layers
 from deep_retrieval.training.teacher import images_of
 from google.protobuf import text_format

@@ -17,7 +17,7 @@ from pathlib import Path
 from deep_retrieval import cli
 from deep_retrieval.datasets import DATASETS
 from deep_retrieval.files import write_aside
-from deep_retrieval.image_files import list_images
+from deep_retrieval.listing import list_images
 from deep_retrieval.making.fetching import Fetcher, fetch_with_bar
 from deep_retrieval.making.unpacking import unpack
 from deep_retrieval.paths import ROOT

@@ -54,7 +54,7 @@ def add_common_flags(parser):
 def main(args):
     dataset = open_dataset(args)
     uni = protocols.uni_size(dataset) if args.uni else None
-    saved = saved_features.load(args.features, dataset, cli.warn)
+    saved = saved_features.load(args.features, dataset)
     if args.whitening:
         saved = saved_features.whitened(saved, whitening.load(args.whitening), args.whitening)
     dataset.queries = saved.asked
@@ -133,7 +133,7 @@ def learn_whitening(args, saved):
     """learn a whitening from descriptors, save it, and rank with it"""
     if args.learn_features:
         dataset = DATASETS[args.learn_name](args.learn_dataset)
-        learned = saved_features.load(args.learn_features, dataset, cli.warn)
+        learned = saved_features.load(args.learn_features, dataset)
     else:
         cli.warn('learning the whitening on the dataset that it is scored on, which flatters it; '
                  '--learn_features takes another')

@@ -14,9 +14,10 @@ import argparse
 import time
 from pathlib import Path
 
-from deep_retrieval import cli, saved_features
+from deep_retrieval import cli
 from deep_retrieval.datasets import DATASETS
 from deep_retrieval.duplicates import mapped_files
+from deep_retrieval.features import check_same, open_features
 from deep_retrieval.paths import ROOT
 from deep_retrieval.search import faiss_index, milvus_store
 
@@ -40,8 +41,7 @@ def main(args):
 
 def opened(args, path, part):
     """The descriptors in a folder of shards, or those of test.py."""
-    return saved_features.open_rows(
-        path, lambda: DATASETS[args.dataset_name](args.dataset), part, cli.warn)
+    return open_features(path, dataset=lambda: DATASETS[args.dataset_name](args.dataset), part=part)
 
 
 def build(args):
@@ -59,7 +59,7 @@ def build(args):
 def search(args):
     """search an index of faiss"""
     stored, queries = faiss_index.load(args.index), opened(args, args.queries, 'queries')
-    saved_features.check_same(args.queries, queries.made_from, args.index, stored.made_from)
+    check_same(args.queries, queries.made_from, args.index, stored.made_from)
     k = min(args.k, len(stored.names))
     start = time.perf_counter()
     places, scores = faiss_index.search(stored, queries.rows(), k, args.probes)

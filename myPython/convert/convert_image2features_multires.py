@@ -5,46 +5,38 @@
         --proto proto/deploy_resnet101.prototxt --weights caffemodel/model.caffemodel \
         --features_npy features.npy --features_txt features.txt
 
-The net has the inputs `data` and `rois`. The files are those of convert_image2features.py; beside
-them stay each scale's features, from which a further run goes on.
+The net has the inputs `data` and `rois`. The files are those of convert_image2features.py; the
+features of each scale stay beside them, and a later run resumes from these.
 """
 
-import argparse
-
-from convert_image2features import add_flags, add_outputs
-from deep_retrieval import cli
-from deep_retrieval.describe import sha256
-from deep_retrieval.model import END, DescriptorNet
-from deep_retrieval.training.teacher import convert, images_of, write_list
+from deep_retrieval import cli, convert_flags, paths
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    add_flags(parser, 'proto/deploy_resnet101.prototxt', 'caffemodel/model.caffemodel')
-    add_outputs(parser)
+    parser = cli.parser(__doc__)
+    convert_flags.add_net(parser, paths.PROTO, paths.WEIGHTS)
+    convert_flags.add_seed(parser)
+    convert_flags.add_outputs(parser, '`IMAGE.jpg ROW`')
     parser.add_argument('--scales', type=cli.positive, nargs='+', default=[256, 512, 768],
-                        help='pixels of the longer side that images are resized to')
+                        help='longer sides in pixels that images are resized to')
     parser.add_argument('--L', type=cli.natural, default=2,
                         help='levels of the rigid grid; 0 for the whole image as one region')
-    parser.add_argument('--end', default=END, help="blob of the net's descriptor")
+    parser.add_argument('--end', default='rmac/normalized', help="blob of the net's descriptor")
     return parser.parse_args()
 
 
 def main(args):
-    items = images_of(args.img_dir)
+    from deep_retrieval.model import DescriptorNet, model_key
+    from deep_retrieval.training import teacher
+    items = teacher.images_of(args.img_dir)
     cli.use_device(args.gpu)
     net = DescriptorNet(args.proto, args.weights, args.L, args.end, args.partial_weights)
-    about = {'weights': sha256(args.weights), 'proto': sha256(args.proto), 'L': args.L,
-             'end': args.end}
-    features = convert(net, items, args.scales, args.features_npy, about, args.batch_size,
-                       args.skip_bad, cli.warn)
-    write_list(args.features_txt, items, features, args.seed)
-    print(f'{args.features_npy}: {len(features)} x {features.shape[1]}')
+    features = teacher.convert(net, items, args.scales, args.features_npy,
+                               model_key(args.weights, args.proto, args.L, args.end),
+                               args.batch_size, args.skip_bad)
+    teacher.write_list(args.features_txt, items, features, args.seed)
+    print(f'{args.features_npy}: {features.shape[0]} x {features.shape[1]}')
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -13,18 +13,18 @@ the list is features.txt beside features.npy. A run that was interrupted goes on
 import argparse
 import os
 
-from convert_image2features import TINY, add_teacher_flags, teach
-from deep_retrieval import cli
-from deep_retrieval.training.teacher import make_lmdb, places
+from deep_retrieval import cli, convert_flags
+from deep_retrieval.training.teacher import make_lmdb, places, teach
 
 
 def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    add_teacher_flags(parser)
+    convert_flags.add_teacher(parser)
     parser.add_argument('--train_proto',
-                        default=f'{TINY}pca32/train_resnet_tiny_student_pca32.prototxt',
+                        default=convert_flags.TINY
+                        / 'pca32/train_resnet_tiny_student_pca32.prototxt',
                         help="the student's training net, which names the files to make")
     parser.add_argument('--phase', choices=('TRAIN', 'TEST'), default='TRAIN',
                         help='the phase of it whose files to make')
@@ -38,7 +38,10 @@ def parse_args():
 def main(args):
     lmdb, features_npy, (height, width) = places(args.train_proto, args.phase)
     features_txt = os.path.splitext(features_npy)[0] + '.txt'
-    teach(args, features_npy, features_txt)
+    cli.use_device(args.gpu)
+    teach(args.img_dir, args.proto, args.weights, features_npy, features_txt, S=args.S, end=args.end,
+          batch_size=args.batch_size, skip_bad=args.skip_bad, seed=args.seed,
+          partial_weights=args.partial_weights)
     size = args.resize_height or height, args.resize_width or width
     make_lmdb(args.img_dir, features_txt, lmdb, size, cli.warn)
     print(f'{lmdb}: images of {size[0]} x {size[1]} pixels')

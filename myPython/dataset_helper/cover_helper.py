@@ -18,7 +18,7 @@ from deep_retrieval.datasets import query_sets
 from deep_retrieval.duplicates import mapped_files
 from deep_retrieval.files import write_aside
 from deep_retrieval.gallery import answer_pictures
-from deep_retrieval.image_files import list_classes
+from deep_retrieval.listing import list_classes
 from deep_retrieval.making import class_sets, cover_sets
 from deep_retrieval.making.downloads import Download, check_id
 from deep_retrieval.making.folders import check_apart, make

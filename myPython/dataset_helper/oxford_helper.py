@@ -12,8 +12,9 @@ import os
 import numpy as np
 from deep_retrieval import cli, image_means, subcommands
 from deep_retrieval.datasets.oxford import GRADES, DatasetError, OxfordHelper, Query
-from deep_retrieval.image_files import EXTENSIONS, channel_mean, list_images
+from deep_retrieval.image_files import channel_mean
 from deep_retrieval.images import ImageError, read_image
+from deep_retrieval.listing import EXTENSIONS, list_images
 from deep_retrieval.making import oxford_sets
 from deep_retrieval.making.folders import make
 from deep_retrieval.making.parallel import parallel

@@ -14,8 +14,8 @@ from deep_retrieval import cli, subcommands
 from deep_retrieval.datasets import query_sets
 from deep_retrieval.datasets.oxford import DAMAGED, ParisHelper
 from deep_retrieval.files import write_aside
-from deep_retrieval.image_files import list_images
 from deep_retrieval.images import ImageError, read_image
+from deep_retrieval.listing import list_images
 from deep_retrieval.making import paris_sets
 from deep_retrieval.making.folders import make
 from deep_retrieval.making.parallel import parallel

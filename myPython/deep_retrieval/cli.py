@@ -96,6 +96,47 @@ def warn(message) -> None:
     print(f'{os.path.basename(sys.argv[0])}: {message}', file=sys.stderr)
 
 
+def add_model_flags(parser, S: int | None = None) -> None:
+    """Add the flags that choose a net, its weights, and how images are described.
+
+    S : default longer side of a script whose images have a size of their own; by default that of
+        the weights' json, or 800
+    """
+    from deep_retrieval import paths
+    parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
+    parser.add_argument('--weights', default=paths.WEIGHTS, help='caffemodel of the net')
+    kind = 'that of the json beside the weights, or {}'
+    parser.add_argument('--proto', help='prototxt of the net; by default '
+                        + kind.format('proto/deploy_resnet101.prototxt'))
+    parser.add_argument('--S', type=positive, default=S,
+                        help='longer side in pixels that images are resized to'
+                             + ('' if S else '; by default ' + kind.format(800)))
+    parser.add_argument('--L', type=natural, help='levels of the rigid grid, 0 for the whole image '
+                        'as one region; by default ' + kind.format(2))
+    parser.add_argument('--end', help="blob of the net's descriptor; by default "
+                        + kind.format('rmac/normalized'))
+    parser.add_argument('--partial_weights', action='store_true',
+                        help='accept weights that do not name the same layers as the net')
+
+
+def add_multires(parser, default: str) -> None:
+    """Add --multires, which takes the name of a set of scales; without one, `default`."""
+    from deep_retrieval import scales
+    parser.add_argument('--multires', nargs='?', const=default, default=None,
+                        choices=sorted(scales.SCALES),
+                        help='sum the descriptors of three scales: papers for S minus the step, S '
+                             'and S plus the step (of 250 pixels), original for S / 2, S and '
+                             f'3 S / 2; without a name: {default}')
+
+
+def load_model(args):
+    """Load the model that the flags of `add_model_flags` choose, on the GPU that they choose."""
+    from deep_retrieval.model import load_model
+    use_device(args.gpu)
+    return load_model(args.weights, proto=args.proto, S=args.S, L=args.L, end=args.end,
+                      mean=getattr(args, 'mean', None), partial_weights=args.partial_weights)
+
+
 def use_device(gpu: int) -> None:
     """Compute on the GPU with this number; on the CPU for -1 or, with a warning, without a GPU."""
     import caffe

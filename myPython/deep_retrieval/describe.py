@@ -1,29 +1,36 @@
-"""Descriptors of many images: read ahead, batched, cached in a file, and resumed.
+"""From images to descriptors: read ahead, batched, kept on disk, and resumed.
 
-    features, skipped = extract(net, items, S=800, path='tmp/x.npy', about={'weights': sha256(...)})
+    photos = describe(model, 'holiday_photos/', cache='tmp/holiday')
+    photos.names, photos.rows()         # N names, N x D float32
 
-Beside `x.npy` (N x D float32) stands `x.json`, which says what it was made from; features that were
-made from something else are computed anew. While it runs, `x.part` keeps every finished batch.
+`describe` is what a notebook needs. `extract` keeps the descriptors of a dataset's images or
+queries as an .npy with its manifest; `shard_job.py` keeps those of a folder in shards, which several
+processes can fill. All of them read, batch and resume by `run` here.
 """
 
 import hashlib
-import json
+import logging
 import os
-import zlib
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import NamedTuple, Optional
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from deep_retrieval.files import write_aside
-from deep_retrieval.images import ImageError, crop, read_image, resize
+from deep_retrieval import progress, store
+from deep_retrieval.features import Features
+from deep_retrieval.images import ImageError, check_images, crop, read_image, resize
+from deep_retrieval.listing import list_images
+from deep_retrieval.scales import scales_of
+from deep_retrieval.vectors import normalize, unit
 
 WINDOW = 32     # images read ahead, and batched by size among themselves
 READERS = 2     # threads that decode
-MULTIRES_STEP = 250     # pixels of S between the three scales whose descriptors --multires sums
+MANY_PIXELS = 80_000_000    # an image with more takes 240 MB for itself
+
+logger = logging.getLogger(__name__)
 
 
 class Item(NamedTuple):
@@ -31,67 +38,260 @@ class Item(NamedTuple):
 
     name: str
     path: str
-    box: Optional[tuple] = None
+    box: tuple | None = None
 
 
-def extract(net, items, S, path, about, batch_size=1, skip_bad=False, say=print):
-    """Descriptors of `items` at longer side S, from the file `path` where they are already there.
+def describe(model, images, *, S: int | None = None, multires: str | bool = False,
+             cache: str | os.PathLike | None = None, batch_size: int = 4,
+             overwrite: bool = False, show_progress: bool = True):
+    """Describe images: one descriptor of unit length per image.
 
-    net : a DescriptorNet
-    S : pixels; None for the images' original sizes
-    about : dict of what the features depend on besides S and the items (names, sizes, boxes)
-    skip_bad : leave out damaged images, whose rows become NaN
-    say : called with a line when a cache does not match or a run is resumed
-    Returns N x D float32 and the names that were skipped. Raises ImageError for a damaged image,
-    OSError where nothing can be written.
+    Damaged images are left out with a warning; `bad` of the result says which and why.
 
-    The batches depend on the items alone, so that a resumed run gives the bytes of an unbroken one.
+    Parameters
+    ----------
+    model : Model
+        As `load_model` returns it.
+    images : path of a folder, path of an image, list of paths, or list of H x W x 3 uint8 arrays
+        A folder is searched with the folders in it.
+    S : int, optional
+        Longer side in pixels that images are resized to; by default the model's.
+    multires : bool or str
+        Sum the descriptors of several scales: a name of `scales.SCALES`, or True for 'papers'.
+    cache : path of a folder, optional
+        Keeps the descriptors. A later call computes only new images; an interrupted one resumes.
+        Features that were made with another model or S are refused.
+    batch_size : int
+        Images of one size that the net takes at once.
+    overwrite : bool
+        Replace what the cache holds if it was made with another model or S.
+    show_progress : bool
+
+    Returns
+    -------
+    Features or FeatureFolder
+        With `names`, `rows()`, `dim`, `bad` and `made_from`. Names are paths relative to the
+        folder, the paths as they were given, or the indices of arrays.
+
+    Raises
+    ------
+    ValueError
+        There is no image, or none can be read; the cache holds something else.
+    """
+    scales = scales_of(S or model.S, multires)
+    with progress.hidden(not show_progress):
+        if cache is not None:
+            from deep_retrieval.shard_job import Job
+            job = Job(images, cache, scales, batch_size, overwrite=overwrite)
+            job.run(model.net, model.made_from)
+            return job.open()
+        items, load = as_items(images)
+        return _in_memory(model, items, load, scales, batch_size)
+
+
+def as_items(images) -> tuple[list[Item], Callable]:
+    """Return the Items of `describe`'s argument `images`, and the function that reads one."""
+    if isinstance(images, (str, os.PathLike)):
+        path = os.fspath(images)
+        if os.path.isdir(path):
+            names = list_images(path, recursive=True)
+            return [Item(name, os.path.join(path, name)) for name in names], load_checked
+        if not os.path.exists(path):
+            raise FileNotFoundError(2, 'there is no such file or folder', path)
+        return [Item(path, path)], load_checked
+    images = list(images)
+    if not images:
+        raise ValueError('there is no image to describe')
+    if all(isinstance(image, (str, os.PathLike)) for image in images):
+        paths = list(dict.fromkeys(map(os.fspath, images)))
+        return [Item(path, path) for path in paths], load_checked
+    check_images(images)
+    return [Item(str(index), '') for index in range(len(images))], partial(_load_array, images)
+
+
+def _load_array(arrays, item, S):
+    return resize(arrays[int(item.name)], S)[0]
+
+
+def _in_memory(model, items, load, scales, batch_size):
+    bad, total = {}, 0
+    for S in scales:
+        rows = _Rows()
+        with progress.bar(total=len(items), unit='image', desc='describe') as bar:
+            todo = [i for i, item in enumerate(items) if item.name not in bad]
+            run(model.net, items, todo, S, rows, bar,
+                lambda i, error: bad.__setitem__(items[i].name, _reason(items[i], error)),
+                batch_size, load)
+        if not rows.rows:
+            raise ValueError(f'none of the {len(items)} images can be read, for example '
+                             f'{items[0].name}: {bad[items[0].name]}')
+        total = total + rows.matrix(len(items))
+    good = [i for i, item in enumerate(items) if item.name not in bad]
+    values = unit(total)[good]
+    return Features('the features', [items[i].name for i in good], values,
+                    {**model.made_from, 'scales': list(scales)}, bad)
+
+
+def _reason(item, error):
+    return str(error).removeprefix(f'{item.path}: ')
+
+
+class _Rows:
+    """Rows in memory, with the interface of store.Journal that `run` needs."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def append(self, indices, values):
+        self.rows.update(zip(indices, values, strict=True))
+
+    def matrix(self, count):
+        dim = len(next(iter(self.rows.values()), ()))
+        matrix = np.full((count, dim), np.nan, np.float32)
+        for index, row in self.rows.items():
+            matrix[index] = row
+        return matrix
+
+
+def extract(net, items: list[Item], S: int | None, path: str, made_from: dict,
+            batch_size: int = 1, skip_bad: bool = False) -> tuple[np.ndarray, list[str]]:
+    """Return the descriptors of `items`, from the file `path` if it holds them already.
+
+    Parameters
+    ----------
+    net : DescriptorNet, or any function of a list of images of one size
+    items : list of Item
+    S : longer side in pixels; None keeps the images' original sizes
+    path : str
+        The .npy file. Its manifest beside it says what it was made from; features that were made
+        from something else are recomputed. While they are computed, STEM.part has every finished
+        batch, and an interrupted run resumes from it.
+    made_from : dict
+        What the features depend on besides S and the items.
+    skip_bad : bool
+        Leave out damaged images, whose rows become NaN.
+
+    Returns
+    -------
+    rows : N x D float32
+    skipped : names of the images that were left out
+
+    Raises
+    ------
+    ImageError
+        An image is damaged, and `skip_bad` is False.
+    OSError
+        A file cannot be written.
+
+    Notes
+    -----
+    The batches depend on the items alone, so a resumed run gives the bytes of an unbroken one.
     """
     stem = os.path.splitext(path)[0]
-    key = {**about, 'S': S, 'items': fingerprint(items), 'batch_size': batch_size}
-    cached = _load(path, stem + '.json', key, say)
-    if cached is not None and (skip_bad or not cached[1]):
-        return cached
+    key = {**made_from, 'S': S, 'items': fingerprint(items), 'batch_size': batch_size}
+    manifest = store.Manifest.beside(path)
+    if manifest.check(key, otherwise='redo'):
+        rows, note = store.load_array(path, key)
+        if skip_bad or not note['skipped']:
+            return rows, note['skipped']
     skipped = []
 
     def skip(i, bad):
         if not skip_bad:
             raise bad
-        say(f'skipped: {bad}')
+        logger.warning('skipped: %s', bad)
         skipped.append(items[i].name)
 
-    with Journal(stem + '.part', key) as journal:
+    with store.Journal(stem + '.part', key) as journal:
         if journal.rows:
-            say(f'{path}: going on behind {len(journal.rows)} of {len(items)} images')
-        with tqdm(total=len(items), initial=len(journal.rows), unit='image',
-                  disable=None, desc=os.path.basename(stem)) as bar:
-            describe(net, items, range(len(items)), S, journal, bar, skip, batch_size)
+            logger.info('%s: resuming after %d of %d images', path, len(journal.rows), len(items))
+        with progress.bar(total=len(items), initial=len(journal.rows), unit='image',
+                          desc=os.path.basename(stem)) as bar:
+            run(net, items, range(len(items)), S, journal, bar, skip, batch_size)
         if not journal.rows:
             raise ValueError(f'{path}: none of the {len(items)} images can be read')
-        features = journal.matrix(len(items))
-        write_aside(path, lambda file: np.save(file, features))
-        note = json.dumps({**key, 'skipped': skipped}, indent=1) + '\n'
-        write_aside(stem + '.json', lambda file: file.write(note.encode()))
+        rows = journal.matrix(len(items))
+        store.save_array(path, rows, key, skipped=skipped)
         journal.remove()
-    return features, skipped
+    return rows, skipped
 
 
-def load_item(item, S):
-    """An item's image as the net takes it: resized, then cropped. BGR uint8.
+def extract_scales(net, items: list[Item], scales: list[int], path_of: Callable[[int], str],
+                   made_from: dict, batch_size: int = 1, skip_bad: bool = False):
+    """Return the descriptors of `items`, summed over scales and normalized: rows and skipped names.
 
-    S : pixels of the longer side; None for those that it has
+    Parameters
+    ----------
+    scales : longer sides in pixels; with one scale nothing is summed or normalized
+    path_of : function of a scale that returns the .npy file of its descriptors
+    Others are those of `extract`.
+    """
+    parts = [extract(net, items, S, path_of(S), made_from, batch_size, skip_bad) for S in scales]
+    rows = sum(rows for rows, _ in parts)
+    skipped = list(dict.fromkeys(name for _, names in parts for name in names))
+    return (normalize(rows) if len(scales) > 1 else rows), skipped
+
+
+def feature_path(folder: str | os.PathLike, name: str, S: int, made_from: dict, part: str) -> str:
+    """Return the path of a dataset's features, which differs for every model.
+
+    For example `tmp/Oxford_S800_L2_1f0c9a3e_queries.npy`; the digits are a hash of `made_from`.
+    """
+    digest = hashlib.sha256(repr(sorted(made_from.items())).encode()).hexdigest()[:8]
+    return os.path.join(folder, f'{name}_S{S}_L{made_from["L"]}_{digest}_{part}.npy')
+
+
+def load_item(item: Item, S: int | None) -> np.ndarray:
+    """Read an item's image as the net takes it: resized, then cropped; H x W x 3 uint8.
+
+    S : longer side in pixels; None keeps the image's own
     """
     image = read_image(item.path)
     image, ratio = resize(image, S or max(image.shape[:2]))
     return image if item.box is None else crop(image, item.box, ratio)
 
 
-def describe(net, items, todo, S, journal, bar, skip, batch_size=1, load=load_item):
-    """Put the descriptors of `items[i]`, for all i of `todo`, into a journal that lacks some.
+def load_checked(item: Item, S: int | None, max_pixels: int = MANY_PIXELS) -> np.ndarray:
+    """Read an item's image as `load_item` does, and refuse animations and giant images.
 
-    bar : a tqdm that counts what is added
-    skip : called with (i, ImageError) for a damaged image, of which there is no row
-    load : what reads an item at longer side S
+    Raises
+    ------
+    ImageError
+    """
+    if os.path.exists(item.path) and not os.path.isfile(item.path):
+        raise ImageError(f'{item.path}: is not a file')     # reading a pipe would not end
+    try:
+        import PIL.Image
+        PIL.Image.MAX_IMAGE_PIXELS = None       # there is a limit of our own
+        image = PIL.Image.open(item.path)       # reads the header only
+    except Exception:   # pillow is missing or stumbles: OpenCV decides whether it is an image
+        return load_item(item, S)
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageError(f'{item.path}: has {width} x {height} pixels, more than --max_pixels')
+        # a phone's JPEG may hold several pictures and still not be an animation
+        if image.format in ('GIF', 'PNG', 'WEBP') and image.is_animated:
+            raise ImageError(f'{item.path}: is animated')
+        if image.format not in ('JPEG', 'MPO', 'PNG'):
+            try:
+                image.load()    # OpenCV would return the readable part of a truncated file
+            except Exception as error:
+                raise ImageError(f'{item.path}: {" ".join(str(error).split())}') from None
+    return load_item(item, S)
+
+
+def run(net, items: list[Item], todo, S: int | None, journal, bar, skip: Callable,
+        batch_size: int = 1, load: Callable = load_item) -> None:
+    """Append to a journal the descriptors of `items[i]`, for every i of `todo` that it lacks.
+
+    Parameters
+    ----------
+    net : function of a list of images of one size
+    journal : store.Journal, or anything with `rows` and `append`
+    bar : progress bar that counts what is added
+    skip : called with (i, ImageError) for a damaged image, which gets no row
+    load : function of an item and S that returns its image
     """
     todo = [i for i in todo if i not in journal.rows]
     for indices, images, bad in batches(items, todo, S, batch_size, load):
@@ -102,130 +302,24 @@ def describe(net, items, todo, S, journal, bar, skip, batch_size=1, load=load_it
         bar.update(len(indices))
 
 
-def sha256(path):
-    """Hash of a file's bytes, in hex."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-class Journal:
-    """A file to which finished batches are appended; one that breaks off inside a batch loses it.
-
-    The first line says what it belongs to; a file that belongs to something else is begun anew.
-    Each batch is its length, a checksum, the row numbers and the values. `rows` has all rows that
-    are in the file: number -> D float32.
-    """
-
-    HEAD = np.dtype([('count', '<i8'), ('dim', '<i8'), ('crc', '<u4')])
-
-    def __init__(self, path, key):
-        self.path = path
-        self._line = json.dumps(key, sort_keys=True).encode() + b'\n'
-        self.rows = {}
-
-    def __enter__(self):
-        os.makedirs(os.path.dirname(self.path) or '.', exist_ok=True)
-        self._file = open(self.path, 'a+b')
-        self._file.seek(0)
-        if self._file.readline() != self._line:
-            self._file.truncate(0)
-            self._write(self._line)
-        else:
-            self._file.truncate(self._read())
-        return self
-
-    def __exit__(self, *error):
-        with self._named():
-            self._file.close()
-
-    def append(self, indices, values):
-        """Add the rows of a batch: their numbers, and B x D float32."""
-        values = np.asarray(values, '<f4')
-        body = np.asarray(indices, '<i8').tobytes() + values.tobytes()
-        head = np.array([(*values.shape, zlib.crc32(body))], self.HEAD)
-        self._write(head.tobytes() + body)
-        self.rows.update(zip(indices, values))
-
-    def matrix(self, count):
-        """The rows 0 to count - 1, count x D; those that are not there are NaN."""
-        dim = len(next(iter(self.rows.values()), ()))
-        features = np.full((count, dim), np.nan, np.float32)
-        for i, row in self.rows.items():
-            features[i] = row
-        return features
-
-    def remove(self):
-        """Delete the file: everything in it stands elsewhere now."""
-        os.unlink(self.path)
-
-    def _write(self, data):
-        with self._named():
-            self._file.write(data)
-            self._file.flush()
-
-    @contextmanager
-    def _named(self):
-        # errors of an open file do not say which
-        try:
-            yield
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
-
-    def _read(self):
-        """Read whole batches into `rows`; returns where they end."""
-        while True:
-            end = self._file.tell()
-            head = self._file.read(self.HEAD.itemsize)
-            if len(head) < self.HEAD.itemsize:
-                return end
-            count, dim, crc = np.frombuffer(head, self.HEAD)[0]
-            body = self._file.read(count * (8 + 4 * dim))
-            if len(body) < count * (8 + 4 * dim) or zlib.crc32(body) != crc:
-                return end
-            indices = np.frombuffer(body, '<i8', count)
-            values = np.frombuffer(body, '<f4', offset=8 * count).reshape(count, dim)
-            self.rows.update(zip(indices.tolist(), values))
-
-
-def fingerprint(items):
-    """Hash of the items' names, file sizes and boxes."""
+def fingerprint(items: list[Item]) -> str:
+    """Return a hash of the items' names, file sizes and boxes."""
     lines = [f'{item.name} {size(item.path)} {item.box}\n' for item in items]
     return hashlib.sha256(''.join(lines).encode('utf-8', 'surrogateescape')).hexdigest()
 
 
-def size(path):
-    """Bytes of a file, None where it is not to be had."""
+def size(path: str) -> int | None:
+    """Return the size of a file in bytes, None if it cannot be read."""
     try:
         return os.path.getsize(path)
     except OSError:
-        return None     # its error is told when the image is read
+        return None     # the error is reported when the image is read
 
 
-def _load(path, note, key, say):
-    """Features and skipped names in `path`, or None where they do not belong to `key`."""
-    if not os.path.exists(path):
-        return None
-    try:
-        with open(note, encoding='utf-8') as file:
-            found = json.load(file)
-        skipped = found.pop('skipped')
-    except (OSError, ValueError, KeyError):
-        say(f'{path}: nothing says what these features were made from; computing them anew')
-        return None
-    other = sorted(name for name in {*found, *key} if found.get(name) != key.get(name))
-    if other:
-        say(f'{path}: made with other {", ".join(other)}; computing it anew')
-        return None
-    return np.load(path), skipped
-
-
-def batches(items, todo, S, batch_size, load=load_item):
+def batches(items, todo, S, batch_size, load=load_item) -> Iterator[tuple]:
     """Yield (indices, images of one size, None), or ([index], None, ImageError), in fixed windows.
 
-    One window is read by threads while the last one is computed.
+    Threads read one window while the previous one is computed.
     """
     windows = defaultdict(list)
     for i in todo:
@@ -245,7 +339,7 @@ def batches(items, todo, S, batch_size, load=load_item):
 
 
 def _by_size(futures, batch_size):
-    """The window's images as batches; a batch goes out as soon as it is full."""
+    """The window's images as batches; a batch is yielded as soon as it is full."""
     waiting = defaultdict(list)
     for i, future in futures:
         try:
@@ -256,6 +350,6 @@ def _by_size(futures, batch_size):
         batch = waiting[image.shape]
         batch.append((i, image))
         if len(batch) == batch_size:
-            yield *map(list, zip(*waiting.pop(image.shape))), None
+            yield *map(list, zip(*waiting.pop(image.shape), strict=True)), None
     for batch in waiting.values():
-        yield *map(list, zip(*batch)), None
+        yield *map(list, zip(*batch, strict=True)), None

@@ -13,10 +13,11 @@ import numpy as np
 from custom_layers import normalize
 
 from deep_retrieval import cli, ranking
-from deep_retrieval.describe import Item, extract, sha256
+from deep_retrieval.describe import Item, extract
 from deep_retrieval.gallery import answer_pictures
 from deep_retrieval.images import MEAN
 from deep_retrieval.model import DescriptorNet
+from deep_retrieval.store import sha256
 
 SCALES = (1 / 2, 1, 3 / 2)    # times S: 248, 496, 744 of covers, 256, 512, 768 of Oxford
 TOP = 10    # places of a ranking that its picture shows
@@ -127,7 +128,7 @@ def describe(options, name, queries, database):
         for S in scales:
             path = os.path.join(options.temp_dir, f'{name}_S{S}_L{options.L}_{part}.npy')
             found, left_out = extract(net, items, S, path, about, options.batch_size,
-                                      options.skip_bad, cli.warn)
+                                      options.skip_bad)
             rows.append(found)
             skipped.update(left_out)
         kept.append([i for i, item in enumerate(items) if item.name not in skipped])

@@ -1,4 +1,4 @@
-"""A folder of descriptors in shards, which several processes may fill and any may read.
+"""A folder of descriptors in shards, which several processes can fill and any can read.
 
     folder = FeatureFolder('tmp/features')
     for start in range(0, len(folder), 4096):
@@ -6,48 +6,67 @@
         names = folder.names[start:start + 4096]
 
 `manifest.json` says what the features were made from. Shard i is `shard_0000i.json`, the `names` of
-its images, and `shard_0000i.npy`, their descriptors (N x D float32). The first is there as soon as
-the shard is planned, so that no image is taken twice; when the second is whole, the first gets
-`bad`: the images that have no row, and why. Neither numbers nor names change later.
+its images, and `shard_0000i.npy`, their descriptors (N x D float32). The json appears when the
+shard is planned, so that no image is taken twice. Once the .npy is whole, the json is written again
+with the images that have no row (`bad`) and the SHA-256 of the .npy: rows that it does not fit,
+left by a run that was killed between the two, do not count. Neither numbers nor names change later.
 """
 
-import errno
-import fcntl
-import json
 import os
 import re
-from contextlib import contextmanager
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
-from deep_retrieval.files import write_aside
+from deep_retrieval import store
+from deep_retrieval.vectors import unit
 
-MANIFEST, LOCK = 'manifest.json', '.lock'
-SHARD_SIZE = 512    # images; of D = 2048 a shard has 4 MB
-UNIT = 1e-5         # a norm this near to 1 is one
+MANIFEST = 'manifest.json'
+SHARD_SIZE = 512    # images; with D = 2048 a shard has 4 MB
 
 
 class Shard(NamedTuple):
-    """What the json of a shard says: `bad` and `sizes` are None until its rows are there."""
+    """What the json of a shard says; all but `names` is None until the rows are there.
+
+    names : of the images. bad : name -> why it has no row. sizes : bytes of the images' files.
+    sha256 : of the .npy.
+    """
 
     names: list
-    bad: Optional[dict] = None      # name -> why it has no row
-    sizes: Optional[list] = None    # bytes of the images' files
+    bad: dict | None = None
+    sizes: list | None = None
+    sha256: str | None = None
 
-    def good(self):
+    def good(self) -> list:
         """The names that have a row, in the order of the rows."""
         return [name for name in self.names if name not in self.bad]
 
 
 class FeatureFolder:
-    """The descriptors in a folder as one matrix of unit rows, read from disk as they are asked for.
+    """The descriptors in a folder as one matrix of unit rows, read from disk on demand.
 
-    names : paths of the images below the folder they came from, one a row, with slashes
-    dim : numbers in a row
-    bad : images that have no row -> why
-    made_from : what the manifest says
-    missing : numbers of the shards that are planned but not there; unless `partial`, ValueError
+    Parameters
+    ----------
+    path : the folder
+    partial : bool
+        Accept a folder whose shards are not all there.
+
+    Attributes
+    ----------
+    names : list of str
+        Paths of the images relative to the folder they came from, one per row, with slashes.
+    dim : int
+    bad : dict of name to reason
+        Images that have no row.
+    made_from : dict
+        What the manifest says.
+    missing : list of int
+        Shards that are planned but not there.
+
+    Raises
+    ------
+    ValueError
+        It is not a folder of features, a shard is missing or damaged, or there is no row.
     """
 
     def __init__(self, path, partial=False):
@@ -57,22 +76,25 @@ class FeatureFolder:
         self.missing = [i for i, shard in shards.items() if not is_done(self.path, i, shard)]
         if self.missing and not partial:
             raise ValueError(f'{self.path}: {len(self.missing)} of {len(shards)} shards are not '
-                             'there yet; go on with convert_images2shards.py')
+                             'there yet; run convert_images2shards.py again to resume')
         there = [i for i in shards if i not in set(self.missing)]
         self.bad = {name: why for i in there for name, why in shards[i].bad.items()}
         parts = {i: names for i in there if (names := shards[i].good())}
         self.names = [name for names in parts.values() for name in names]
         if not self.names:
             raise ValueError(f'{self.path}: has no features')
-        self._numbers = list(parts)
+        self._numbers, self._hashes = list(parts), [shards[i].sha256 for i in parts]
         self._starts = np.cumsum([0, *map(len, parts.values())])
         self.dim = self._open(0).shape[1]
 
     def __len__(self):
         return len(self.names)
 
-    def rows(self, start=0, stop=None):
-        """The rows from `start` to before `stop`, bounded as a slice's: float32, N x dim."""
+    def __repr__(self):
+        return f'{type(self).__name__}({self.path}: {len(self)} x {self.dim})'
+
+    def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return the rows from `start` to before `stop`, bounded as a slice's: N x dim float32."""
         start, stop, _ = slice(start, stop).indices(len(self))
         rows = np.empty((max(0, stop - start), self.dim), np.float32)
         first = int(np.searchsorted(self._starts, start, 'right')) - 1
@@ -84,91 +106,86 @@ class FeatureFolder:
         return rows
 
     def _open(self, part):
-        # opened each time: a map of every shard would need more open files than a process may have
+        # opened each time: mapping every shard would need more open files than a process may have
         path = stem(self.path, self._numbers[part]) + '.npy'
         count = self._starts[part + 1] - self._starts[part]
         try:
-            rows = np.load(path, mmap_mode='r')
+            rows = np.load(path, mmap_mode='r', allow_pickle=False)
         except (ValueError, EOFError):
             rows = None
         if (rows is None or rows.ndim != 2 or len(rows) != count or rows.dtype != np.float32
-                or rows.shape[1] != getattr(self, 'dim', rows.shape[1])):
-            raise ValueError(f'{path}: is damaged; remove it and go on with '
-                             'convert_images2shards.py')
+                or rows.shape[1] != getattr(self, 'dim', rows.shape[1])
+                or not store.has_sha256(path, self._hashes[part])):
+            raise ValueError(f'{path}: is damaged; remove it and run convert_images2shards.py '
+                             'again to resume')
         return rows
 
 
-def save(path, names, features, shard_size=SHARD_SIZE, made_from=None):
-    """Write a folder of these features (N x D), whose rows are brought to unit length.
+def save(path, names, features, shard_size=SHARD_SIZE, made_from=None) -> None:
+    """Write a folder of these features (N x D), whose rows are scaled to unit length.
 
-    ValueError for names that are not different ones, for rows without a direction, and where the
-    folder has features already.
+    Raises
+    ------
+    ValueError
+        Names are repeated, a row has no direction, or the folder already has features.
     """
     features = unit(features)
     if len(names) != len(features) or len(set(names)) != len(names):
         raise ValueError(f'{len(features)} rows need as many different names, not '
                          f'{len(set(names))}')
     if not np.isfinite(features).all():
-        raise ValueError('a row of zeros, or with a number that is not finite, has no direction')
-    with Locks(path) as locks, locks.held(0):
+        raise ValueError('a row of zeros, or with a value that is not finite, has no direction')
+    with store.Locks(path) as locks, locks.held(0):
         if os.path.exists(os.path.join(path, MANIFEST)):
-            raise ValueError(f'{path}: has features already')
+            raise ValueError(f'{path}: already has features')
         write_manifest(path, made_from or {})
         for i, start in enumerate(range(0, len(names), shard_size)):
             span = slice(start, start + shard_size)
             write_rows(path, i, Shard(list(names[span]), {}), features[span])
 
 
-def unit(rows):
-    """Rows as float32 of unit length; those without a direction become NaN."""
-    rows = np.asarray(rows, np.float32)
-    norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-    # rows that come from a normalizing layer keep their bits
-    norms[np.abs(norms - 1) < UNIT] = 1
-    norms[(norms == 0) | ~np.isfinite(norms)] = np.nan
-    return (rows / norms).astype(np.float32)
-
-
-def stem(path, number):
-    """A shard's file without its ending."""
+def stem(path, number: int) -> str:
+    """Return the path of a shard's files without their endings."""
     return os.path.join(path, f'shard_{number:05d}')
 
 
-def read_manifest(path):
-    """What the features of a folder were made from, a dict."""
-    file = os.path.join(path, MANIFEST)
-    if not os.path.exists(file):
-        raise ValueError(f'{path}: is no folder of features, for it has no {MANIFEST}; '
+def read_manifest(path) -> dict:
+    """Return what the features of a folder were made from."""
+    found = store.Manifest.inside(path).read()
+    if found is None:
+        raise ValueError(f'{path}: is not a folder of features: it has no {MANIFEST}; '
                          'convert_images2shards.py makes one')
-    return _read_json(file)
+    return found
 
 
-def write_manifest(path, made_from):
-    _write_json(os.path.join(path, MANIFEST), made_from)
+def write_manifest(path, made_from: dict) -> None:
+    """Write the manifest of a folder."""
+    store.Manifest.inside(path).write(made_from)
 
 
-def read_shards(path):
-    """Number -> Shard for all that are planned or there, by number."""
+def read_shards(path) -> dict[int, Shard]:
+    """Return all shards that are planned or there, by number."""
     matches = (re.fullmatch(r'shard_(\d+)\.json', name) for name in os.listdir(path))
     numbers = sorted(int(match[1]) for match in matches if match)
     return {number: _read_shard(path, number) for number in numbers}
 
 
 def _read_shard(path, number):
+    file = stem(path, number) + '.json'
     try:
-        return Shard(**_read_json(stem(path, number) + '.json'))
+        return Shard(**store.read_json(file))
     except TypeError:
-        raise ValueError(f'{stem(path, number)}.json: does not describe a shard') from None
+        raise ValueError(f'{file}: does not describe a shard') from None
 
 
-def is_done(path, number, shard=None):
-    """Whether a planned shard's rows are there: as `shard`, read before, has it, or by now."""
+def is_done(path, number: int, shard: Shard | None = None) -> bool:
+    """Whether a planned shard's rows are there: as `shard`, read before, says, or by now."""
     shard = shard or _read_shard(path, number)
     return shard.bad is not None and os.path.exists(stem(path, number) + '.npy')
 
 
-def plan(path, names, shard_size):
-    """Plan shards of those names that no shard has; returns all shards. Hold lock 0 for it."""
+def plan(path, names: list[str], shard_size: int) -> dict[int, Shard]:
+    """Plan shards of the names that no shard has; returns all shards. Hold lock 0 for it."""
     shards = read_shards(path)
     taken = {name for shard in shards.values() for name in shard.names}
     names = [name for name in names if name not in taken]
@@ -181,63 +198,14 @@ def plan(path, names, shard_size):
     return dict(sorted(shards.items()))
 
 
-def write_plan(path, number, names):
-    """Say of which images a shard is; its rows do not count, if there are any."""
-    _write_json(stem(path, number) + '.json', {'names': names})
+def write_plan(path, number: int, names: list[str]) -> None:
+    """Write which images a shard is of; its rows, if there are any, no longer count."""
+    store.write_json(stem(path, number) + '.json', {'names': names})
 
 
-def write_rows(path, number, shard, rows):
-    """Write a shard: the rows, one a good image, and then what makes them count."""
-    write_aside(stem(path, number) + '.npy', lambda file: np.save(file, rows))
-    _write_json(stem(path, number) + '.json', shard._asdict())
-
-
-class Locks:
-    """Locks of a folder, made if need be: 0 for planning, i + 1 for writing shard i.
-
-    They hold between processes and machines, and go with the process that has them.
-    """
-
-    def __init__(self, path):
-        self._path = os.path.join(path, LOCK)
-
-    def __enter__(self):
-        os.makedirs(os.path.dirname(self._path), exist_ok=True)
-        self._file = open(self._path, 'ab')
-        return self
-
-    def __exit__(self, *error):
-        self._file.close()
-
-    @contextmanager
-    def held(self, number, wait=True):
-        """Hold a lock; gives False where another process has it and `wait` is False."""
-        held = True
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, number)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise OSError(error.errno, f'{error.strerror}: cannot lock it; use a disk that '
-                              'has locks', self._path) from None
-            held = False
-        try:
-            yield held
-        finally:
-            if held:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, number)
-
-
-def _read_json(path):
-    try:
-        with open(path, encoding='utf-8') as file:
-            found = json.load(file)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError(f'{path}: is damaged: no JSON object')
-    return found
-
-
-def _write_json(path, value):
-    text = json.dumps(value, indent=1) + '\n'
-    write_aside(path, lambda file: file.write(text.encode()))
+def write_rows(path, number: int, shard: Shard, rows: np.ndarray) -> None:
+    """Write a shard: the rows, one per good image, then the json that makes them count."""
+    file = stem(path, number) + '.npy'
+    store.write(file, lambda out: np.save(out, rows))
+    store.write_json(stem(path, number) + '.json',
+                     shard._replace(sha256=store.sha256(file))._asdict())

@@ -1,27 +1,38 @@
 """Images: read, resized and cropped, as the nets take them.
 
     image, ratio = resize(read_image('a.jpg'), 800)
-    blob = to_blob([image])
+    blob = to_blob([image])     # 1 x 3 x H x W
 """
+
+import os
 
 import cv2
 import numpy as np
 
 MEAN = np.array([103.93900299, 116.77899933, 123.68000031], np.float32)     # B, G, R
-LEAST_SIDE = 3      # pixels; of less the nets' first convolution leaves nothing to pool
+LEAST_SIDE = 3      # pixels; below that nothing is left to pool after the first convolution
 
 JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG'
 
 
 class ImageError(ValueError):
-    """A file that is no whole image; one line that names it."""
+    """A file that does not hold a whole image; the one-line message names the file."""
 
 
-def read_image(path):
-    """The image in a file, H x W x 3 uint8 (B, G, R); grey becomes BGR and alpha is dropped.
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Read an image.
 
-    ImageError where the file is missing, no image, or truncated: OpenCV would return the part of
-    a JPEG that is there, with grey below.
+    Grey images become BGR, and transparency is dropped.
+
+    Returns
+    -------
+    ndarray, H x W x 3 uint8, in the order B, G, R
+
+    Raises
+    ------
+    ImageError
+        The file is missing, is not an image, or is truncated. (OpenCV alone would return the
+        readable part of a truncated JPEG and fill the rest with grey.)
     """
     try:
         with open(path, 'rb') as file:
@@ -32,24 +43,29 @@ def read_image(path):
         raise ImageError(f'{path}: is truncated')
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:       # more pixels than OpenCV reads
+    except cv2.error:       # more pixels than OpenCV accepts
         image = None
     if image is None:
-        raise ImageError(f'{path}: is no image that OpenCV reads')
+        raise ImageError(f'{path}: is not an image that OpenCV can read')
     return image
 
 
 def _is_truncated(data):
     if data.startswith(JPEG):
-        # the end marker must come behind the last scan: a thumbnail has an end of its own before
+        # the end marker must follow the last scan: an embedded thumbnail has its own end marker
         return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')
     return data.startswith(PNG) and b'IEND' not in data[-64:]
 
 
-def resize(image, S):
-    """Scale an image so that its longer side has S pixels; returns it and the ratio.
+def resize(image: np.ndarray, S: int) -> tuple[np.ndarray, float]:
+    """Scale an image so that its longer side has S pixels.
 
-    The shorter side of a very thin image is stretched to LEAST_SIDE.
+    The shorter side of a very thin image is stretched to `LEAST_SIDE` pixels.
+
+    Returns
+    -------
+    image : ndarray, h x w x 3 uint8
+    ratio : S / longer side
     """
     height, width = image.shape[:2]
     ratio = S / max(height, width)
@@ -57,10 +73,14 @@ def resize(image, S):
     return cv2.resize(image, size), ratio
 
 
-def crop(image, box, ratio):
-    """Cut box (x1, y1, x2, y2 in pixels of the original) from an image scaled by `ratio`.
+def crop(image: np.ndarray, box: tuple, ratio: float) -> np.ndarray:
+    """Cut a box out of an image that was scaled by `ratio`.
 
-    What lies outside the image is left off, but LEAST_SIDE pixels remain.
+    Parameters
+    ----------
+    image : ndarray, h x w x 3
+    box : (x1, y1, x2, y2) in pixels of the original image
+        Parts outside the image are ignored, but at least `LEAST_SIDE` pixels remain.
     """
     x1, y1, x2, y2 = (round(value * ratio) for value in box)
     return image[_span(y1, y2, image.shape[0]), _span(x1, x2, image.shape[1])]
@@ -71,6 +91,45 @@ def _span(first, end, length):
     return slice(first, max(end, first + LEAST_SIDE))
 
 
-def to_blob(images):
-    """Images of one size (H x W x 3 uint8) as B x 3 x H x W float32, less the mean."""
-    return (np.stack(images).astype(np.float32) - MEAN).transpose(0, 3, 1, 2)
+def to_blob(images: list[np.ndarray], mean=MEAN, scale: float = 1,
+            colour: str = 'BGR') -> np.ndarray:
+    """Turn images of one size into the blob that a net reads.
+
+    Parameters
+    ----------
+    images : list of H x W x 3 uint8, B G R
+    mean : three numbers in the net's order of colours, subtracted first
+    scale : factor that the differences are multiplied by
+    colour : 'BGR' or 'RGB', the net's order of colours
+
+    Returns
+    -------
+    ndarray, B x 3 x H x W float32
+    """
+    blob = np.stack(images).astype(np.float32)
+    if colour == 'RGB':
+        blob = blob[..., ::-1]
+    blob = blob - np.asarray(mean, np.float32)
+    return (blob if scale == 1 else blob * np.float32(scale)).transpose(0, 3, 1, 2)
+
+
+def check_images(images: list[np.ndarray]) -> None:
+    """Check that arrays are images as `read_image` returns them.
+
+    Raises
+    ------
+    ValueError
+        An array is not H x W x 3 uint8. Floats are refused and not scaled, since 0 to 1 and 0 to
+        255 cannot be told apart for certain.
+    """
+    for index, image in enumerate(images):
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f'image {index} is {type(image).__name__}, but must be an array as '
+                             'read_image returns it')
+        if image.dtype != np.uint8:
+            raise ValueError(f'image {index} has values of type {image.dtype}, but must have '
+                             'uint8 from 0 to 255; for floats from 0 to 1 pass '
+                             '(255 * image).round().astype(np.uint8)')
+        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(f'image {index} has shape {image.shape}, but must be H x W x 3 (B, G, '
+                             'R)')

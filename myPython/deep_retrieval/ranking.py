@@ -7,9 +7,19 @@ equal similarities; those of two equal rows may differ in their last bit, by the
     indices, similarities = ranking.rank(queries, ranking.expand_database(database, k=20))
     ap = ranking.average_precision(indices[0], positives={3, 17}, junk={8})
 """
+from typing import NamedTuple
+
 import numpy as np
 
 BLOCK = 256  # rows at a time; 5 MB of similarities to 5 000 images
+
+
+class Hit(NamedTuple):
+    """An image that was found: its name, its similarity, and what the ground truth says of it."""
+
+    name: str
+    similarity: float
+    mark: str | None = None
 
 
 def similarities(queries, database):

@@ -1,50 +1,37 @@
-"""Descriptors that test.py saved, read back and checked against what they were made from.
+"""The descriptors of a dataset that test.py saved, checked against what they were made from.
 
-    saved = saved_features.load(['tmp/demo/Oxford_S512_L2'], dataset)
+    saved = load(['tmp/demo/Oxford_S512_L2'], dataset)
     indices, similarities = ranking.rank(saved.queries, saved.database)
 
-Features STEM are the files STEM_queries.npy and STEM_dataset.npy, with a manifest (.json) beside
-each. Nothing is computed anew here: what does not fit is refused.
+A STEM names the files STEM_queries.npy (or STEM_queries_full.npy, of queries that were not cropped)
+and STEM_dataset.npy with their manifests. It may leave out the hash of the model, as
+`tmp/demo/Oxford_S512_L2` does, as long as the features of one model only are there. Nothing is
+recomputed here: what does not fit is refused.
 """
 
-import json
+import glob
+import logging
 import os
+import re
 from typing import NamedTuple
 
 import numpy as np
-from custom_layers import normalize
 
-from deep_retrieval import whitening
+from deep_retrieval import store
 from deep_retrieval.describe import Item, fingerprint
-from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import MODEL, Features, check_rows, check_same
+from deep_retrieval.vectors import normalize
 
-MODEL = ('weights', 'proto', 'end')     # what makes descriptors comparable
-CROPS = ('roi', 'full')
+PARTS = {'roi': 'queries', 'full': 'queries_full'}      # crop of the queries -> end of the file
 
-
-class Rows:
-    """Rows in memory as a feature_shards.FeatureFolder gives them.
-
-    names : list of N; values : N x D float32; made_from : dict; path : what errors name
-    """
-
-    def __init__(self, path, names, values, made_from):
-        check_rows(path, values, names)
-        self.path, self.names, self.made_from = path, names, made_from
-        self._values, self.dim = values, values.shape[1]
-
-    def __len__(self):
-        return len(self.names)
-
-    def rows(self, start=0, stop=None):
-        return self._values[start:stop]
+logger = logging.getLogger(__name__)
 
 
 class Saved(NamedTuple):
     """Descriptors of a dataset, without those of skipped images.
 
-    queries : Q x D, of `asked` (list of Query); database : N x D, of `images` (names)
-    made_from : what the manifests say alike, and `crop`, 'roi' or 'full': how queries were cut
+    queries : Q x D, of `asked` (list of Query). database : N x D, of `images` (names). made_from :
+    what the manifests agree on, and `crop`, 'roi' or 'full': how the queries were cropped.
     """
 
     queries: np.ndarray
@@ -54,122 +41,121 @@ class Saved(NamedTuple):
     made_from: dict
 
 
-def load(stems, dataset, say=print):
-    """The Saved features of a dataset; those of several stems are summed and normalized.
+def load(stems: list[str], dataset, crop: str | None = None) -> Saved:
+    """Load the saved features of a dataset; those of several stems are summed and normalized.
 
-    dataset : as dataset_helper's, with `images`, `queries` and `image_path`
-    say : called with a line about images that were skipped
-    ValueError, in one line, where a file is damaged, was made of other images or another model, or
-    has a row that is not finite though its image was not skipped.
+    Parameters
+    ----------
+    stems : list of str
+    dataset : Dataset
+    crop : 'roi' or 'full', of the queries; by default the one that is there, 'roi' first
+
+    Raises
+    ------
+    ValueError
+        A file is missing, damaged, was made from other images or by another model, or has a row
+        that is not finite though its image was not skipped; one line that names it.
     """
-    parts = [_load(stem, dataset) for stem in stems]
+    parts = [_load(find_stem(stem), dataset, crop) for stem in stems]
     queries, database, made_from = parts[0]
-    for stem, (_, _, other) in zip(stems, parts):
+    for stem, (_, _, other) in zip(stems, parts, strict=True):
         check_same(stem, other, stems[0], made_from, (*MODEL, 'L', 'crop'))
     if len(parts) > 1:
         queries, database = (normalize(sum(part[i] for part in parts)) for i in (0, 1))
     asked, ranked = (np.flatnonzero(np.isfinite(rows).all(1)) for rows in (queries, database))
     for what, left, rows in (('images', ranked, database), ('queries', asked, queries)):
         if len(left) < len(rows):
-            say(f'{len(rows) - len(left)} of {len(rows)} {what} were skipped and are left out')
+            logger.warning('%d of %d %s were skipped and are left out', len(rows) - len(left),
+                           len(rows), what)
         if not len(left):
             raise ValueError(f'{stems[0]}: all {what} were skipped')
     return Saved(queries[asked], database[ranked], [dataset.queries[i] for i in asked],
                  [dataset.images[i] for i in ranked], made_from)
 
 
-def _load(stem, dataset):
+def find_stem(stem: str) -> str:
+    """Return the whole STEM, with its hash of the model, for one that may lack it.
+
+    Raises
+    ------
+    ValueError
+        There are no such features, or those of several models.
+    """
+    stem = os.fspath(stem)
+    if os.path.exists(f'{stem}_dataset.npy'):
+        return stem
+    found = sorted(path for path in glob.glob(f'{glob.escape(stem)}_*_dataset.npy')
+                   if re.fullmatch(r'_[0-9a-f]{8}_dataset\.npy', path[len(stem):]))
+    if not found:
+        raise ValueError(f'{stem}_dataset.npy: there is no such file; test.py makes it')
+    if len(found) > 1:
+        stems = ', '.join(path.removesuffix('_dataset.npy') for path in found)
+        raise ValueError(f'{stem}: there are features of several models; give one of {stems}')
+    return found[0].removesuffix('_dataset.npy')
+
+
+def rows_of(stem: str, dataset, part: str) -> Features:
+    """Open one part of test.py's features, 'queries' or 'database', as Features."""
+    saved = load([stem], dataset)
+    names = [query.name for query in saved.asked] if part == 'queries' else saved.images
+    return Features(stem, names, getattr(saved, part), saved.made_from)
+
+
+def _load(stem, dataset, crop):
     """Queries, database and what they were made from."""
-    paths = f'{stem}_queries.npy', f'{stem}_dataset.npy'
+    there = [name for name in ([crop] if crop else PARTS)
+             if os.path.exists(f'{stem}_{PARTS[name]}.npy')]
+    crop = there[0] if there else crop or 'roi'
+    paths = f'{stem}_{PARTS[crop]}.npy', f'{stem}_dataset.npy'
     (queries, asked), (database, ranked) = map(read, paths)
     check_same(paths[0], asked, paths[1], ranked, (*MODEL, 'L', 'S'))
     images = [Item(name, dataset.image_path(name)) for name in dataset.images]
-    if ranked.get('items') != fingerprint(images):
-        raise ValueError(f'{paths[1]}: was not made of the images of {dataset.path}; test.py '
-                         'makes it anew')
-    cuts = {fingerprint([Item(query.image, dataset.image_path(query.image),
-                              query.box if crop == 'roi' else None) for query in dataset.queries]):
-            crop for crop in CROPS}
-    crop = cuts.get(asked.get('items'))
-    if crop is None:
-        raise ValueError(f'{paths[0]}: was not made of the queries of {dataset.path}; test.py '
-                         'makes it anew')
+    cropped = [Item(query.image, dataset.image_path(query.image),
+                    query.box if crop == 'roi' else None) for query in dataset.queries]
+    for path, note, items, what in ((paths[1], ranked, images, 'images'),
+                                    (paths[0], asked, cropped, 'queries')):
+        if note.get('items') != fingerprint(items):
+            raise ValueError(f'{path}: was made from other {what} than those of {dataset.path}; '
+                             'test.py recomputes it')
     check_rows(paths[0], queries, [query.image for query in dataset.queries], asked['skipped'])
     check_rows(paths[1], database, dataset.images, ranked['skipped'])
     return queries, database, {**ranked, 'crop': crop}
 
 
-def read(path):
-    """Rows (N x D float32) of an .npy, and the dict of its manifest beside it."""
-    note = os.path.splitext(path)[0] + '.json'
-    for file in (path, note):
-        if not os.path.exists(file):
-            raise ValueError(f'{file}: there is no such file; test.py makes it')
-    try:
-        rows = np.load(path)        # refuses pickles
-    except (ValueError, EOFError) as error:
-        raise ValueError(f'{path}: is no array: {error}') from None
-    if getattr(rows, 'ndim', 0) != 2 or rows.dtype.kind != 'f':
-        raise ValueError(f'{path}: is no matrix with a descriptor a row')
-    try:
-        with open(note, encoding='utf-8') as file:
-            made_from = json.load(file)
-        made_from = {'skipped': [], **made_from}
-    except (ValueError, TypeError):
-        raise ValueError(f'{note}: is damaged: no JSON object') from None
-    return rows.astype(np.float32, copy=False), made_from
+def read(path: str) -> tuple[np.ndarray, dict]:
+    """Read the rows (N x D float32) of an .npy, and what its manifest says: made_from and skipped.
 
-
-def check_same(path, made_from, other_path, other, keys=MODEL):
-    """ValueError unless two manifests say the same of all `keys`: else nothing is comparable."""
-    different = [key for key in keys if made_from.get(key) != other.get(key)]
-    if different:
-        raise ValueError(f'{path}: its descriptors were made with other {", ".join(different)} '
-                         f'than those of {other_path}')
-
-
-def check_rows(path, rows, names, skipped=(), start=0):
-    """ValueError unless each name has a row, and each row but those of `skipped` is finite.
-
-    start : the first row's number in the file
+    Raises
+    ------
+    ValueError
+        The file or its manifest is missing or damaged, or they do not belong together.
     """
-    if len(rows) != len(names):
-        raise ValueError(f'{path}: has {len(rows)} rows for {len(names)} images')
-    broken = [i for i in np.flatnonzero(~np.isfinite(rows).all(axis=1))
-              if names[i] not in skipped]
-    if broken:
-        raise ValueError(f'{path}: row {start + broken[0]} ({names[broken[0]]}) holds a value that '
-                         'is not finite')
+    if not os.path.exists(path):
+        raise ValueError(f'{path}: there is no such file; test.py makes it')
+    rows, note = store.load_array(path)
+    if rows.ndim != 2 or rows.dtype.kind != 'f':
+        raise ValueError(f'{path}: is not a matrix with one descriptor per row')
+    return rows.astype(np.float32, copy=False), {**note['made_from'],
+                                                 'skipped': note.get('skipped', [])}
 
 
-def open_rows(path, dataset, part, say=print):
-    """Rows of a folder of shards, or of one part of test.py's features.
-
-    path : the folder, or STEM. dataset : function that opens the dataset of a STEM
-    part : 'queries' or 'database'; say : called with a line about images that were skipped
-    """
-    if os.path.isdir(path):
-        return FeatureFolder(path)
-    saved = load([path], dataset(), say)
-    names = [query.name for query in saved.asked] if part == 'queries' else saved.images
-    return Rows(path, names, getattr(saved, part), saved.made_from)
-
-
-def whitened(saved, fitted, path):
-    """Saved features whitened by the Whitening of a file; ValueError for one of another model."""
+def whitened(saved: Saved, fitted, path) -> Saved:
+    """Return saved features whitened by the Whitening `fitted` of a file, of the same model."""
+    from deep_retrieval import whitening
     check_same(path, fitted.made_from, 'the features', saved.made_from)
     return saved._replace(queries=whitening.apply(fitted, saved.queries),
                           database=whitening.apply(fitted, saved.database))
 
 
-def pairs(saved, dataset):
-    """P x 2 rows of the database that show the same, by the published ground truth: good and ok."""
+def pairs(saved: Saved, dataset) -> np.ndarray:
+    """Return P x 2 rows of the database that show the same by the ground truth (good and ok)."""
+    from deep_retrieval import whitening
     row = {name: i for i, name in enumerate(saved.images)}
     groups = {tuple(sorted(row[name] for name in set(good + ok) if name in row))
               for good, ok, _ in map(dataset.ground_truth, saved.asked)}
-    return whitening.pairs_of(sorted(groups))      # the queries of one landmark give its group once
+    return whitening.pairs_of(sorted(groups))   # the queries of one landmark form one group
 
 
-def model(saved):
-    """What a whitening learned from these features has to say of them."""
+def model(saved: Saved) -> dict:
+    """Return what a whitening learned from these features has to say about them."""
     return {key: saved.made_from.get(key) for key in MODEL}

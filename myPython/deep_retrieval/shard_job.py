@@ -1,101 +1,144 @@
-"""The descriptors of a folder's images as the shards of a folder of features.
+"""The descriptors of a folder's images, made as the shards of a folder of features.
 
-    job = Job('datasets/photos', 'tmp/features', scales=[800], share=(0, 4), say=print)
-    job.run(net, {'weights': sha256('a.caffemodel')})
+    job = Job('datasets/photos', 'tmp/features', scales=[800], share=(0, 4))
+    job.run(model.net, model.made_from)
 
-Of n processes, which may run on several machines, process i takes each n-th shard from the i-th on.
-What they have finished stands: a run that was interrupted goes on, a later one adds new images.
+Of n processes, which may run on several machines, process i takes every n-th shard starting with
+the i-th. Finished shards stay: an interrupted run resumes, and a later one adds new images.
 """
 
+import logging
 import os
 import re
 from functools import partial
 
 import numpy as np
-import PIL.Image
-from tqdm import tqdm
 
-from deep_retrieval import feature_shards, files
-from deep_retrieval.describe import Item, Journal, describe, fingerprint, load_item, size
-from deep_retrieval.duplicates import mapped_files
-from deep_retrieval.files import write_aside
-from deep_retrieval.image_files import EXTENSIONS
+from deep_retrieval import feature_shards, progress, store
+from deep_retrieval.describe import (
+    MANY_PIXELS,
+    Item,
+    as_items,
+    fingerprint,
+    load_checked,
+    run,
+    size,
+)
+from deep_retrieval.features import Features
 from deep_retrieval.images import ImageError
+from deep_retrieval.listing import KINDS, list_images
+from deep_retrieval.vectors import unit
 
-KINDS = (*EXTENSIONS, '.bmp', '.gif', '.tif', '.tiff', '.webp')
-MANY_PIXELS = 80_000_000    # of more, an image takes 240 MB for itself
 BAD = 'bad.txt'
 OURS = re.compile(r'(shard_\d+(_S\d+)?\.(json|npy|part)|manifest\.json|bad\.txt)(\.aside)?|\.lock')
 
-PIL.Image.MAX_IMAGE_PIXELS = None   # Job has a limit of its own
+logger = logging.getLogger(__name__)
 
 
 class Job:
     """What one of several processes does to fill a folder of features.
 
-    scales : pixels of the longer side that the images are resized to; the descriptors of several
-        are summed
-    share : this process's number, from 0, and how many there are
-    max_pixels : images of more are bad
-    again : make those shards anew that have bad images, or images that have changed since
-    overwrite : throw features away that were made from something else
-    say : called with a line about everything that the user should know
+    Parameters
+    ----------
+    images : path of a folder, or a list of paths
+    path : str
+        The folder to fill.
+    scales : list of int
+        Longer sides in pixels that the images are resized to; the descriptors of several scales
+        are summed.
+    share : (int, int)
+        This process's number, from 0, and how many processes there are.
+    max_pixels : int
+        Images with more pixels count as bad.
+    again : bool
+        Recompute the shards that have bad images, or images that have changed since.
+    overwrite : bool
+        Discard features that were made from something else.
+
+    Raises
+    ------
+    ValueError
+        There is no image.
     """
 
     def __init__(self, images, path, scales, batch_size=1, shard_size=feature_shards.SHARD_SIZE,
-                 share=(0, 1), max_pixels=MANY_PIXELS, again=False, overwrite=False, say=print):
-        self.images, self.path, self.scales = str(images), str(path), scales
+                 share=(0, 1), max_pixels=MANY_PIXELS, again=False, overwrite=False):
+        self.path, self.scales = str(path), scales
         self.batch_size, self.shard_size, self.share = batch_size, shard_size, share
-        self.again, self.overwrite, self.say = again, overwrite, say
+        self.again, self.overwrite = again, overwrite
+        if isinstance(images, (str, os.PathLike)):
+            self.images = self._folder = str(images)
+            found = {name: os.path.join(self.images, name)
+                     for name in list_images(images, recursive=True, extensions=KINDS)}
+            if not found:
+                raise ValueError(f'{images}: holds no image ({" ".join(KINDS)})')
+        else:
+            self.images, self._folder = 'the list of images', None
+            found = {item.name: item.path for item in as_items(images)[0]}
+            if '' in found.values():
+                raise ValueError(f'{path}: only images that are files can be cached; leave out '
+                                 'cache for arrays')
+        self._files, self.names = found, list(found)
         self._load = partial(load_checked, max_pixels=max_pixels)
-        self.names = files.find(self.images, KINDS, say)
-        self._there = set(self.names)
-        if not self.names:
-            raise ValueError(f'{images}: holds no image ({" ".join(KINDS)})')
 
-    def run(self, net, made_from):
-        """Make this process's shards; returns the numbers of those that others still have to.
+    def run(self, net, made_from: dict) -> list[int]:
+        """Make this process's shards; returns the numbers of those that others still have to make.
 
-        net : gives B x D for a list of B images of one size
-        made_from : dict of what the features depend on besides the scales; ValueError where those
-            in the folder were made from something else
+        Parameters
+        ----------
+        net : function of a list of B images of one size that returns B x D float32
+        made_from : dict
+            What the features depend on besides the scales.
+
+        Raises
+        ------
+        ValueError
+            The folder's features were made from something else, or no image can be read.
         """
         self.made_from = {**made_from, 'scales': list(self.scales)}
         self._check()   # before anything is written
-        with feature_shards.Locks(self.path) as locks:
+        with store.Locks(self.path) as locks:
             with locks.held(0):
                 todo = self._plan()
             images = sum(len(names) for names in todo.values())
-            with tqdm(total=images * len(self.scales), unit='image', disable=None,
-                      desc=os.path.basename(os.path.abspath(self.path))) as bar:
+            with progress.bar(total=images * len(self.scales), unit='image',
+                              desc=os.path.basename(os.path.abspath(self.path))) as bar:
                 for i, names in todo.items():
                     with locks.held(i + 1, wait=False) as held:
                         if not held:
-                            self.say(f'shard {i}: another process is at it')
+                            logger.info('shard %d: another process is making it', i)
                         elif not feature_shards.is_done(self.path, i):
                             self._make(i, names, net, bar)
             with locks.held(0):
                 return self._finish()
 
+    def open(self):
+        """Open the features: the FeatureFolder, or Features of the images in this job's list."""
+        folder = feature_shards.FeatureFolder(self.path)
+        if self._folder is not None:
+            return folder
+        row = {name: i for i, name in enumerate(folder.names)}
+        names = [name for name in self.names if name in row]
+        bad = {name: why for name, why in folder.bad.items() if name in self._files}
+        values = [folder.rows(row[name], row[name] + 1) for name in names]
+        return Features(self.path, names, np.concatenate(values or [folder.rows(0, 0)]),
+                        folder.made_from, bad)
+
     def _check(self):
-        """Whether the folder has features of another kind; ValueError unless they may go."""
-        found, others = None, []
-        if os.path.isdir(self.path):
-            others = [name for name in os.listdir(self.path) if not OURS.fullmatch(name)]
-        if os.path.exists(os.path.join(self.path, feature_shards.MANIFEST)):
-            found = feature_shards.read_manifest(self.path)
-            names = sorted(name for name in {*found, *self.made_from}
-                           if found.get(name) != self.made_from.get(name))
-            if names and not self.overwrite:
-                raise ValueError(f'{self.path}: its features were made with other '
-                                 f'{", ".join(names)}; give another folder, or --overwrite')
-        elif others and not self.overwrite:
-            raise ValueError(f'{self.path}: holds something else ({min(others)}); give another '
-                             'folder, or --overwrite to write beside it')
-        return found not in (None, self.made_from)
+        """Whether the folder has other features that may be discarded; ValueError otherwise."""
+        if not os.path.isdir(self.path):
+            return False
+        manifest = store.Manifest.inside(self.path)
+        if os.path.exists(manifest.path):
+            state = manifest.state(self.made_from)
+            if state != 'same' and not self.overwrite:
+                manifest.check(self.made_from)      # raises, with what differs
+            return state != 'same'
+        store.check_folder(self.path, OURS, self.overwrite)
+        return False
 
     def _plan(self):
-        """Plan what is new; returns the shards that this process has to make, as i -> names."""
+        """Plan what is new; returns the shards that this process has to make, number -> names."""
         if self._check():
             self._remove_features()
         if not os.path.exists(os.path.join(self.path, feature_shards.MANIFEST)):
@@ -113,31 +156,33 @@ class Job:
         return todo
 
     def _remove_features(self):
-        # shards before the manifest: without it, they would belong to the next one
+        # shards before the manifest: without it they would belong to the next one
         for name in sorted(os.listdir(self.path), reverse=True):
-            if OURS.fullmatch(name) and name != feature_shards.LOCK:
+            if OURS.fullmatch(name) and name != '.lock':
                 os.unlink(os.path.join(self.path, name))
 
     def _compare(self, shards):
-        """Say what has changed in the folder of the images since its shards were made."""
+        """Report what has changed in the folder of images since the shards were made."""
         planned = {name for shard in shards.values() for name in shard.names}
         gone = planned.difference(self.names)
         if planned and len(gone) == len(planned):
             raise ValueError(f'{self.path}: has the features of other images: none of them is in '
                              f'{self.images}; give another folder')
         if gone:
-            self.say(f'{len(gone)} images are gone, whose features stay, such as {min(gone)}')
+            logger.warning('%d images no longer exist, but their features stay, for example %s',
+                           len(gone), min(gone))
         changed = [name for shard in shards.values() for name in self._changed(shard)]
         if changed and not self.again:
-            self.say(f'{len(changed)} images have changed since, whose features stay, such as '
-                     f'{min(changed)}; --again makes their shards anew')
+            logger.warning('%d images have changed since, but their features stay, for example '
+                           '%s; --again recomputes their shards', len(changed), min(changed))
 
     def _changed(self, shard):
-        return [name for name, before in zip(shard.names, shard.sizes or [])
-                if name in self._there and size(os.path.join(self.images, name)) != before]
+        return [name for name, before in zip(shard.names, shard.sizes or [], strict=False)
+                if name in self._files and size(self._files[name]) != before]
 
     def _make(self, number, names, net, bar):
-        items = [Item(name, os.path.join(self.images, name)) for name in names]
+        items = [Item(name, self._files.get(name, os.path.join(self.images, name)))
+                 for name in names]
         sizes = [size(item.path) for item in items]
         key = {**self.made_from, 'items': fingerprint(items), 'batch_size': self.batch_size}
         bad, total = {}, 0
@@ -145,20 +190,20 @@ class Job:
         def skip(i, error):
             bad[names[i]] = str(error).removeprefix(f'{items[i].path}: ')
             bar.clear()
-            self.say(f'skipped: {error}')
+            logger.warning('skipped: %s', error)
 
         for S in self.scales:
-            with Journal(self._journal(number, S), key) as journal:
+            with store.Journal(self._journal(number, S), key) as journal:
                 bar.update(len(journal.rows))
                 todo = [i for i, name in enumerate(names) if name not in bad]
-                describe(net, items, todo, S, journal, bar, skip, self.batch_size, self._load)
+                run(net, items, todo, S, journal, bar, skip, self.batch_size, self._load)
                 values = journal.matrix(len(items))
             bar.update(len(items) - len(todo))
             if not journal.rows:    # not even their length is known
                 total = values
                 break
             total = total + values
-        rows = feature_shards.unit(total)
+        rows = unit(total)
         for i in np.flatnonzero(~np.isfinite(rows).all(1)):
             if names[i] not in bad:
                 skip(i, ImageError(f'{items[i].path}: its descriptor is zero or not finite'))
@@ -178,45 +223,22 @@ class Job:
 
     def _finish(self):
         """List the bad images when all shards are there; returns the numbers of the others."""
+        from deep_retrieval.duplicates import mapped_files
         shards = feature_shards.read_shards(self.path)
-        # as they were read: meanwhile another process may have made one
+        # as they were read: another process may have made one in the meantime
         missing = [i for i, shard in shards.items()
                    if not feature_shards.is_done(self.path, i, shard)]
         if not missing:
             if not any(shard.good() for shard in shards.values()):
                 raise ValueError(f'{self.images}: none of its images can be read')
-            text = ''.join(f'{mapped_files.encode(name)}\t{why}\n'
-                           for shard in shards.values() for name, why in shard.bad.items())
-            write_aside(os.path.join(self.path, BAD),
-                        lambda file: file.write(os.fsencode(text)))
+            store.write(os.path.join(self.path, BAD), ''.join(
+                f'{mapped_files.encode(name)}\t{why}\n'
+                for shard in shards.values() for name, why in shard.bad.items()))
         return missing
 
 
-def load_checked(item, S, max_pixels):
-    """An item's image as load_item has it; ImageError for animations and for giant images too."""
-    if os.path.exists(item.path) and not os.path.isfile(item.path):
-        raise ImageError(f'{item.path}: is no file')    # of a pipe, reading would not end
-    try:
-        image = PIL.Image.open(item.path)   # reads the head alone
-    except Exception:   # whatever it stumbles over: OpenCV says whether that is an image
-        return load_item(item, S)
-    with image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise ImageError(f'{item.path}: has {width} x {height} pixels, more than --max_pixels')
-        # phones' JPEG files may hold several pictures, yet they are no animations
-        if image.format in ('GIF', 'PNG', 'WEBP') and image.is_animated:
-            raise ImageError(f'{item.path}: is animated')
-        if image.format not in ('JPEG', 'MPO', 'PNG'):
-            try:
-                image.load()    # of a part, OpenCV would return that part
-            except Exception as error:
-                raise ImageError(f'{item.path}: {" ".join(str(error).split())}') from None
-    return load_item(item, S)
-
-
-def share(text=None):
-    """(I, N) of `I/N`; without a text those of torchrun, if it started this process, or (0, 1)."""
+def share(text: str | None = None) -> tuple[int, int]:
+    """Parse `I/N`; without a text, return torchrun's rank and world size, or (0, 1)."""
     text = text or '{}/{}'.format(os.environ.get('RANK', 0), os.environ.get('WORLD_SIZE', 1))
     match = re.fullmatch(r'(\d+)/(\d+)', text)
     if not match or int(match[1]) >= int(match[2]):

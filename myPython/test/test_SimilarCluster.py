@@ -10,7 +10,8 @@ row's own image stands. The features and their list are those that the scripts o
 
 import argparse
 
-from deep_retrieval import cli, named_rows
+from deep_retrieval import cli
+from deep_retrieval.features import open_features
 from deep_retrieval.gallery import answer_pictures, similar_clusters
 
 
@@ -38,7 +39,7 @@ def parse_args():
 
 
 def main(args):
-    features = named_rows.open_features(args.npy, args.txt)
+    features = open_features(args.npy, args.txt)
     answer_pictures.check(args.cluster_dir, args.overwrite)
     similarities = similar_clusters.similarities_of(features, args.rows, args.sim)
     pictures = similar_clusters.clusters(similarities, features.names, args.img_dir, args.top)

@@ -169,30 +169,30 @@ def test_a_resumed_run_gives_the_bytes_of_an_unbroken_one(folder, tmp_path, scal
     convert(FakeNet(), items, scales, paths[0], {}, 2)
     for calls in (2, 1):    # batches of 2, 2, 1 a scale
         with pytest.raises(KeyboardInterrupt):
-            convert(FakeNet(breaks_after=calls - 1), items, scales, paths[1], {}, 2, say=str)
+            convert(FakeNet(breaks_after=calls - 1), items, scales, paths[1], {}, 2)
         assert not os.path.exists(paths[1])
     net = FakeNet()
-    convert(net, items, scales, paths[1], {}, 2, say=str)
+    convert(net, items, scales, paths[1], {}, 2)
     whole, broken = (open(path, 'rb').read() for path in paths)
     assert whole == broken and net.calls == (2 if scales == 64 else 5)
 
 
-def test_a_damaged_image_is_named_or_left_out(folder, tmp_path):
+def test_a_damaged_image_is_named_or_left_out(folder, tmp_path, caplog):
     damaged = os.path.join(folder, NAMES[0])
     with open(damaged, 'r+b') as file:
         file.truncate(100)
-    items, told = images_of(folder), []
+    items = images_of(folder)
     for run in (lambda: longer_side(items),
                 lambda: convert(FakeNet(), items, 64, str(tmp_path / 'x.npy'), {}, 2)):
         with pytest.raises(ImageError, match=NAMES[0]):
             run()
     assert longer_side(items, skip_bad=True) == 64
     for scales in (64, [16, 32]):
-        rows = convert(FakeNet(), items, scales, str(tmp_path / 'x.npy'), {}, 2, True, told.append)
+        rows = convert(FakeNet(), items, scales, str(tmp_path / 'x.npy'), {}, 2, True)
         assert np.isnan(rows[0]).all() and np.isfinite(rows[1:]).all()
         write_list(str(tmp_path / 'x.txt'), items, rows, 0)
         assert sorted(read_pairs(tmp_path / 'x.txt')) == list(zip(NAMES, range(5)))[1:]
-    assert any(NAMES[0] in line for line in told)
+    assert any(NAMES[0] in line for line in caplog.messages)
 
 
 def test_folders_without_images_are_refused(tmp_path):
@@ -225,13 +225,13 @@ def test_scales_are_summed_and_normalized(folder, weights, tmp_path):
         np.testing.assert_allclose(row, total / np.linalg.norm(total), atol=1e-5)
 
 
-def test_sums_are_not_taken_for_features_of_one_scale(folder, tmp_path):
+def test_sums_are_not_taken_for_features_of_one_scale(folder, tmp_path, caplog):
     items, path = images_of(folder), str(tmp_path / 'x.npy')
     single = convert(FakeNet(), items, 64, path, {}, 2)
     convert(FakeNet(), items, [16, 32], path, {}, 2)
-    net, told = FakeNet(), []
-    again = convert(net, items, 64, path, {}, 2, say=told.append)
-    assert net.calls and told
+    net = FakeNet()
+    again = convert(net, items, 64, path, {}, 2)
+    assert net.calls and caplog.messages
     np.testing.assert_array_equal(again, single)
 
 

@@ -66,7 +66,7 @@ def test_a_row_is_a_forward_on_the_image_as_it_is(run, tmp_path, L, end):
 def test_damaged_images_have_no_line(run, tmp_path):
     run()       # makes the images
     (tmp_path / 'images/one/c.png').write_bytes(b'')
-    with pytest.raises(ValueError, match='c.png: is no image'):
+    with pytest.raises(ValueError, match='c.png: is not an image'):
         run()
     rows, lines, _ = run('--skip_bad')
     assert lines == ['0\ta b.jpg', '2\ttab\tone.jpg', '3\tthin.png']

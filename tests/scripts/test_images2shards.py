@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from conftest import ROOT, assert_one_line, run_script
-from deep_retrieval import feature_shards, shard_job
+from deep_retrieval import cli, feature_shards, shard_job
 from deep_retrieval.feature_shards import FeatureFolder, read_shards
 from deep_retrieval.images import MEAN, resize
 from deep_retrieval.model import DescriptorNet
@@ -66,7 +66,7 @@ def read(path):
 
 
 def run(folder, path, net=None, about=ABOUT, scales=(64,), **options):
-    options = {'batch_size': 2, 'shard_size': 3, 'say': str, **options}
+    options = {'batch_size': 2, 'shard_size': 3, **options}
     return Job(folder, path, list(scales), **options).run(net or FakeNet(), about)
 
 
@@ -116,7 +116,7 @@ def test_a_later_run_adds_new_images_as_new_shards(folder, tmp_path):
         np.testing.assert_allclose(row, known(cv2.imread(str(folder / name))), atol=1e-6)
 
 
-def test_bad_images_are_told_and_listed(folder, tmp_path):
+def test_bad_images_are_told_and_listed(folder, tmp_path, caplog):
     random = np.random.default_rng(0)
     (folder / 'zero.jpg').touch()
     (folder / 'text.jpg').write_text('no image')
@@ -138,12 +138,12 @@ def test_bad_images_are_told_and_listed(folder, tmp_path):
     (folder / 'notes.txt').touch()
     frames[0].save(folder / 'still.gif')
     (folder / 'link.jpg').symlink_to(NAMES[0])
-    told = []
-    run(folder, tmp_path / 'x', say=told.append)
-    reasons = {'cut.bmp': 'truncated', 'cut.webp': 'no image', 'huge.png': '10000 x 10000 pixels',
+    run(folder, tmp_path / 'x')
+    told = caplog.messages
+    reasons = {'cut.bmp': 'truncated', 'cut.webp': 'not an image', 'huge.png': '10000 x 10000 pixels',
                'itself.jpg': 'links', 'moving.gif': 'animated', 'moving.png': 'animated',
-               'moving.webp': 'animated', 'nowhere.jpg': 'No such file', 'pipe.jpg': 'no file',
-               'text.jpg': 'no image', 'trunc ated.jpg': 'truncated', 'zero.jpg': 'no image'}
+               'moving.webp': 'animated', 'nowhere.jpg': 'No such file', 'pipe.jpg': 'not a file',
+               'text.jpg': 'not an image', 'trunc ated.jpg': 'truncated', 'zero.jpg': 'not an image'}
     features = FeatureFolder(tmp_path / 'x')
     assert features.names == sorted([*NAMES, 'link.jpg', 'still.gif'])
     assert np.isfinite(features.rows()).all()
@@ -194,7 +194,7 @@ def test_features_of_something_else_are_refused_or_thrown_away(folder, tmp_path)
     before = read(tmp_path / 'x')
     for options, words in (({'about': {'weights': 'other'}}, 'weights'),
                            ({'about': {**ABOUT, 'L': 3}}, 'L'), ({'scales': [32]}, 'scales')):
-        with pytest.raises(ValueError, match=f'made with other {words}; '):
+        with pytest.raises(ValueError, match=f'made with another {words}; '):
             run(folder, tmp_path / 'x', **options)
     assert read(tmp_path / 'x') == before
     net = FakeNet()
@@ -222,17 +222,19 @@ def test_features_of_another_folder(folder, tmp_path):
         run(folder / 'one', tmp_path / 'x')
 
 
-def test_images_that_changed_are_told(folder, tmp_path):
+def test_images_that_changed_are_told(folder, tmp_path, caplog):
     (folder / 'b.jpg').touch()
     run(folder, tmp_path / 'x')
     (folder / NAMES[0]).unlink()
-    random, told = np.random.default_rng(1), []
+    random = np.random.default_rng(1)
     put(folder / 'b.jpg', random)
     put(folder / NAMES[-1], random, (90, 90))
     before = read(tmp_path / 'x')
-    run(folder, tmp_path / 'x', say=told.append)
+    caplog.clear()
+    run(folder, tmp_path / 'x')
+    told = caplog.messages
     assert read(tmp_path / 'x') == before
-    assert re.match('1 images are gone.* a b.jpg', told[0])
+    assert re.match('1 images no longer exist.* a b.jpg', told[0])
     assert re.match('2 images have changed.* b.jpg; --again', told[1])
     (folder / NAMES[0]).symlink_to('co:lon.jpg')
     run(folder, tmp_path / 'x', again=True)
@@ -272,7 +274,7 @@ def start(path, share=(0, 1)):
     child = os.fork()
     if child:
         return child
-    Job(images, path, [64], 2, 3, share, say=str).run(net, {'weights': 'abc'})
+    Job(images, path, [64], 2, 3, share).run(net, {'weights': 'abc'})
     os._exit(0)
 
 begun = time.monotonic()
@@ -351,12 +353,12 @@ def test_the_script(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     import convert_images2shards as script
     monkeypatch.setattr('sys.argv', list(map(str, [SCRIPT, *flags(folder, tmp_path / 'x')])))
-    script.main(script.parse_args())
+    cli.run(script.parse_args, script.main)
     out, err = capsys.readouterr()
     assert out == f'{tmp_path}/x: 7 x 128; 1 bad images, see bad.txt\n'
-    assert err == (f'convert_images2shards.py: skipped: {folder}/bad.jpg: is no image that '
-                   'OpenCV reads\n')
-    manifest = json.loads((tmp_path / 'x/manifest.json').read_text())
+    assert err == (f'convert_images2shards.py: skipped: {folder}/bad.jpg: is not an image '
+                   'that OpenCV can read\n')
+    manifest = json.loads((tmp_path / 'x/manifest.json').read_text())['made_from']
     assert manifest['L'] == 2 and manifest['scales'] == [64] and len(manifest['weights']) == 64
     assert_one_line(run_script(SCRIPT, *flags(folder, tmp_path / 'x'), '--L', 1, '--shard', '0/2'),
-                    f'{tmp_path}/x: ', 'made with other L')
+                    f'{tmp_path}/x: ', 'made with another L')

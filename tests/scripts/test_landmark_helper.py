@@ -9,7 +9,7 @@ import pytest
 from caffe.datum import read_list
 from deep_retrieval import subcommands
 from deep_retrieval.datasets import query_sets
-from deep_retrieval.image_files import list_classes
+from deep_retrieval.listing import list_classes
 from deep_retrieval.making import class_sets
 from deep_retrieval.training.class_folders import ClassFolders
 from image_server import serving

@@ -6,8 +6,8 @@ import paris_helper
 import pytest
 from deep_retrieval import subcommands
 from deep_retrieval.datasets import ParisHelper, query_sets
-from deep_retrieval.image_files import list_images
 from deep_retrieval.images import read_image
+from deep_retrieval.listing import list_images
 from deep_retrieval.training.class_folders import ClassFolders
 from test_oxford_helper import save, tree
 

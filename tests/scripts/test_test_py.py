@@ -111,27 +111,34 @@ def test_files_names_and_cache(run, tmp_path):
     first = run()
     assert first.stderr == ''
     files = sorted(os.listdir(tmp_path / 'tmp'))
-    assert [name for name in files if name.endswith('.npy')] == [
-        'Oxford_S128_L2_dataset.npy', 'Oxford_S128_L2_queries.npy']
+    dataset, queries = (name for name in files if name.endswith('.npy'))
+    model = re.fullmatch(r'Oxford_S128_L2_([0-9a-f]{8})_dataset.npy', dataset)[1]
+    assert queries == f'Oxford_S128_L2_{model}_queries.npy'
     assert [name for name in files if name.endswith('.rnk')] == [
         'harbour_gate_1.rnk', 'mill_lane_1.rnk', 'weavers_hall_1.rnk']
     assert not [name for name in files if name.endswith(('.part', '.aside'))]
-    stored = np.load(tmp_path / 'tmp/Oxford_S128_L2_dataset.npy')
+    stored = np.load(tmp_path / 'tmp' / dataset)
     assert stored.shape == (27, 128) and stored.dtype == np.float32
     second = run()
     assert second.stdout == first.stdout and second.stderr == ''
+    before = (tmp_path / 'tmp' / queries).read_bytes()
     other = run('--query_crop', 'full')
-    assert 'queries.npy: made with other items; computing it anew' in other.stderr
-    assert 'dataset.npy' not in other.stderr
+    assert other.stdout != first.stdout and other.stderr == ''
+    assert (tmp_path / 'tmp' / queries).read_bytes() == before
+    assert (tmp_path / f'tmp/Oxford_S128_L2_{model}_queries_full.npy').exists()
 
 
-def test_other_weights_are_noticed(run, tmp_path):
-    run()
+def test_other_weights_have_files_of_their_own(run, tmp_path):
+    first = run()
+    before = {path.name: path.read_bytes() for path in (tmp_path / 'tmp').glob('*.npy')}
     weights = caffe_pb2.NetParameter.FromString(TINY.read_bytes())
     next(layer for layer in weights.layer if layer.blobs).blobs[0].data[0] += 1
     path = tmp_path / 'other.caffemodel'
     path.write_bytes(weights.SerializeToString())
-    assert 'made with other weights' in run('--weights', path).stderr
+    other = run('--weights', path)
+    assert other.returncode == 0 and other.stdout != first.stdout
+    files = {path.name: path.read_bytes() for path in (tmp_path / 'tmp').glob('*.npy')}
+    assert len(files) == 4 and before.items() < files.items()
 
 
 def test_a_gpu_that_is_not_there_is_one_warning(run):
@@ -191,7 +198,7 @@ def test_strange_images_are_described(run, copy):
     (['--proto', 'nowhere.prototxt'], ['nowhere.prototxt']),
     (['--eval_binary', 'nowhere'], ['nowhere', 'make install']),
     (['--proto', ROOT / 'proto/deploy_resnet101.prototxt'], ['tiny.caffemodel', 'conv1', 'shape']),
-    (['--S', '100', '--multires'], ['--multires', '250']),
+    (['--S', '100', '--multires'], ['three resolutions', '250']),
     (['--dbe', '99'], ['--dbe 99', '26']), (['--aqe', '0'], ['--aqe']), (['--S', 'big'], ['--S']),
     (['--temp_dir', os.devnull], [os.devnull])])
 def test_a_users_mistake_is_one_line(flags, words, run):

@@ -4,8 +4,9 @@ import os
 import cv2
 import numpy as np
 import pytest
-from deep_retrieval.describe import WINDOW, Item, Journal, extract
+from deep_retrieval.describe import WINDOW, Item, extract
 from deep_retrieval.images import ImageError
+from deep_retrieval.store import Journal
 
 
 class FakeNet:
@@ -41,13 +42,13 @@ def items(tmp_path):
 
 
 @pytest.fixture
-def run(items, tmp_path):
+def run(items, tmp_path, caplog):
     def run(net=None, items=items, folder='out', about=None, **kwargs):
-        told = []
+        caplog.clear()
+        caplog.set_level('INFO')
         features, skipped = extract(net or FakeNet(), items, 32, str(tmp_path / folder / 'x.npy'),
-                                    about or {'weights': 'abc'}, batch_size=4, say=told.append,
-                                    **kwargs)
-        return features, skipped, told
+                                    about or {'weights': 'abc'}, batch_size=4, **kwargs)
+        return features, skipped, caplog.messages
     return run
 
 
@@ -76,10 +77,10 @@ def test_features_of_something_else_are_computed_anew(run, items, tmp_path):
     run()
     net = FakeNet()
     _, _, told = run(net, about={'weights': 'other'})
-    assert sum(net.batches) == len(items) and 'other weights' in told[0]
+    assert sum(net.batches) == len(items) and 'another weights' in told[0]
     cv2.imwrite(items[5].path, np.zeros((24, 32, 3), np.uint8))
     features, _, told = run(about={'weights': 'other'})
-    assert 'other items' in told[0] and features[5][:3].tolist() == [0, 0, 0]
+    assert 'another items' in told[0] and features[5][:3].tolist() == [0, 0, 0]
     (tmp_path / 'out/x.json').unlink()
     _, _, told = run(about={'weights': 'other'})
     assert 'nothing says' in told[0]
@@ -97,7 +98,7 @@ def test_a_resumed_run_gives_the_same_bytes(run, items, breaks_after, tmp_path):
         assert (tmp_path / 'out' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
     assert not (tmp_path / 'out/x.part').exists()
     if breaks_after:
-        assert 'going on behind' in told[0] and sum(net.batches) < len(items)
+        assert 'resuming after' in told[0] and sum(net.batches) < len(items)
 
 
 @pytest.mark.parametrize('cut', [1, 30, 200])

@@ -2,7 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from deep_retrieval.feature_shards import FeatureFolder, Shard, plan, save, unit, write_rows
+from deep_retrieval.feature_shards import FeatureFolder, Shard, plan, save, write_rows
+from deep_retrieval.vectors import unit
 
 NAMES = ['a b.jpg', 'one/c:d_e.jpg', 'one/tab\t.jpg', 'two/c:d_e.jpg', 'ü/日本%.jpg', '\udcff.jpg',
          'line\nbreak.jpg']
@@ -68,7 +69,7 @@ def test_what_cannot_be_saved(tmp_path, names, rows, words):
 
 
 def test_a_folder_is_not_written_twice(path, features):
-    with pytest.raises(ValueError, match='has features already'):
+    with pytest.raises(ValueError, match='already has features'):
         save(path, NAMES, features)
 
 
@@ -111,10 +112,10 @@ def test_rows_of_another_shape_are_damage(path):
 
 
 def test_folders_without_features(tmp_path):
-    with pytest.raises(ValueError, match='is no folder of features'):
+    with pytest.raises(ValueError, match='is not a folder of features'):
         FeatureFolder(tmp_path)
-    with pytest.raises(ValueError, match='is no folder of features'):
+    with pytest.raises(ValueError, match='is not a folder of features'):
         FeatureFolder(tmp_path / 'none')
-    (tmp_path / 'manifest.json').write_text('{}')
+    (tmp_path / 'manifest.json').write_text('{"made_from": {}, "files": {}}')
     with pytest.raises(ValueError, match='has no features'):
         FeatureFolder(tmp_path)

@@ -6,4 +6,12 @@ from deep_retrieval.datasets.oxford import DatasetError, OxfordHelper, ParisHelp
 
 DATASETS = {'Oxford': OxfordHelper, 'Paris': ParisHelper}
 
+
+def open_dataset(path, name='Oxford', gnd=None):
+    """Open the dataset in a folder, by its name in DATASETS or by a revisited ground truth."""
+    if gnd:
+        from deep_retrieval.datasets import revisited
+        return revisited.Revisited(path, revisited.read(gnd))
+    return DATASETS[name](path)
+
 __all__ = ['DATASETS', 'DatasetError', 'OxfordHelper', 'ParisHelper', 'Query']

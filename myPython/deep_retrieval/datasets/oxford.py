@@ -9,7 +9,7 @@ import math
 import os
 from typing import NamedTuple
 
-from deep_retrieval.image_files import EXTENSIONS
+from deep_retrieval.listing import EXTENSIONS
 
 GRADES = ('good', 'ok', 'junk')
 
@@ -46,6 +46,7 @@ class OxfordHelper:
     positive.
     """
 
+    name = 'Oxford'
     prefix = 'oxc1_'  # may stand before the image names of the query files, and only there
     ignored = frozenset()  # names of images that are left out
 
@@ -167,4 +168,5 @@ def read_words(path):
 class ParisHelper(OxfordHelper):
     """The dataset in a folder, without its 20 damaged images."""
 
+    name = 'Paris'
     ignored = DAMAGED

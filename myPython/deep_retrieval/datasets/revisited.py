@@ -18,7 +18,7 @@ import numpy as np
 from deep_retrieval.datasets import gnd_pickle
 from deep_retrieval.datasets.oxford import Query
 from deep_retrieval.files import write_aside
-from deep_retrieval.image_files import EXTENSIONS
+from deep_retrieval.listing import EXTENSIONS
 
 GRADES = ('easy', 'hard', 'junk')
 
@@ -48,6 +48,7 @@ class Revisited:
 
     def __init__(self, folder, truth):
         self.images, self.queries, self.truth = truth.images, truth.queries, truth
+        self.name = truth.name
         self.path, self.folder = str(folder), os.path.join(folder, 'jpg')
         found = {os.path.splitext(file)[0]: file for file in sorted(os.listdir(self.folder))
                  if file.lower().endswith(EXTENSIONS)}

@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 from deep_retrieval.files import leads_out, write_aside
 from deep_retrieval.gallery import folder, template, thumbs
 from deep_retrieval.gallery.template import Picture, View, url
-from deep_retrieval.image_files import EXTENSIONS
+from deep_retrieval.listing import EXTENSIONS
 
 
 class Hit(NamedTuple):

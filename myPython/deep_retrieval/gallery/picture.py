@@ -194,3 +194,18 @@ def _beside(cells):
 
 def _blank(height, width, colour=WHITE):
     return np.full((height, width, 3), colour, np.uint8)
+
+
+def of_result(dataset, result, queries: int = 5, top: int = 5):
+    """Draw the first queries of an `evaluate.Result` and their best images, marked by the truth."""
+    rows = []
+    for query, names, similarities in zip(result.queries[:queries], result.rankings,
+                                          result.similarities):
+        good, ok, junk = dataset.ground_truth(query)
+        marks = {**dict.fromkeys(junk, 'junk'), **dict.fromkeys([*good, *ok], 'positive')}
+        hits = [Hit(cv2.imread(dataset.image_path(name)), similarity, name,
+                    marks.get(name, 'negative'))
+                for name, similarity in zip(names[:top], similarities)]
+        rows.append(Row(cv2.imread(dataset.image_path(query.image)), hits, query.name,
+                        query.box if result.query_crop == 'roi' else None))
+    return strip(rows)

@@ -1,6 +1,6 @@
 """The images most similar to each of the first ones, as folders of pictures to look at.
 
-    features = named_rows.open_features('tmp/features.npy')
+    features = open_features('tmp/features.npy')
     similarities = similarities_of(features, rows=100, path='sim.npy')
     pictures = clusters(similarities, features.names, 'images', top=100)
     answer_pictures.fill('clusters', pictures, overwrite=False)
@@ -13,7 +13,7 @@ import numpy as np
 from deep_retrieval import ranking
 from deep_retrieval.files import write_aside
 from deep_retrieval.gallery.answer_pictures import copy_of, hit_name
-from deep_retrieval.image_files import EXTENSIONS
+from deep_retrieval.listing import EXTENSIONS
 
 BLOCK = 4096    # features read at a time
 
@@ -21,7 +21,7 @@ BLOCK = 4096    # features read at a time
 def similarities_of(features, rows, path=None):
     """Similarities of the first features to all N: rows x N float32, or N x N where N is less.
 
-    features : as named_rows opens them
+    features : as open_features opens them
     path : an .npy file to take them from, or to write where it is not there
     ValueError where the file has other rows or columns, or values that are not finite.
     """

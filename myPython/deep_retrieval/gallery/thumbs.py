@@ -11,10 +11,11 @@ from typing import NamedTuple
 import cv2
 from tqdm import tqdm
 
-from deep_retrieval.describe import READERS, sha256
+from deep_retrieval.describe import READERS
 from deep_retrieval.files import write_aside
 from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.making.parallel import parallel
+from deep_retrieval.store import sha256
 
 QUALITY = 82    # of JPEG
 NAME = re.compile(r'([0-9a-f]{2}/[0-9a-f]{20})-(\d+)x(\d+)-(\d+)\.jpg')

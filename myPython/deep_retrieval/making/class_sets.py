@@ -11,10 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from deep_retrieval.describe import sha256
 from deep_retrieval.image_files import fill, stretch
 from deep_retrieval.images import read_image
 from deep_retrieval.making.folders import Step
+from deep_retrieval.store import sha256
 
 EDITS = {'crop': fill, 'resize': stretch}
 QUERIES, DATABASE = 'queries', 'dataset'

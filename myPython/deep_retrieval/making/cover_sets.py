@@ -6,7 +6,7 @@
 
 import os
 
-from deep_retrieval.image_files import EXTENSIONS, list_images
+from deep_retrieval.listing import EXTENSIONS, list_images
 from deep_retrieval.making.folders import Step
 
 

@@ -7,8 +7,8 @@ import contextlib
 import json
 import os
 
-from deep_retrieval.describe import sha256
 from deep_retrieval.files import write_aside
+from deep_retrieval.store import sha256
 
 
 class Part:

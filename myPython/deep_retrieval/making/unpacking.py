@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from deep_retrieval.datasets.oxford import GRADES
 from deep_retrieval.files import write_aside
-from deep_retrieval.image_files import EXTENSIONS
+from deep_retrieval.listing import EXTENSIONS
 
 TRUTH = tuple(f'_{what}.txt' for what in ('query', *GRADES))
 LARGEST = 200_000_000   # bytes of a file in an archive

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from deep_retrieval.describe import sha256
+from deep_retrieval.features import check_rows
 from deep_retrieval.files import write_aside
-from deep_retrieval.saved_features import check_rows
+from deep_retrieval.store import sha256
 
 KINDS = ('flat', 'ivfpq')
 BLOCK = 16384       # rows at a time

@@ -18,7 +18,7 @@ import os
 import numpy as np
 from tqdm import tqdm
 
-from deep_retrieval.saved_features import MODEL, check_rows
+from deep_retrieval.features import MODEL, check_rows
 
 BATCH = 1000        # entities a message; at D = 2048 it has 8 MB, and a server takes 64
 NAME_BYTES = 4096   # of a name, in UTF-8

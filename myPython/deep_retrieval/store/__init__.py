@@ -13,10 +13,19 @@ hash, so that the rows of another model are never taken for those asked for.
 from .atomic import StoreError, check_folder, clean, place, replace_folder, write
 from .journal import Journal
 from .lock import Locks
-from .manifest import Manifest, load_array, read_json, save_array, sha256, write_json
+from .manifest import (
+    Manifest,
+    has_sha256,
+    load_array,
+    read_json,
+    save_array,
+    sha256,
+    write_json,
+)
 from .reading import find, leads_out, reading
 from .workers import end_with_parent
 
 __all__ = ['Journal', 'Locks', 'Manifest', 'StoreError', 'check_folder', 'clean',
-           'end_with_parent', 'find', 'leads_out', 'load_array', 'place', 'read_json', 'reading',
+           'end_with_parent', 'find', 'has_sha256', 'leads_out', 'load_array', 'place',
+           'read_json', 'reading',
            'replace_folder', 'save_array', 'sha256', 'write', 'write_json']

@@ -41,6 +41,12 @@ def sha256(path: str) -> str:
         return _sha256(file)
 
 
+def has_sha256(path: str, digest: str | None) -> bool:
+    """Whether a file has this hash; a file is hashed once per process while it is unchanged."""
+    with open(path, 'rb') as file:
+        return _sha256(file, known=True) == digest
+
+
 class Manifest:
     """A note about a file or folder, a JSON object.
 
@@ -160,6 +166,8 @@ class Manifest:
         state, reason = self._state(made_from)
         if reason and otherwise == 'refuse':
             raise StoreError(f'{reason}; give another folder, or --overwrite')
+        if state == 'absent' and any(map(os.path.exists, self._own)):
+            reason = f'{self.about}: nothing says what it was made from'
         if reason:
             logger.warning('%s; recomputing it', reason)
         return state == 'same'
@@ -188,6 +196,8 @@ class Manifest:
             raise StoreError(f'{file.name}: nothing says what it was made from: {self.path} is '
                              'missing')
         found = note['files'].get(self._name(file.name))
+        if found is None and self._own and len(note['files']) == 1:
+            found, = note['files'].values()     # file and note were renamed together
         if found is None:
             raise StoreError(f'{file.name}: is not described by {self.path}')
         if _sha256(file, known=True) != found.get('sha256'):

@@ -13,9 +13,10 @@ from custom_layers import normalize
 
 from deep_retrieval import cli, compute_ap, ranking
 from deep_retrieval.datasets import DATASETS
-from deep_retrieval.describe import Item, sha256
+from deep_retrieval.describe import Item
 from deep_retrieval.evaluation import SCALES
 from deep_retrieval.paths import ROOT
+from deep_retrieval.store import sha256
 from deep_retrieval.studies.branch_features import Branches, BranchNet, extract_branches
 from deep_retrieval.studies.experiments import EXPERIMENTS, MAPS, describe, fit_all, fit_last
 from deep_retrieval.studies.pca import load, save

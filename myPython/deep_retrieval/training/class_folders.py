@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from deep_retrieval.image_files import EXTENSIONS
 from deep_retrieval.images import ImageError, read_image
+from deep_retrieval.listing import EXTENSIONS
 
 SIZES = {'cover': (280, 496), 'paris': (384, 512), 'landmark': (288, 384)}      # height, width
 TOLERATED = 0.1     # share of bad images; with more, it is the folder that is wrong

@@ -26,10 +26,11 @@ from custom_layers import normalize
 from deep_retrieval import files
 from deep_retrieval.describe import Item, extract
 from deep_retrieval.files import write_aside
-from deep_retrieval.image_files import EXTENSIONS
 from deep_retrieval.images import MEAN, ImageError, read_image, to_blob
+from deep_retrieval.listing import EXTENSIONS
 from deep_retrieval.model import END as DEPLOY_END
 from deep_retrieval.model import DescriptorNet, check_weights
+from deep_retrieval.store import sha256
 from deep_retrieval.training.class_folders import SIZES
 from deep_retrieval.training.solving import read_text
 
@@ -119,9 +120,9 @@ def convert(net, items, scales, features_npy, about, batch_size=1, skip_bad=Fals
     Goes on where an earlier run ended; `skip_bad`, `say` and the errors are those of `extract`.
     """
     if isinstance(scales, int):
-        return extract(net, items, scales, features_npy, about, batch_size, skip_bad, say)[0]
+        return extract(net, items, scales, features_npy, about, batch_size, skip_bad)[0]
     stem = os.path.splitext(features_npy)[0]
-    parts = [extract(net, items, S, f'{stem}_S{S}.npy', about, batch_size, skip_bad, say)[0]
+    parts = [extract(net, items, S, f'{stem}_S{S}.npy', about, batch_size, skip_bad)[0]
              for S in scales]
     features = normalize(sum(parts))
     # before the features, lest they be taken for those of an earlier note
@@ -203,3 +204,27 @@ def _check_lmdb(path, pairs, size):
             same = (datum.height, datum.width, datum.label) == (*size, label)
     if not same:
         raise ValueError(f'{path}: is there already, with other images, sizes or rows; remove it')
+
+
+def teach(img_dir, proto, weights, features_npy, features_txt, *, S=None, end=END, batch_size=4,
+          skip_bad=False, seed=0, partial_weights=False):
+    """Write a teacher's features of a folder's images, and the shuffled list of them.
+
+    Parameters
+    ----------
+    img_dir : folder of images, searched recursively
+    proto, weights : the teacher net
+    features_npy, features_txt : files to write
+    S : longer side in pixels that images are resized to; by default that of the first image
+
+    Returns
+    -------
+    ndarray, N x D float32
+    """
+    items = images_of(img_dir)
+    net = TeacherNet(proto, weights, end, partial_weights)
+    made_from = {'weights': sha256(weights), 'proto': sha256(proto), 'end': end}
+    features = convert(net, items, S or longer_side(items, skip_bad), features_npy, made_from,
+                       batch_size, skip_bad)
+    write_list(features_txt, items, features, seed)
+    return features

@@ -1,0 +1,170 @@
+"""Saved descriptors of every kind behind one interface.
+
+    features = open_features('tmp/features')        # a folder of shards
+    features = open_features('tmp/x.npy')           # with the names of its rows in tmp/x.txt
+    features.names, features.dim, features.rows(0, 4096)
+
+The interface: `names` (one per row), `dim`, `len()`, `rows(start, stop)` (float32), `made_from`
+(a dict, empty if unknown), `bad` (images without a row, and why) and `path` (for messages).
+`saved_features.py` adds the queries and images of a dataset as test.py saves them.
+"""
+
+import os
+import re
+
+import numpy as np
+
+from deep_retrieval import store
+
+MODEL = ('weights', 'proto', 'end', 'mean', 'scale', 'colour')      # makes descriptors comparable
+
+
+class Features:
+    """Descriptors in memory.
+
+    Parameters
+    ----------
+    path : str
+        What error messages name.
+    names : list of N str
+    values : N x D float32
+    made_from : dict
+    bad : dict of name to reason
+        Images that have no row.
+    """
+
+    def __init__(self, path, names, values, made_from=None, bad=None):
+        check_rows(path, values, names)
+        self.path, self.names = str(path), list(names)
+        self.made_from, self.bad = dict(made_from or {}), dict(bad or {})
+        self._values, self.dim = values, values.shape[1]
+
+    def __len__(self):
+        return len(self.names)
+
+    def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return the rows from `start` to before `stop`, float32."""
+        return self._values[start:stop]
+
+    def __repr__(self):
+        return f'{type(self).__name__}({len(self)} x {self.dim})'
+
+
+class NamedRows:
+    """The named rows of an .npy file, mapped into memory, in the order of the file.
+
+    Lines of the list are `NAME ROW` in any order, as convert_image2features.py writes them, or
+    `ROW<TAB>NAME`. Rows without a name, those of damaged images, are left out.
+
+    Attributes
+    ----------
+    names, numbers : names of the rows, and their numbers in the file
+    """
+
+    made_from, bad = {}, {}
+
+    def __init__(self, path, names_path):
+        self.path = str(path)
+        if not os.path.exists(path):
+            raise FileNotFoundError(2, 'there is no such file', self.path)
+        with store.reading(path, 'an .npy file of numbers'):
+            self._array = np.load(path, mmap_mode='r', allow_pickle=False)
+        if self._array.ndim != 2 or self._array.dtype.kind != 'f' or not self._array.size:
+            raise ValueError(f'{path}: features must be N x D floating point numbers, not '
+                             f'{self._array.dtype} of shape {self._array.shape}')
+        named = sorted(read_list(names_path, len(self._array)).items())
+        self.numbers = np.array([row for row, _ in named])
+        self.names = [name for _, name in named]
+        self.dim = self._array.shape[1]
+
+    def __len__(self):
+        return len(self.names)
+
+    def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return the rows from `start` to before `stop`, N x dim float32."""
+        return np.asarray(self._array[self.numbers[start:stop]], np.float32)
+
+
+def open_features(path: str | os.PathLike, names: str | os.PathLike | None = None, *,
+                  dataset=None, part: str = 'database'):
+    """Open saved descriptors of any kind.
+
+    Parameters
+    ----------
+    path : a folder of shards (convert_images2shards.py), an .npy file with a list of names
+        (convert_image2features.py), or a STEM of test.py's features
+    names : path of the list of names; by default the .txt beside the .npy file
+    dataset : Dataset, or a function without arguments that opens it; needed for a STEM
+    part : 'queries' or 'database' of a STEM
+
+    Returns
+    -------
+    FeatureFolder, NamedRows or Features
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        Nothing of these kinds is there, or it is damaged; one line that names it.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        from deep_retrieval.feature_shards import FeatureFolder
+        return FeatureFolder(path)
+    if names is not None or path.endswith('.npy'):
+        return NamedRows(path, names or f'{os.path.splitext(path)[0]}.txt')
+    from deep_retrieval import saved_features
+    if dataset is None:
+        raise ValueError(f'{path}: is neither a folder of features nor an .npy file')
+    return saved_features.rows_of(path, dataset() if callable(dataset) else dataset, part)
+
+
+def read_list(path, count: int) -> dict[int, str]:
+    """Read {row: name} from a list of names for `count` rows.
+
+    Raises
+    ------
+    ValueError
+        A line is malformed, names a missing row, or repeats a row or an image; file and line are
+        named.
+    """
+    from deep_retrieval.duplicates import mapped_files
+    lines = list(mapped_files.lines(path))
+    first = all(re.match(r'\d+\t.', line) for _, line in lines)
+    found, names = {}, set()
+    for place, line in lines:
+        row, _, name = line.partition('\t') if first else line.rpartition(' ')[::-1]
+        if not (name and row.isascii() and row.isdigit()):
+            raise ValueError(f'{place}: is neither `NAME ROW` nor `ROW<TAB>NAME`')
+        if int(row) >= count:
+            raise ValueError(f'{place}: there is no row {row}; the features have {count}, counted '
+                             'from 0')
+        if int(row) in found or name in names:
+            raise ValueError(f'{place}: names a row or an image a second time')
+        found[int(row)] = name
+        names.add(name)
+    if not found:
+        raise ValueError(f'{path}: names no row')
+    return found
+
+
+def check_same(path, made_from: dict, other_path, other: dict, keys=MODEL) -> None:
+    """Raise ValueError unless two manifests agree on all `keys`: the descriptors' model."""
+    different = [key for key in keys if made_from.get(key) != other.get(key)]
+    if different:
+        raise ValueError(f'{path}: its descriptors were made with another {", ".join(different)} '
+                         f'than those of {other_path}')
+
+
+def check_rows(path, rows, names, skipped=(), start: int = 0) -> None:
+    """Raise ValueError unless each name has a row, and each row is finite.
+
+    skipped : names whose rows need not be finite
+    start : number of the first row in the file
+    """
+    if len(rows) != len(names):
+        raise ValueError(f'{path}: has {len(rows)} rows for {len(names)} images')
+    broken = [i for i in np.flatnonzero(~np.isfinite(rows).all(axis=1))
+              if names[i] not in skipped]
+    if broken:
+        raise ValueError(f'{path}: row {start + broken[0]} ({names[broken[0]]}) has a value that '
+                         'is not finite')

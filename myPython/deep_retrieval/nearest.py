@@ -1,0 +1,36 @@
+"""The images most similar to each query, exact, from described images.
+
+    hits = search(photos, describe(model, ['query.jpg']), top=5)    # [[Hit(name, similarity), ...]]
+"""
+
+from deep_retrieval import ranking
+from deep_retrieval.features import check_same
+from deep_retrieval.ranking import Hit
+
+
+def search(features, queries, top: int = 10) -> list[list[Hit]]:
+    """Return the `top` images most similar to each query, the most similar first.
+
+    Parameters
+    ----------
+    features, queries : Features, FeatureFolder or NamedRows
+        Made by the same model.
+    top : int
+        Fewer hits are returned where there are fewer images.
+
+    Returns
+    -------
+    list of list of Hit
+        One list per query; similarities are cosines.
+
+    Raises
+    ------
+    ValueError
+        The two were made by different models, or differ in dimension.
+    """
+    if top < 1:
+        raise ValueError(f'top is {top}, but must be at least 1')
+    check_same(queries.path, queries.made_from, features.path, features.made_from)
+    indices, similarities = ranking.top_k(queries.rows(), features.rows(), min(top, len(features)))
+    return [[Hit(features.names[i], float(value)) for i, value in zip(row, values, strict=True)]
+            for row, values in zip(indices, similarities, strict=True)]

@@ -1,0 +1,41 @@
+"""The sets of scales whose descriptors are summed: multi-resolution, by name.
+
+    scales_of(800, 'papers')        # [550, 800, 1050]
+    scales_of(512, 'original')      # [256, 512, 768]
+"""
+
+STEP = 250      # pixels of S between the scales of `papers`
+
+# name -> function of S and the step that returns the longer sides in pixels
+SCALES = {
+    # Gordo et al., ECCV 2016 and arXiv 1610.07940
+    'papers': lambda S, step: [S - step, S, S + step],
+    # the scales of the original's own studies and students
+    'original': lambda S, step: [max(1, round(S * share)) for share in (1 / 2, 1, 3 / 2)],
+}
+
+
+def scales_of(S: int, name: str | bool | None = None, step: int = STEP) -> list[int]:
+    """Return the longer sides in pixels that an image is described at.
+
+    Parameters
+    ----------
+    S : int
+    name : a name of SCALES; None or False for S alone, True for 'papers'
+    step : int
+        Pixels between the scales of 'papers'.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, or S is not above the step.
+    """
+    if not name:
+        return [S]
+    name = 'papers' if name is True else name
+    if name not in SCALES:
+        raise ValueError(f'unknown scales {name!r}; known are {", ".join(SCALES)}')
+    scales = SCALES[name](S, step)
+    if min(scales) < 1:
+        raise ValueError(f'three resolutions need an S above the step of {step} pixels, not {S}')
+    return scales
