@@ -47,6 +47,7 @@ setup(
                  'pytest-xdist', 'ruff', 'safetensors'],
     },
     entry_points={'console_scripts': [
+        'deep-retrieval = deep_retrieval.__main__:main',
         'caffe = caffe.tools.caffe:main',
         'convert_imageset = caffe.tools.convert_imageset:main',
         'compute_image_mean = caffe.tools.compute_image_mean:main',

@@ -12,8 +12,9 @@ import os
 import tempfile
 import time
 
-from deep_retrieval import cli, describe
+from deep_retrieval import cli
 from deep_retrieval.datasets import DATASETS
+from deep_retrieval.describe import Item, batches, extract
 from deep_retrieval.model import DescriptorNet
 from deep_retrieval.paths import ROOT
 
@@ -38,19 +39,19 @@ def parse_args():
 
 def main(args):
     dataset = DATASETS['Oxford'](args.dataset)
-    items = [describe.Item(name, dataset.image_path(name))
+    items = [Item(name, dataset.image_path(name))
              for name in dataset.images[:args.images]]
     cli.use_device(args.gpu)
     net = DescriptorNet(args.proto, args.weights, L=2)
     todo = list(range(len(items)))
     batches = [images for _, images, _ in
-               describe.batches(items, todo, args.S, args.batch_size)]
+               batches(items, todo, args.S, args.batch_size)]
     seconds = {'bare network': [], 'extraction': []}
     run_bare(net, batches)      # warms up
     for _ in range(args.turns):
         seconds['bare network'].append(timed(lambda: run_bare(net, batches)))
         with tempfile.TemporaryDirectory() as folder:
-            seconds['extraction'].append(timed(lambda: describe.extract(
+            seconds['extraction'].append(timed(lambda: extract(
                 net, items, args.S, os.path.join(folder, 'x.npy'), {}, args.batch_size)))
     best = {name: min(values) for name, values in seconds.items()}
     for name, value in best.items():

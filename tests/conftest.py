@@ -1,5 +1,6 @@
 """What tests share: nets from text, and scripts run as a user runs them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +73,21 @@ def check_gradients(net, name, **options):
     leaves = [tensor.clone().requires_grad_() for tensor in [bottoms[i] for i in varied] + weights]
     assert leaves, 'nothing to vary'
     assert torch.autograd.gradcheck(function, leaves, **options)
+
+
+@pytest.fixture(scope='session')
+def small(tmp_path_factory):
+    """A rendered dataset of 27 images and 3 queries."""
+    folder = tmp_path_factory.mktemp('data') / 'small'
+    run_script('datasets/make_demo.py', '--output', folder, '--facades', 3, '--views', 5,
+               '--distractors', 12, '--size', 160)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def scorer(tmp_path_factory):
+    """The compiled compute_ap."""
+    binary = tmp_path_factory.mktemp('eval') / 'compute_ap'
+    subprocess.run([os.environ.get('CXX', 'g++'), '-O1', '-o', binary,
+                    ROOT / 'eval/compute_ap.cpp'], check=True)
+    return binary

@@ -39,8 +39,8 @@ def main(args):
     lmdb, features_npy, (height, width) = places(args.train_proto, args.phase)
     features_txt = os.path.splitext(features_npy)[0] + '.txt'
     cli.use_device(args.gpu)
-    teach(args.img_dir, args.proto, args.weights, features_npy, features_txt, S=args.S, end=args.end,
-          batch_size=args.batch_size, skip_bad=args.skip_bad, seed=args.seed,
+    teach(args.img_dir, args.proto, args.weights, features_npy, features_txt, S=args.S,
+          end=args.end, batch_size=args.batch_size, skip_bad=args.skip_bad, seed=args.seed,
           partial_weights=args.partial_weights)
     size = args.resize_height or height, args.resize_width or width
     make_lmdb(args.img_dir, features_txt, lmdb, size, cli.warn)

@@ -93,18 +93,23 @@ def fail(error) -> None:
 
 def warn(message) -> None:
     """Print a message on stderr, after the script's name."""
-    print(f'{os.path.basename(sys.argv[0])}: {message}', file=sys.stderr)
+    name = os.path.basename(sys.argv[0])
+    print(f'{"deep_retrieval" if name == "__main__.py" else name}: {message}', file=sys.stderr)
 
 
-def add_model_flags(parser, S: int | None = None) -> None:
+def add_model_flags(parser, S: int | None = None, weights='released') -> None:
     """Add the flags that choose a net, its weights, and how images are described.
 
     S : default longer side of a script whose images have a size of their own; by default that of
         the weights' json, or 800
+    weights : default of --weights; None for the released model or else the demo's
     """
     from deep_retrieval import paths
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
-    parser.add_argument('--weights', default=paths.WEIGHTS, help='caffemodel of the net')
+    parser.add_argument(
+        '--weights', default=paths.WEIGHTS if weights == 'released' else weights,
+        help='caffemodel of the net' + ('' if weights else '; by default the released model, '
+                                        "caffemodel/model.caffemodel, or else the demo's"))
     kind = 'that of the json beside the weights, or {}'
     parser.add_argument('--proto', help='prototxt of the net; by default '
                         + kind.format('proto/deploy_resnet101.prototxt'))

@@ -4,8 +4,8 @@
     photos.names, photos.rows()         # N names, N x D float32
 
 `describe` is what a notebook needs. `extract` keeps the descriptors of a dataset's images or
-queries as an .npy with its manifest; `shard_job.py` keeps those of a folder in shards, which several
-processes can fill. All of them read, batch and resume by `run` here.
+queries as an .npy with its manifest; `shard_job.py` keeps those of a folder in shards, which
+several processes can fill. All of them read, batch and resume by `run` here.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import numpy as np
 from deep_retrieval import progress, store
 from deep_retrieval.features import Features
 from deep_retrieval.images import ImageError, check_images, crop, read_image, resize
-from deep_retrieval.listing import list_images
+from deep_retrieval.listing import KINDS, list_images
 from deep_retrieval.scales import scales_of
 from deep_retrieval.vectors import normalize, unit
 
@@ -86,7 +86,9 @@ def describe(model, images, *, S: int | None = None, multires: str | bool = Fals
             job.run(model.net, model.made_from)
             return job.open()
         items, load = as_items(images)
-        return _in_memory(model, items, load, scales, batch_size)
+        folder = os.path.abspath(images) if isinstance(images, (str, os.PathLike)) and (
+            os.path.isdir(images)) else None
+        return _in_memory(model, items, load, scales, batch_size, folder)
 
 
 def as_items(images) -> tuple[list[Item], Callable]:
@@ -94,7 +96,9 @@ def as_items(images) -> tuple[list[Item], Callable]:
     if isinstance(images, (str, os.PathLike)):
         path = os.fspath(images)
         if os.path.isdir(path):
-            names = list_images(path, recursive=True)
+            names = list_images(path, recursive=True, extensions=KINDS)
+            if not names:
+                raise ValueError(f'{path}: holds no image ({" ".join(KINDS)})')
             return [Item(name, os.path.join(path, name)) for name in names], load_checked
         if not os.path.exists(path):
             raise FileNotFoundError(2, 'there is no such file or folder', path)
@@ -113,7 +117,7 @@ def _load_array(arrays, item, S):
     return resize(arrays[int(item.name)], S)[0]
 
 
-def _in_memory(model, items, load, scales, batch_size):
+def _in_memory(model, items, load, scales, batch_size, folder):
     bad, total = {}, 0
     for S in scales:
         rows = _Rows()
@@ -129,7 +133,7 @@ def _in_memory(model, items, load, scales, batch_size):
     good = [i for i, item in enumerate(items) if item.name not in bad]
     values = unit(total)[good]
     return Features('the features', [items[i].name for i in good], values,
-                    {**model.made_from, 'scales': list(scales)}, bad)
+                    {**model.made_from, 'scales': list(scales)}, bad, folder)
 
 
 def _reason(item, error):

@@ -156,13 +156,14 @@ def _there(dataset, queries, database):
 
 
 def _judge(dataset, queries, rankings, similarities, query_crop, cache, eval_binary):
-    more = {'query_crop': query_crop, 'queries': queries, 'rankings': rankings, 'similarities': list(similarities)}
+    more = {'query_crop': query_crop, 'queries': queries, 'rankings': rankings,
+            'similarities': list(similarities)}
     truth = getattr(dataset, 'truth', None)
     if hasattr(truth, 'grades'):        # of the revisited protocols
         scores = protocols.revisited(truth, queries, rankings)
         medium = scores[1]
-        return Result(medium.mean, medium.precisions,
-                      f'{medium.protocol}, {protocols.conditions(query_crop)}', scores=scores, **more)
+        protocol = f'{medium.protocol}, {protocols.conditions(query_crop)}'
+        return Result(medium.mean, medium.precisions, protocol, scores=scores, **more)
     if eval_binary:
         from deep_retrieval import compute_ap
         dataset = copy.copy(dataset)

@@ -60,6 +60,8 @@ class FeatureFolder:
         Images that have no row.
     made_from : dict
         What the manifest says.
+    folder : str or None
+        Where the images were that it was made from.
     missing : list of int
         Shards that are planned but not there.
 
@@ -72,6 +74,7 @@ class FeatureFolder:
     def __init__(self, path, partial=False):
         self.path = str(path)
         self.made_from = read_manifest(self.path)
+        self.folder = store.Manifest.inside(self.path).note().get('folder')
         shards = read_shards(self.path)
         self.missing = [i for i, shard in shards.items() if not is_done(self.path, i, shard)]
         if self.missing and not partial:
@@ -158,9 +161,9 @@ def read_manifest(path) -> dict:
     return found
 
 
-def write_manifest(path, made_from: dict) -> None:
-    """Write the manifest of a folder."""
-    store.Manifest.inside(path).write(made_from)
+def write_manifest(path, made_from: dict, folder: str | None = None) -> None:
+    """Write the manifest of a folder of features; `folder` holds the images."""
+    store.Manifest.inside(path).write(made_from, folder=folder)
 
 
 def read_shards(path) -> dict[int, Shard]:

@@ -31,12 +31,15 @@ class Features:
     made_from : dict
     bad : dict of name to reason
         Images that have no row.
+    folder : str, optional
+        The folder that names are relative to.
     """
 
-    def __init__(self, path, names, values, made_from=None, bad=None):
+    def __init__(self, path, names, values, made_from=None, bad=None, folder=None):
         check_rows(path, values, names)
         self.path, self.names = str(path), list(names)
         self.made_from, self.bad = dict(made_from or {}), dict(bad or {})
+        self.folder = folder
         self._values, self.dim = values, values.shape[1]
 
     def __len__(self):
@@ -61,7 +64,7 @@ class NamedRows:
     names, numbers : names of the rows, and their numbers in the file
     """
 
-    made_from, bad = {}, {}
+    made_from, bad, folder = {}, {}, None
 
     def __init__(self, path, names_path):
         self.path = str(path)

@@ -39,10 +39,16 @@ def shown(path: str | os.PathLike) -> str:
     return os.path.abspath(path) if path.startswith('..') else path
 
 
+def default_weights() -> Path:
+    """Return the released model if it is there, else the weights that `make demo` makes."""
+    return WEIGHTS if WEIGHTS.exists() or not DEMO_WEIGHTS.exists() else DEMO_WEIGHTS
+
+
 ROOT = find_root()
 
 PROTO = ROOT / MARK
 WEIGHTS = ROOT / 'caffemodel/model.caffemodel'
+DEMO_WEIGHTS = ROOT / 'caffemodel/demo_resnet101.caffemodel'
 EVAL_BINARY = ROOT / 'eval/compute_ap'
 DATASETS = ROOT / 'datasets'
 OXFORD = DATASETS / 'Oxford'

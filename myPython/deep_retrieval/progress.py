@@ -32,7 +32,7 @@ class bar(tqdm):
         self._next_line = time.monotonic() + INTERVAL
         kwargs.setdefault('delay', DELAY)
         if self._in_log:
-            kwargs |= {'mininterval': 1, 'miniters': 1}
+            kwargs = {'mininterval': 1, 'miniters': 1, **kwargs}
         kwargs['disable'] = kwargs.get('disable') or _hidden > 0
         super().__init__(*args, **kwargs)
 

@@ -142,7 +142,8 @@ class Job:
         if self._check():
             self._remove_features()
         if not os.path.exists(os.path.join(self.path, feature_shards.MANIFEST)):
-            feature_shards.write_manifest(self.path, self.made_from)
+            feature_shards.write_manifest(
+                self.path, self.made_from, self._folder and os.path.abspath(self._folder))
         self._compare(feature_shards.read_shards(self.path))
         shards = feature_shards.plan(self.path, self.names, self.shard_size)
         todo = {}

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 from conftest import ROOT, run_script
-from test_test_py import PROTO, TINY, scorer, small  # noqa: F401 (fixtures)
+from tiny import PROTO
+from tiny import WEIGHTS as TINY
 
 README = (ROOT / 'README.md').read_text()
 COMMANDS = [line for block in re.findall(r'```sh\n(.*?)```', README, re.S)
@@ -55,7 +56,7 @@ def test_the_flags_of_every_command_are_known(line, monkeypatch):
 
 @pytest.mark.parametrize('line', [line for line in COMMANDS if ' test.py' in line
                                   and '--gnd' not in line and '--end' not in line])
-def test_test_py_commands_run(line, small, scorer, tmp_path):      # noqa: F811
+def test_test_py_commands_run(line, small, scorer, tmp_path):
     name, *flags = shlex.split(line)[1:]
     done = run_script(name, *flags, '--dataset', small, '--proto', PROTO, '--weights', TINY,
                       '--S', 280, '--gpu', -1, '--eval_binary', scorer, '--temp_dir', tmp_path)
@@ -64,7 +65,7 @@ def test_test_py_commands_run(line, small, scorer, tmp_path):      # noqa: F811
 
 
 @pytest.mark.parametrize('line', [line for line in COMMANDS if 'extraction_rate' in line])
-def test_the_extraction_benchmark_runs(line, small):               # noqa: F811
+def test_the_extraction_benchmark_runs(line, small):
     name, *flags = shlex.split(line)[1:]
     done = run_script(name, *flags, '--dataset', small, '--proto', PROTO, '--weights', TINY,
                       '--S', 96, '--images', 6, '--turns', 1)
@@ -76,7 +77,7 @@ GENERATORS = ('datasets/make_demo.py', 'caffemodel/make_demo_model.py', 'proto/m
 
 
 @pytest.mark.parametrize('line', [line for line in COMMANDS if line.split()[1] in GENERATORS])
-def test_the_generators_commands_run(line, small, tmp_path):       # noqa: F811
+def test_the_generators_commands_run(line, small, tmp_path):
     name, *flags = shlex.split(line)[1:]
     more = {'datasets/make_demo.py': ['--output', tmp_path / 'd', '--facades', 1, '--views', 1,
                                       '--distractors', 1, '--size', 64],

@@ -10,7 +10,6 @@ from conftest import assert_one_line
 from deep_retrieval import ranking, reranking
 from deep_retrieval import whitening as whiten
 from deep_retrieval.datasets import revisited as gnd_files
-from test_test_py import scorer  # noqa: F401 (a fixture)
 
 SCRIPT = 'myPython/rerank.py'
 
@@ -24,7 +23,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def run(made, scorer, tmp_path, capsys, monkeypatch):       # noqa: F811
+def run(made, scorer, tmp_path, capsys, monkeypatch):
     def run(mode, *flags):
         folder, stem = made
         given = [] if '--features' in flags else ['--features', stem]

@@ -16,7 +16,9 @@ from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval import images, model
 from deep_retrieval.datasets import DATASETS
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
-from test_test_py import PROTO, TINY, naive_precisions, scorer  # noqa: F401 (fixture)
+from tiny import PROTO
+from tiny import WEIGHTS as TINY
+from test_test_py import naive_precisions
 from test_voc_metrics import naive_precision, naive_voc
 
 SCRIPTS = ROOT / 'myPython/test'
@@ -241,7 +243,7 @@ def oxford(landmark, tmp_path):
     return folder
 
 
-def test_oxford(score, oxford, scorer, tmp_path):      # noqa: F811
+def test_oxford(score, oxford, scorer, tmp_path):
     flags = '--dataset', oxford, '--eval_binary', scorer, '--S', 128
     wrong = tmp_path / 'wrong'
     done = score('test_on_oxford.py', *flags, '--wrong_dir', wrong)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import cv2
@@ -14,26 +13,8 @@ from caffe.proto import caffe_pb2
 from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval import images, model, ranking
 from deep_retrieval.datasets import DATASETS
-
-TINY = Path(__file__).parents[1] / 'data/genuine/tiny.caffemodel'
-PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'
-
-
-@pytest.fixture(scope='session')
-def small(tmp_path_factory):
-    """A rendered dataset of 27 images and 3 queries."""
-    folder = tmp_path_factory.mktemp('data') / 'small'
-    run_script('datasets/make_demo.py', '--output', folder, '--facades', 3, '--views', 5,
-               '--distractors', 12, '--size', 160)
-    return folder
-
-
-@pytest.fixture(scope='session')
-def scorer(tmp_path_factory):
-    binary = tmp_path_factory.mktemp('eval') / 'compute_ap'
-    subprocess.run([os.environ.get('CXX', 'g++'), '-O1', '-o', binary,
-                    ROOT / 'eval/compute_ap.cpp'], check=True)
-    return binary
+from tiny import PROTO
+from tiny import WEIGHTS as TINY
 
 
 @pytest.fixture

@@ -1,0 +1,165 @@
+"""Describe, search, group and evaluate images from a shell: for people who have photographs.
+
+    python -m deep_retrieval groups holiday_photos/
+    python -m deep_retrieval search query.jpg holiday_photos/
+    python -m deep_retrieval describe holiday_photos/
+    python -m deep_retrieval evaluate datasets/Oxford --multires
+
+Descriptors are kept in a cache, so that a second command on the same folder describes only new
+images. `python -m deep_retrieval COMMAND -h` lists the flags of a command.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+
+import deep_retrieval as dr
+from deep_retrieval import cli, paths
+
+COMMANDS = {}
+
+
+def command(function):
+    """Register a command; its docstring is its help."""
+    COMMANDS[function.__name__] = function
+    return function
+
+
+@command
+def describe(args):
+    """describe the images of a folder, and keep the descriptors"""
+    photos = _photos(args)
+    print(f'{photos.path}: {len(photos)} x {photos.dim}{_bad(photos)}')
+
+
+@command
+def search(args):
+    """print the images of a folder that are most similar to a picture"""
+    model = _model(args)
+    query = dr.describe(model, [args.picture], multires=args.multires)
+    if not len(query):
+        raise ValueError(f'{args.picture}: {query.bad[args.picture]}')
+    for hit in dr.search(_photos(args, model), query, top=args.top)[0]:
+        print(f'{hit.similarity:.4f}  {hit.name}')
+
+
+@command
+def groups(args):
+    """find groups of near-duplicate images in a folder, and make a gallery of them"""
+    photos = _photos(args)
+    found = dr.find_groups(photos, args.threshold, components=args.components)
+    count = sum(1 + len(group.hits) for group in found)
+    for group in found[:args.show]:
+        hits = ', '.join(f'{hit.name} ({hit.similarity:.3f})' for hit in group.hits[:4])
+        more = f' and {len(group.hits) - 4} more' if len(group.hits) > 4 else ''
+        print(f'{group.anchor}: {hits}{more}')
+    if len(found) > args.show:
+        print(f'... and {len(found) - args.show} more groups (--show)')
+    print(f'{len(found)} groups at a similarity of at least {args.threshold:g}; '
+          f'{count} of {len(photos)} images{_bad(photos)}')
+    if found:
+        output = args.output or os.path.join(photos.path, 'gallery')
+        dr.gallery(found, photos, output, overwrite=args.overwrite)
+        print(f'gallery: {os.path.join(output, "index.html")}')
+
+
+@command
+def evaluate(args):
+    """score the model on a dataset in Oxford's layout, or by the revisited protocols"""
+    dataset = dr.open_dataset(args.dataset, args.dataset_name, gnd=args.gnd)
+    result = dr.evaluate(_model(args), dataset, multires=args.multires, aqe=args.aqe, dbe=args.dbe,
+                         query_crop=args.query_crop, cache=args.cache)
+    print(*result.lines(), sep='\n')
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        prog='deep_retrieval', description=__doc__.splitlines()[0])
+    modes = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    made = {}
+    for name, function in COMMANDS.items():
+        made[name] = sub = modes.add_parser(
+            name, help=function.__doc__, description=function.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub.set_defaults(function=function)
+    made['search'].add_argument('picture', help='the picture to look for')
+    for name in ('describe', 'search', 'groups'):
+        made[name].add_argument('folder', help='folder of images; folders in it are searched too')
+    made['evaluate'].add_argument('dataset', help='folder of the dataset, or nothing for Oxford',
+                                  nargs='?', default=paths.OXFORD)
+    for sub in made.values():
+        _add_model_flags(sub)
+    made['search'].add_argument('--top', type=cli.positive, default=10, help='images to print')
+    _add_groups_flags(made['groups'])
+    _add_evaluate_flags(made['evaluate'])
+    return parser.parse_args(argv)
+
+
+def _add_model_flags(parser):
+    cli.add_model_flags(parser, weights=None)
+    cli.add_multires(parser, 'papers')
+    parser.add_argument('--cache', help='folder that keeps the descriptors; by default one below '
+                        f'{paths.shown(paths.TEMP)} that is named after the folder and the model')
+    cli.add_debug(parser)
+
+
+def _add_groups_flags(parser):
+    parser.add_argument('--threshold', type=float, default=0.75,
+                        help='least similarity of an image to its group, a cosine')
+    parser.add_argument('--components', action='store_true',
+                        help='group all images that chains of similar images connect')
+    parser.add_argument('--output', help="folder of the gallery; by default `gallery` in the "
+                        "descriptors' folder")
+    parser.add_argument('--overwrite', action='store_true',
+                        help='delete what --output holds, even if it is not a gallery')
+    parser.add_argument('--show', type=cli.natural, default=20, help='groups to print')
+
+
+def _add_evaluate_flags(parser):
+    from deep_retrieval.datasets import DATASETS
+    parser.add_argument('--dataset_name', choices=sorted(DATASETS), default='Oxford',
+                        help='how the folder is read: Paris has damaged images to ignore')
+    parser.add_argument('--gnd', metavar='FILE', help='score by the revisited protocols with this '
+                        'gnd_*.json')
+    parser.add_argument('--aqe', type=cli.positive, metavar='K',
+                        help='average each query with its K nearest images')
+    parser.add_argument('--dbe', type=cli.positive, metavar='K',
+                        help='average each image with its K nearest images')
+    parser.add_argument('--query_crop', choices=('roi', 'full'), default='roi',
+                        help="the query's box (the published protocol) or its full image")
+
+
+def _model(args):
+    args.weights = args.weights or paths.default_weights()
+    return cli.load_model(args)
+
+
+def _photos(args, model=None):
+    """The described images of the folder, from the cache as far as they are there."""
+    if not os.path.isdir(args.folder):
+        raise ValueError(f'{args.folder}: is not a folder')
+    model = model or _model(args)
+    cache = args.cache or _cache_of(args.folder, model, args.multires)
+    return dr.describe(model, args.folder, multires=args.multires, cache=cache)
+
+
+def _cache_of(folder, model, multires):
+    """A folder of its own for each folder of images, model, S and set of scales."""
+    folder = os.path.realpath(folder)
+    key = [folder, sorted(model.made_from.items()), model.S, multires]
+    digest = hashlib.sha256(repr(key).encode('utf-8', 'surrogateescape')).hexdigest()[:8]
+    name = re.sub(r'[^\w-]+', '_', os.path.basename(folder)) or 'root'
+    return os.path.join(paths.TEMP, 'described', f'{name}-{digest}')
+
+
+def _bad(photos):
+    return f'; {len(photos.bad)} damaged images left out, see bad.txt' if photos.bad else ''
+
+
+def main(argv=None):
+    cli.run(lambda: parse_args(argv), lambda args: args.function(args))
+
+
+if __name__ == '__main__':
+    main()
