@@ -1,52 +1,45 @@
 #!/usr/bin/env python3
-"""All similar pairs among random unit vectors: seconds and memory beside the bare multiplications.
+"""Time the search for all similar pairs of random unit vectors, beside bare matrix products.
 
     python benchmarks/all_pairs_rate.py
 
-features2mapped.py runs as a user runs it, with a hundred planted pairs to find. Just after it the
-same blocks are multiplied, and nothing else. The ratio is of the seconds of cores, which other
-programs' load changes less. The last line is from a slice of a million, a thousandth of the work,
-and says what all of it takes.
+features2mapped.py runs as a user runs it, with a hundred planted pairs to find. Right after it the
+same blocks are multiplied, and nothing else is done. The ratio compares seconds of CPU time, which
+depend less on the load of other programs. The last line extrapolates from a thousandth of the work
+for a million vectors.
 """
 
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-import numpy as np
-import torch
-from deep_retrieval import cli
-from deep_retrieval.duplicates.similar_pairs import Exact, check, device_of
-from deep_retrieval.features import NamedRows
+from deep_retrieval import cli, paths
 
-SCRIPT = Path(__file__).resolve().parents[1] / 'myPython/convert/features2mapped.py'
-PLANTED = 100
+SCRIPT = paths.ROOT / 'myPython/convert/features2mapped.py'
+PLANTED = 100       # similar pairs
 WRITTEN = 8192      # rows made at once
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument('--counts', type=cli.positive, nargs='*', default=[25000, 50000, 100000],
-                        help='vectors')
+                        help='numbers of vectors')
     parser.add_argument('--slice', type=cli.natural, default=1000000,
-                        help='vectors of the slice; 0 for none')
-    parser.add_argument('--dim', type=cli.positive, default=512, help='numbers in a vector')
+                        help='vectors of the extrapolation; 0 for none')
+    parser.add_argument('--dim', type=cli.positive, default=512, help='dimensions')
     parser.add_argument('--threshold', type=float, default=0.6, help='least similarity')
-    parser.add_argument('--approximate', action='store_true', help='with an index of faiss')
+    parser.add_argument('--approximate', action='store_true', help='use an index of faiss')
     parser.add_argument('--gpu', type=int, default=-1, help='GPU to compute on; -1 for the CPU')
     return parser.parse_args()
 
 
 def main(args):
+    import torch
     print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {torch.get_num_threads()} '
           'threads')
-    print(f'{"vectors":>9} {"all of it":>10} {"of cores":>10} {"multiplied":>11} {"of cores":>10} '
+    print(f'{"vectors":>9} {"search":>10} {"CPU time":>10} {"multiplied":>11} {"CPU time":>10} '
           f'{"ratio":>6} {"memory":>8} {"pairs":>6} {"load":>5}')
     for count in args.counts:
         with tempfile.TemporaryDirectory() as folder:
@@ -59,13 +52,14 @@ def main(args):
     if args.slice:
         with tempfile.TemporaryDirectory() as folder:
             share, seconds, work = measure_slice(make(folder, args.slice, args.dim), args)
-        print(f'{args.slice:9} {seconds:.1f} s, {work:.1f} s of cores, for {share:.2%} of the '
-              f'products: all in {seconds / share / 60:.0f} minutes, {work / share / 60:.0f} of '
-              f'cores; load {os.getloadavg()[0]:.1f}')
+        print(f'{args.slice:9} {seconds:.1f} s, {work:.1f} s of CPU time, for {share:.2%} of '
+              f'the products: all take {seconds / share / 60:.0f} minutes, '
+              f'{work / share / 60:.0f} of CPU time; load {os.getloadavg()[0]:.1f}')
 
 
 def make(folder, count, dim):
-    """Write random unit vectors, the last of them near to the first, and their names."""
+    """Write random unit vectors, the last of them similar to the first, and their names."""
+    import numpy as np
     random, path = np.random.default_rng(0), os.path.join(folder, 'x.npy')
     rows = np.lib.format.open_memmap(path, 'w+', np.float32, (count, dim))
     for start in range(0, count, WRITTEN):
@@ -83,7 +77,7 @@ def make(folder, count, dim):
 
 
 def run(path, args):
-    """Seconds, those of cores, bytes of memory at most, and the pairs found, by the script."""
+    """Return seconds, CPU seconds, peak bytes of memory and pairs found, of the script."""
     command = [sys.executable, str(SCRIPT), '--features', path, '--output', f'{path}.mapped',
                '--threshold', str(args.threshold), '--gpu', str(args.gpu)]
     start = time.perf_counter()
@@ -98,7 +92,10 @@ def run(path, args):
 
 
 def multiply(args, path):
-    """Seconds, and those of cores, of the products of all blocks alone."""
+    """Return the seconds and CPU seconds of the products of all blocks alone."""
+    import numpy as np
+    import torch
+    from deep_retrieval.duplicates.similar_pairs import Exact, device_of
     rows, find = np.load(path), Exact(device_of(args.gpu))
     rows, size = torch.from_numpy(rows).to(find.device), find.block
     start, work = time.perf_counter(), time.process_time()
@@ -109,7 +106,9 @@ def multiply(args, path):
 
 
 def measure_slice(path, args):
-    """The share of some panels' products, and their seconds, and those of cores."""
+    """Return the share of some panels of the products, their seconds and CPU seconds."""
+    from deep_retrieval.duplicates.similar_pairs import Exact, check, device_of
+    from deep_retrieval.features import NamedRows
     features, find = NamedRows(path, f'{os.path.splitext(path)[0]}.txt'), Exact(device_of(args.gpu))
     squares, _ = check(features)
     parts = find.parts(len(features))
@@ -122,6 +121,4 @@ def measure_slice(path, args):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -1,67 +1,49 @@
 #!/usr/bin/env python3
-"""Genuine Caffe 1.0 beside this engine on one machine: the descriptors, and images a second.
+"""Compare this engine with genuine Caffe 1.0 on one machine: descriptors and images per second.
 
     python benchmarks/compare_genuine.py --chroot FOLDER
 
 FOLDER is a Debian 11 with its package python3-caffe (debootstrap makes one; it needs root). BVLC
-Caffe has no ROIPooling, so there a naive Python layer stands in for it; the timed part, the
-ResNet-101 up to res5c, is Caffe's own on both sides. The two take turns, and the best of each
-counts.
+Caffe has no ROIPooling, so there a naive Python layer stands in for it; the timed part, ResNet-101
+up to res5c, is Caffe's own on both sides. The two take turns, and the best run of each counts.
 """
 
-import argparse
 import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from caffe.proto import caffe_pb2
-from deep_retrieval import cli
-from deep_retrieval.images import to_blob
-from deep_retrieval.model import END, DescriptorNet
-from deep_retrieval.paths import ROOT
-from google.protobuf import text_format
-from region_generator import get_rmac_region_coordinates, pack_regions_for_network
+import genuine
+from deep_retrieval import cli, paths
 
 SIZES = {'landscape': (384, 512), 'portrait': (512, 384), 'square': (448, 448)}
 LEVELS = (1, 2, 3)
-TIMED, TIME_END = 1, 'res5c_relu'     # the input and the last layer that are timed
+TIMED, TIME_END = 1, 'res5c_relu'     # index of the input, and last layer, that are timed
+NAIVE = ('NormalizeLayer', 'AggregateLayer')    # Python layers that genuine_side.py has
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    add_chroot_flag(parser)
-    parser.add_argument('--proto', default=ROOT / 'proto/deploy_resnet101_normpython.prototxt',
-                        help='net whose layers, ROIPooling aside, genuine Caffe has')
-    parser.add_argument('--weights', default=ROOT / 'caffemodel/demo_resnet101.caffemodel',
-                        help='caffemodel of the net')
-    parser.add_argument('--repeats', type=cli.positive, default=5, help='runs a turn')
+    parser = cli.parser(__doc__)
+    genuine.add_chroot_flag(parser)
+    parser.add_argument('--proto',
+                        default=paths.ROOT / 'proto/deploy_resnet101_normpython.prototxt',
+                        help='net whose layers, except ROIPooling, genuine Caffe has')
+    parser.add_argument('--weights', default=paths.DEMO_WEIGHTS, help='caffemodel of the net')
+    parser.add_argument('--repeats', type=cli.positive, default=5, help='runs per turn')
     parser.add_argument('--turns', type=cli.positive, default=2, help='turns of each side')
     return parser.parse_args()
 
 
-def add_chroot_flag(parser):
-    """Add the flag --chroot."""
-    parser.add_argument('--chroot', default=os.environ.get('GENUINE_CAFFE', '/srv/genuine_caffe'),
-                        help='folder of the system that has genuine Caffe')
-
-
 def main(args):
-    names, inputs = describe_sizes(SIZES)
+    import numpy as np
+    from deep_retrieval.model import DescriptorNet
+    names, inputs = inputs_of(SIZES)
     net = DescriptorNet(args.proto, args.weights, L=2)
     ours, theirs, result = [], [], None
     for _ in range(args.turns):
-        result = genuine(args, inputs)
+        result = run_genuine(args.chroot, args.proto, args.weights, inputs, args.repeats)
         theirs += list(result['seconds'])
-        outputs, seconds = engine(net, inputs, len(names), args.repeats)
+        outputs, seconds = run_engine(net, inputs, args.repeats)
         ours += seconds
     print(f'{"input":28} largest difference of the descriptors')
     for i, name in enumerate(names):
@@ -71,17 +53,11 @@ def main(args):
           f'{min(theirs) / min(ours):.1f} times as fast')
 
 
-@contextmanager
-def inside_chroot(args):
-    """A temporary folder of the chroot: its path from outside, and from inside."""
-    if not os.path.isdir(args.chroot):
-        raise ValueError(f'{args.chroot}: is no folder; make the chroot and name it by --chroot')
-    with tempfile.TemporaryDirectory(dir=os.path.join(args.chroot, 'tmp')) as folder:
-        yield folder, '/' + os.path.relpath(folder, args.chroot)
-
-
-def describe_sizes(sizes):
-    """Names, and the blobs data_I and rois_I, of a random image of each size at each level."""
+def inputs_of(sizes):
+    """Return names, and the blobs data_I and rois_I, of a random image per size and level."""
+    import numpy as np
+    from deep_retrieval.images import to_blob
+    from region_generator import get_rmac_region_coordinates, pack_regions_for_network
     rng = np.random.default_rng(0)
     names, inputs = [], {}
     for kind, size in sizes.items():
@@ -94,14 +70,14 @@ def describe_sizes(sizes):
     return names, inputs
 
 
-def engine(net, inputs, count, repeats):
-    """Descriptors of all inputs, and the seconds of each timed run, of this engine."""
+def run_engine(net, inputs, repeats):
+    """Return the descriptors of all inputs, and the seconds of each timed run, of this engine."""
     outputs = []
-    for i in range(count):
+    for i in range(len(inputs) // 2):
         net.feed('data', inputs[f'data_{i}'])
         net.feed('rois', inputs[f'rois_{i}'])
-        net.net.forward(end=END)
-        outputs.append(net.net.blobs[END].data.copy())
+        net.net.forward(end=net.end)
+        outputs.append(net.net.blobs[net.end].data.copy())
     net.feed('data', inputs[f'data_{TIMED}'])
     net.feed('rois', inputs[f'rois_{TIMED}'])
     seconds = []
@@ -112,41 +88,43 @@ def engine(net, inputs, count, repeats):
     return outputs, seconds
 
 
-def genuine(args, inputs):
-    """The same of genuine Caffe: result.npz of genuine_side.py."""
-    with inside_chroot(args) as (folder, inside):
-        shutil.copy(Path(__file__).with_name('genuine_side.py'), folder)
-        # custom_layers and what it imports
-        shutil.copytree(ROOT / 'myPython', folder, dirs_exist_ok=True)
-        shutil.copy(args.weights, os.path.join(folder, 'net.caffemodel'))
-        Path(folder, 'net.prototxt').write_text(for_genuine(args.proto))
-        Path(folder, 'job.json').write_text(json.dumps(
-            {'end': END, 'timed': TIMED, 'time_end': TIME_END, 'repeats': args.repeats}))
-        np.savez(os.path.join(folder, 'inputs.npz'), **inputs)
-        threads = str(os.cpu_count())
-        done = subprocess.run(
-            ['chroot', args.chroot, 'env', f'OPENBLAS_NUM_THREADS={threads}', 'python3',
-             f'{inside}/genuine_side.py', inside], stdout=sys.stderr)
-        if done.returncode:
-            raise RuntimeError(f'genuine Caffe in {args.chroot} failed')
+def run_genuine(chroot, proto, weights, inputs, repeats):
+    """Return the same of genuine Caffe: the arrays that genuine_side.py leaves."""
+    import numpy as np
+    with genuine.inside(chroot, 'genuine_side.py') as (folder, path):
+        write_job(folder, proto, weights, inputs, repeats)
+        genuine.run(chroot, f'{path}/genuine_side.py', path)
         with np.load(os.path.join(folder, 'result.npz')) as result:
             return dict(result)
 
 
+def write_job(folder, proto, weights, inputs, repeats):
+    """Write what genuine_side.py reads."""
+    import numpy as np
+    from deep_retrieval.model import END
+    Path(folder, 'net.caffemodel').write_bytes(Path(weights).read_bytes())
+    Path(folder, 'net.prototxt').write_text(for_genuine(proto))
+    Path(folder, 'job.json').write_text(json.dumps(
+        {'end': END, 'timed': TIMED, 'time_end': TIME_END, 'repeats': repeats}))
+    np.savez(os.path.join(folder, 'inputs.npz'), **inputs)
+
+
 def for_genuine(proto):
-    """The net's text with the Python stand-in for ROIPooling."""
+    """Return the text of a net whose layers that genuine Caffe lacks are naive ones in Python."""
+    from caffe.proto import caffe_pb2
+    from google.protobuf import text_format
     net = text_format.Parse(Path(proto).read_text(), caffe_pb2.NetParameter())
     for layer in net.layer:
         if layer.type == 'ROIPooling':
             layer.type = 'Python'
-            layer.python_param.module = 'genuine_side'
             layer.python_param.layer = 'ROIPoolingLayer'
             layer.python_param.param_str = str(layer.roi_pooling_param.spatial_scale)
+            layer.python_param.module = 'genuine_side'
             layer.ClearField('roi_pooling_param')
+        elif layer.python_param.layer in NAIVE:
+            layer.python_param.module = 'genuine_side'
     return text_format.MessageToString(net)
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

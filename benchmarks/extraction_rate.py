@@ -1,34 +1,26 @@
 #!/usr/bin/env python3
-"""How much of the bare network's rate test.py's extraction reaches, on one machine.
+"""Compare the rate of test.py's extraction with that of the network alone.
 
     python benchmarks/extraction_rate.py --dataset datasets/demo
 
-The network alone runs over the same images in the same batches, decoded and resized before the
-clock starts. The two take turns, and the best of each counts.
+The network alone gets the same images in the same batches, decoded and resized before the clock
+starts. The two take turns, and the best run of each counts.
 """
 
-import argparse
 import os
 import tempfile
 import time
 
-from deep_retrieval import cli
-from deep_retrieval.datasets import DATASETS
-from deep_retrieval.describe import Item, batches, extract
-from deep_retrieval.model import DescriptorNet
-from deep_retrieval.paths import ROOT
+from deep_retrieval import cli, paths
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--dataset', default=ROOT / 'datasets/demo',
+    parser = cli.parser(__doc__)
+    parser.add_argument('--dataset', default=paths.DATASETS / 'demo',
                         help='folder with jpg/ and lab/')
-    parser.add_argument('--proto', default=ROOT / 'proto/deploy_resnet101.prototxt',
+    parser.add_argument('--proto', default=paths.PROTO,
                         help='prototxt of the net')
-    parser.add_argument('--weights', default=ROOT / 'caffemodel/demo_resnet101.caffemodel',
-                        help='caffemodel of the net')
+    parser.add_argument('--weights', default=paths.DEMO_WEIGHTS, help='caffemodel of the net')
     parser.add_argument('--S', type=cli.positive, default=512, help='longer side in pixels')
     parser.add_argument('--images', type=cli.positive, default=96, help='images described')
     parser.add_argument('--batch_size', type=cli.positive, default=4, help='images at once')
@@ -38,18 +30,18 @@ def parse_args():
 
 
 def main(args):
-    dataset = DATASETS['Oxford'](args.dataset)
-    items = [Item(name, dataset.image_path(name))
-             for name in dataset.images[:args.images]]
+    from deep_retrieval.datasets import open_dataset
+    from deep_retrieval.describe import Item, batches, extract
+    from deep_retrieval.model import DescriptorNet
+    dataset = open_dataset(args.dataset)
+    items = [Item(name, dataset.image_path(name)) for name in dataset.images[:args.images]]
     cli.use_device(args.gpu)
     net = DescriptorNet(args.proto, args.weights, L=2)
-    todo = list(range(len(items)))
-    batches = [images for _, images, _ in
-               batches(items, todo, args.S, args.batch_size)]
+    ready = [images for _, images, _ in batches(items, range(len(items)), args.S, args.batch_size)]
     seconds = {'bare network': [], 'extraction': []}
-    run_bare(net, batches)      # warms up
+    run_bare(net, ready)      # warms up
     for _ in range(args.turns):
-        seconds['bare network'].append(timed(lambda: run_bare(net, batches)))
+        seconds['bare network'].append(timed(lambda: run_bare(net, ready)))
         with tempfile.TemporaryDirectory() as folder:
             seconds['extraction'].append(timed(lambda: extract(
                 net, items, args.S, os.path.join(folder, 'x.npy'), {}, args.batch_size)))
@@ -59,8 +51,8 @@ def main(args):
     print(f'{"share":14} {best["bare network"] / best["extraction"]:6.1%}')
 
 
-def run_bare(net, batches):
-    for images in batches:
+def run_bare(net, ready):
+    for images in ready:
         net(images)
 
 
@@ -71,6 +63,4 @@ def timed(function):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

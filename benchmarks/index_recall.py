@@ -1,44 +1,40 @@
 #!/usr/bin/env python3
-"""Recall, time and memory of the faiss indices against comparison with every row.
+"""Measure recall, time and memory of the faiss indices against comparison with every row.
 
     python benchmarks/index_recall.py
 
-Recall@k is the share of the k truly nearest rows among the k that are found. The descriptors are
-made (made_descriptors.py): half are views of things, half single pictures.
+Recall@k is the share of the k nearest rows among the k that are found. The descriptors are
+synthetic (synthetic_descriptors.py): half are views of things, half single pictures.
 """
 
-import argparse
 import os
 import tempfile
 import time
 
-import made_descriptors
-import numpy as np
 from deep_retrieval import cli
-from deep_retrieval.saved_features import Rows
-from deep_retrieval.search import faiss_index
 
 CUTS = (1, 10, 100)
 PROBES = (1, 4, 16, 64)
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument('--rows', type=cli.positive, default=200_000, help='descriptors searched')
     parser.add_argument('--dim', type=cli.positive, default=512, help='their dimensions')
     parser.add_argument('--queries', type=cli.positive, default=200, help='queries')
-    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of all of them')
+    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of everything')
     return parser.parse_args()
 
 
 def main(args):
-    values = made_descriptors.make(args.rows, args.dim, args.seed)
-    queries, _ = made_descriptors.queries_of(values, args.queries, args.seed)
-    rows = Rows('made', [str(i) for i in range(args.rows)], values, {})
+    import synthetic_descriptors
+    from deep_retrieval.features import Features
+    from deep_retrieval.search import faiss_index
+    values = synthetic_descriptors.make(args.rows, args.dim, args.seed)
+    queries, _ = synthetic_descriptors.queries_of(values, args.queries, args.seed)
+    rows = Features('synthetic descriptors', [str(i) for i in range(args.rows)], values, {})
     print(f'{args.rows} x {args.dim}, {args.queries} queries')
-    print('| index | probes | recall@1 | @10 | @100 | ms a query | bytes a row | built in s |')
+    print('| index | probes | recall@1 | @10 | @100 | ms/query | bytes/row | built in s |')
     print('|---|---|---|---|---|---|---|---|')
     truth = None
     for name, options, probes in (('flat', {}, (None,)), ('ivfpq', {'kind': 'ivfpq'}, PROBES),
@@ -54,10 +50,12 @@ def main(args):
 
 
 def recall(places, truth, k):
-    return np.mean([len(set(a[:k]) & set(b[:k])) / k for a, b in zip(places, truth)])
+    shares = [len({*a[:k]} & {*b[:k]}) / k for a, b in zip(places, truth, strict=True)]
+    return sum(shares) / len(shares)
 
 
 def saved_size(stored):
+    from deep_retrieval.search import faiss_index
     with tempfile.TemporaryDirectory() as folder:
         faiss_index.save(os.path.join(folder, 'i'), stored)
         return os.path.getsize(os.path.join(folder, 'i.faiss'))
@@ -69,6 +67,4 @@ def timed(function, *args, **options):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -7,24 +7,18 @@ Writes tests/data/genuine/tiny.caffemodel, seeded weights with statistics and a 
 not trivial, and descriptors.npz: the inputs (data_I, rois_I) and the descriptors (out_I).
 """
 
-import argparse
+import genuine
+from deep_retrieval import cli, paths
 
-import caffe
-import numpy as np
-from compare_genuine import add_chroot_flag, describe_sizes, genuine
-from deep_retrieval import cli
-from deep_retrieval.paths import ROOT
-
-DATA = ROOT / 'tests/data/genuine'
+DATA = paths.ROOT / 'tests/data/genuine'
 SIZES = {'landscape': (96, 130), 'portrait': (131, 97), 'square': (112, 112)}
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    add_chroot_flag(parser)
-    parser.add_argument('--proto', default=ROOT / 'proto/deploy_resnet_tiny_normpython.prototxt',
+    parser = cli.parser(__doc__)
+    genuine.add_chroot_flag(parser)
+    parser.add_argument('--proto',
+                        default=paths.ROOT / 'proto/deploy_resnet_tiny_normpython.prototxt',
                         help='net to record')
     parser.add_argument('--weights', default=DATA / 'tiny.caffemodel', help='weights to write')
     parser.add_argument('--output', default=DATA / 'descriptors.npz', help='file to write')
@@ -32,17 +26,21 @@ def parse_args():
 
 
 def main(args):
-    args.repeats = 0
+    import numpy as np
+    from compare_genuine import inputs_of, run_genuine
+    from deep_retrieval import store
     seeded_net(args.proto, seed=0).save(str(args.weights))
-    _, inputs = describe_sizes(SIZES)
-    result = genuine(args, inputs)
+    _, inputs = inputs_of(SIZES)
+    result = run_genuine(args.chroot, args.proto, args.weights, inputs, repeats=0)
     del result['seconds']
-    np.savez_compressed(args.output, **{name: array.astype(np.float32)
-                                        for name, array in {**inputs, **result}.items()})
+    arrays = {name: array.astype(np.float32) for name, array in {**inputs, **result}.items()}
+    store.write(args.output, lambda file: np.savez_compressed(file, **arrays))
 
 
 def seeded_net(proto, seed):
-    """The net of `proto` with random weights of the usual scale."""
+    """Return the net of `proto` with random weights of the usual scale."""
+    import caffe
+    import numpy as np
     net = caffe.Net(str(proto), caffe.TEST)
     rng = np.random.default_rng(seed)
     for name, blobs in net.params.items():
@@ -62,6 +60,4 @@ def seeded_net(proto, seed):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

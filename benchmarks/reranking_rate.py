@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Seconds of alpha-weighted query expansion and of diffusion, and what they bring.
+"""Measure the time of alpha-weighted query expansion and of diffusion, and the mAP they give.
 
     python benchmarks/reranking_rate.py
 
-The descriptors are made (made_descriptors.py): half are views of things, half single pictures. The
-mean average precision is that of finding all views of a query's thing. The flags are the papers';
-CPU time of one core (AMD EPYC, Zen 4):
+The descriptors are synthetic (synthetic_descriptors.py): half are views of things, half single
+pictures. The mAP is that of finding all views of a query's thing. The parameters are those of the
+papers. CPU time of one core (AMD EPYC, Zen 4):
 
-| rows | | once, s | ms a query | mAP |
+| rows | | once, s | ms/query | mAP |
 |---|---|---|---|---|
 | 5000 | plain | 0.0 | 0.5 | 64.25 |
 | 5000 | alpha-QE | 0.0 | 0.7 | 70.58 |
@@ -17,35 +17,33 @@ CPU time of one core (AMD EPYC, Zen 4):
 | 100000 | diffusion | 107.2 | 147.2 | 88.84 |
 """
 
-import argparse
 import time
 
-import made_descriptors
-import numpy as np
-from deep_retrieval import cli, ranking, reranking
+from deep_retrieval import cli
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument('--rows', type=cli.positive, nargs='+', default=[5_000, 100_000],
                         help='descriptors ranked')
     parser.add_argument('--dim', type=cli.positive, default=512, help='their dimensions')
     parser.add_argument('--queries', type=cli.positive, default=70, help='queries')
     parser.add_argument('--k', type=cli.positive, default=50, help='neighbours in the graph')
-    parser.add_argument('--alpha', type=float, default=0.99, help='of diffusion')
-    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of all of them')
+    parser.add_argument('--alpha', type=float, default=0.99,
+                        help='of diffusion: the share that neighbours pass on')
+    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of everything')
     return parser.parse_args()
 
 
 def main(args):
+    import synthetic_descriptors
+    from deep_retrieval import ranking, reranking
     print(f'{args.queries} queries, {args.dim} dimensions')
-    print('| rows | | once, s | ms a query | mAP |')
+    print('| rows | | once, s | ms/query | mAP |')
     print('|---|---|---|---|---|')
     for count in args.rows:
-        rows = made_descriptors.make(count, args.dim, args.seed)
-        queries, things = made_descriptors.queries_of(rows, args.queries, args.seed)
+        rows = synthetic_descriptors.make(count, args.dim, args.seed)
+        queries, things = synthetic_descriptors.queries_of(rows, args.queries, args.seed)
         plain, seconds = timed(ranking.rank, queries, rows)
         show(count, 'plain', 0, seconds, plain, things)
         found, seconds = timed(rank_expanded, queries, rows)
@@ -57,15 +55,18 @@ def main(args):
 
 
 def rank_expanded(queries, rows):
+    from deep_retrieval import ranking, reranking
     return ranking.rank(reranking.alpha_expand_queries(queries, rows, n=10, alpha=3), rows)
 
 
 def show(count, name, once, seconds, found, things):
+    from deep_retrieval import ranking
+    from synthetic_descriptors import views_of
     indices, _ = found
-    precisions = [ranking.average_precision(row, made_descriptors.views_of(thing))
-                  for row, thing in zip(indices.tolist(), things)]
+    precisions = [ranking.average_precision(row, views_of(thing))
+                  for row, thing in zip(indices.tolist(), things, strict=True)]
     print(f'| {count} | {name} | {once:.1f} | {1000 * seconds / len(things):.1f} | '
-          f'{100 * np.mean(precisions):.2f} |', flush=True)
+          f'{100 * sum(precisions) / len(precisions):.2f} |', flush=True)
 
 
 def timed(function, *args, **options):
@@ -74,6 +75,4 @@ def timed(function, *args, **options):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -1,42 +1,35 @@
 #!/usr/bin/env python3
-"""Snapshots of this engine continued by genuine Caffe 1.0: how far are the parameters apart?
+"""Let genuine Caffe 1.0 resume from snapshots of this engine, and compare the parameters.
 
     python benchmarks/snapshots_genuine.py --chroot FOLDER
 
-Every solver setting of tests/data/genuine/solvers is stepped half its way here and snapshot, as
-BINARYPROTO and as HDF5; then both engines go on from that snapshot.
+Every solver setting of tests/data/genuine/solvers runs half its steps here and leaves a snapshot,
+as BINARYPROTO and as HDF5; then both engines resume from that snapshot.
 """
 
-import argparse
 import json
 import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import caffe
-import numpy as np
-from compare_genuine import ROOT, add_chroot_flag, inside_chroot
-from deep_retrieval import cli
+import genuine
+from deep_retrieval import cli, paths
 
-DATA = ROOT / 'tests/data/genuine/solvers'
+DATA = paths.ROOT / 'tests/data/genuine/solvers'
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    add_chroot_flag(parser)
+    parser = cli.parser(__doc__)
+    genuine.add_chroot_flag(parser)
     return parser.parse_args()
 
 
 def main(args):
+    import caffe
+    import numpy as np
     caffe.init_log(2)
     home = os.getcwd()
-    with inside_chroot(args) as (folder, inside):
-        shutil.copy(Path(__file__).with_name('snapshots_side.py'), folder)
+    with genuine.inside(args.chroot, 'snapshots_side.py') as (folder, path):
         os.chdir(folder)
         jobs, inputs, ours = [], {}, {}
         for file in ('steps.npz', 'more_steps.npz'):
@@ -51,17 +44,14 @@ def main(args):
         Path('job.json').write_text(json.dumps(jobs))
         np.savez('inputs.npz', **inputs)
         os.chdir(home)
-        done = subprocess.run(
-            ['chroot', args.chroot, 'python3', f'{inside}/snapshots_side.py', inside],
-            stdout=sys.stderr)
-        if done.returncode:
-            raise RuntimeError(f'genuine Caffe in {args.chroot} failed')
+        genuine.run(args.chroot, f'{path}/snapshots_side.py', path)
         with np.load(os.path.join(folder, 'result.npz')) as result:
             report(jobs, ours, result)
 
 
 def train(case, arrays, name, kind, ours):
-    """Step a solver to its end, with a snapshot on the way; returns the state's file name."""
+    """Step a solver to its end, with a snapshot on the way; return the state's file name."""
+    import caffe
     text = re.sub('snapshot_format: [A-Z0-9]+', f'snapshot_format: {kind}', case['solver'])
     text = re.sub('snapshot_prefix: "[^"]*"', f'snapshot_prefix: "{name}"', text)
     Path(f'{name}.net').write_text(case['net'])
@@ -84,7 +74,8 @@ def train(case, arrays, name, kind, ours):
 
 
 def report(jobs, ours, result):
-    print(f'{"snapshot":28} largest difference, of the largest parameter')
+    import numpy as np
+    print(f'{"snapshot":28} largest difference, relative to the largest parameter')
     for job in jobs:
         keys = [key for key in ours if key.startswith(job['name'] + '/')]
         worst = max(np.abs(ours[key] - result[key]).max() / max(np.abs(result[key]).max(), 1e-3)
@@ -93,6 +84,4 @@ def report(jobs, ours, result):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

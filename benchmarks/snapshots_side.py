@@ -3,7 +3,7 @@
     python3 snapshots_side.py FOLDER
 
 FOLDER holds job.json (a list of: name, state, iters), NAME.prototxt (solvers) and inputs.npz
-(NAME/X, NAME/T). result.npz gets NAME/LAYER/J, the parameters that genuine Caffe comes to from the
+(NAME/X, NAME/T). result.npz gets NAME/LAYER/J, the parameters that genuine Caffe reaches from the
 states.
 """
 
@@ -32,7 +32,7 @@ def main(folder):
             solver.step(1)
         for layer, blobs in solver.net.params.items():
             for j, blob in enumerate(blobs):
-                result['%s/%s/%d' % (name, layer, j)] = blob.data.copy()
+                result[f'{name}/{layer}/{j}'] = blob.data.copy()
     np.savez('result.npz', **result)
 
 

@@ -1,8 +1,8 @@
-"""One side of training_rate.py, run by each engine in a process of its own: Python 3.9 will do.
+"""One side of training_rate.py, run by each engine in a process of its own (Python 3.9 suffices).
 
     python3 training_side.py SOLVER REPEATS
 
-Prints a JSON object: seconds (of each iteration), peak (bytes of memory), loss.
+Prints a JSON object: seconds (of each iteration), peak (in bytes of memory), loss.
 """
 
 import json
@@ -18,10 +18,10 @@ import numpy as np
 
 
 def set_statistics(net):
-    """Mean 0 and variance 1 for every BatchNorm, without which numbers overflow."""
+    """Give every BatchNorm mean 0 and variance 1; otherwise activations overflow."""
     for layer in net.layers:
         if layer.type == 'BatchNorm':
-            for blob, value in zip(layer.blobs, (0, 1, 1)):
+            for blob, value in zip(layer.blobs, (0, 1, 1)):     # noqa: B905
                 blob.data[...] = value
 
 
@@ -32,9 +32,9 @@ def main(solver_file, repeats):
         blob = solver.net.blobs[name]
         if name == 'data':
             blob.data[...] = rng.uniform(-120, 130, blob.data.shape)
-        elif name == 'label':       # pairs of a class
+        elif name == 'label':       # each class has a pair
             blob.data.flat = np.arange(blob.data.size) // 2
-        elif name == 'rois':        # an image's own index, and all of it
+        elif name == 'rois':        # the whole of each image
             height, width = solver.net.blobs['data'].data.shape[2:]
             count = blob.data.size // 5 // solver.net.blobs['data'].data.shape[0]
             blob.data.reshape(-1, 5)[...] = [[i // count, 0, 0, width - 1, height - 1]

@@ -1,26 +1,20 @@
 #!/usr/bin/env python3
-"""Iterations of the lifted net with and without what its frozen trunk gives kept on disk.
+"""Time iterations of the lifted net with and without its frozen trunk's outputs cached on disk.
 
     python benchmarks/trunk_cache_rate.py
 
-The same batches twice: the losses must agree; timed are iterations whose images have been seen.
+Both runs get the same batches, so the losses must agree. Timed are iterations whose images are in
+the cache.
 """
 
-import argparse
 import tempfile
 import time
 
-import caffe
-import numpy as np
 from deep_retrieval import cli
-from training_rate import NETS, write
-from training_side import set_statistics
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument('--images', type=cli.positive, default=24, help='different images')
     parser.add_argument('--iterations', type=cli.positive, default=24,
                         help='iterations of each run')
@@ -28,6 +22,9 @@ def parse_args():
 
 
 def main(args):
+    import caffe
+    import numpy as np
+    from training_rate import NETS, write
     caffe.init_log(2)
     rng = np.random.default_rng(0)
     images = rng.uniform(-120, 130, (args.images, 3, 288, 384)).astype(np.float32)
@@ -36,14 +33,18 @@ def main(args):
         write(folder, folder, NETS['lifted'](forks=True))
         losses, without = train(folder, images, batches, None)
         cached_losses, cached = train(folder, images, batches, f'{folder}/cache')
-    # the first half of the sorted times are those of seen images
+    # the fastest half are iterations whose images are in the cache
     fast, slow = np.median(np.sort(cached)[:len(cached) // 2]), np.median(without)
     print(f'largest difference of the losses: {np.abs(losses - cached_losses).max():.1e}')
-    print(f'without {slow:.3f} s, seen {fast:.4f} s an iteration: {slow / fast:.0f} times')
+    print(f'seconds per iteration: {slow:.3f} without, {fast:.4f} with the cache, '
+          f'{slow / fast:.0f} times as fast')
 
 
 def train(folder, images, batches, cache):
-    """Losses and seconds of an iteration a batch (indices of images)."""
+    """Return the loss and the seconds of one iteration per batch (indices of images)."""
+    import caffe
+    import numpy as np
+    from training_side import set_statistics
     caffe.set_random_seed(1)
     solver = caffe.get_solver(f'{folder}/solver.prototxt')
     net = solver.net
@@ -63,6 +64,4 @@ def train(folder, images, batches, cache):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -176,7 +176,7 @@ class Measurer:
                 'features_dir': os.path.join(self.temp_dir, 'maps'), 'rankings_dir': self.temp_dir}
 
     def _net(self, student):
-        """Prototxt, weights, and blob of the descriptor: a student's is the top of its last layer."""
+        """Prototxt, weights and blob of the descriptor, of a student the top of its last layer."""
         if not student:
             return paths.ROOT / WHOLE[self.tiny], self.weights, 'rmac/normalized'
         from caffe.proto import caffe_pb2

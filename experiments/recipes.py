@@ -69,18 +69,21 @@ def _step(flags):
 
 
 def run_step(step: Step) -> None:
-    """Do a step, unless the files that it makes exist and were made from the same."""
-    files = [path for path in step.makes if not os.path.isdir(path)]
-    if not files:       # it makes a folder, and knows itself what is in it
+    """Do a step, unless the files that it makes exist and were made from the same.
+
+    A step that makes a folder knows itself what is in it, so it is always called.
+    """
+    if not step.makes:
         step.run()
         return
-    note = store.Manifest(f'{TEMP}/{files[0].replace("/", "_")}.json')
+    note = store.Manifest(f'{TEMP}/{step.makes[0].replace("/", "_")}.json')
     made_from = {'command': step.command(), 'files': fingerprints(step)}
     if note.check(made_from, otherwise='redo'):
-        cli.warn(f'{files[0]} exists already')
+        cli.warn(f'{step.makes[0]} exists already')
         return
     step.run()
-    note.write(made_from, files)
+    if all(map(os.path.isfile, step.makes)):
+        note.write(made_from, step.makes)
 
 
 def fingerprints(step: Step) -> dict:

@@ -33,8 +33,8 @@ def parse_args():
                         help='how the folder is read: Paris has damaged images to ignore')
     parser.add_argument('--cover_dataset', help='folder that test_on_cover.py takes, for the '
                         'column of the distilling table that is otherwise empty')
-    parser.add_argument('--S', type=cli.positive, help='longer side of images in pixels; by default '
-                        "the table's own, or 512 for rendered data")
+    parser.add_argument('--S', type=cli.positive, help='longer side of images in pixels; by '
+                        "default the table's own, or 512 for rendered data")
     parser.add_argument('--students', help='folder with a folder NAME for each trained student, '
                         'which holds a deploy prototxt and a caffemodel (the last one of several '
                         f'snapshots); by default {measuring.STUDENTS}, if that exists')

@@ -135,10 +135,10 @@ STEPS = {
 
 def score_covers(dataset, proto, weights, end, temp_dir, multires=False) -> float:
     """Return the mAP of VOC 2010, 0 to 1, of a net on a cover dataset, as test_on_cover.py does."""
+    import caffe
     from deep_retrieval import evaluation
     from deep_retrieval.datasets import query_sets
     from deep_retrieval.image_means import COVER
-    import caffe
     options = SimpleNamespace(
         gpu=0 if caffe.common.device().type == 'cuda' else -1, proto=proto, weights=weights, S=496,
         L=2, end=end, mean=COVER, partial_weights=False, multires=multires, batch_size=4,

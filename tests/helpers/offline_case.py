@@ -69,7 +69,7 @@ def items_of(folder, crop=False):
 def branches(folder, tmp_path_factory):
     out, net = tmp_path_factory.mktemp('features'), MapNet(PROTO, TINY, L=2)
     return [extract_maps(lambda: net, items, S, str(out / part), {'L': 2})
-            for part, items in zip(('queries', 'dataset'), items_of(folder))]
+            for part, items in zip(('queries', 'dataset'), items_of(folder), strict=True)]
 
 
 @pytest.fixture(scope='session')
@@ -152,8 +152,8 @@ def naive_experiment(name, images, strides, dim=None, fitted=None):
         pca = NaivePca([row for image in fitted for row in joined(image)], dim)
         return [plus(image['master'], naive_sum(image, joined, pca)) for image in images]
     pcas = [NaivePca([row for image in fitted for row in image[stride]], dim) for stride in middle]
-    return [together([naive_sum(image, lambda image: image[stride], pca)
-                      for stride, pca in zip(middle, pcas)]
+    return [together([naive_sum(image, lambda image, stride=stride: image[stride], pca)
+                      for stride, pca in zip(middle, pcas, strict=True)]
                      + [image['master']] * (32 in strides)) for image in images]
 
 

@@ -3,6 +3,7 @@
 import csv
 import inspect
 import json
+import os
 import re
 import runpy
 import shlex
@@ -268,6 +269,16 @@ def test_a_finished_step_is_not_repeated(copy_step, tmp_path):
 def test_a_step_that_leaves_nothing_is_an_error(copy_step):
     with pytest.raises(RuntimeError, match='copy: left no b.txt'):
         recipes.run_step(copy_step(times=0))
+
+
+def test_a_step_that_makes_a_folder_is_always_called(copy_step, tmp_path, monkeypatch):
+    def make(output):
+        copy_step.calls += 1
+        os.makedirs(output, exist_ok=True)
+    monkeypatch.setitem(steps.STEPS, 'make', ('make.py', make))
+    for _ in range(2):
+        recipes.run_step(steps.Step('make', {'output': 'folder'}, ['folder']))
+    assert copy_step.calls == 2 and sorted(os.listdir(tmp_path)) == ['a.txt', 'folder']
 
 
 def test_a_training_depends_on_its_net(tmp_path, monkeypatch):

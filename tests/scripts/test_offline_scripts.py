@@ -32,7 +32,7 @@ from offline_case import (  # noqa: F401
 
 
 @pytest.fixture
-def script(monkeypatch, capsys, folder, scorer, tmp_path):
+def script(monkeypatch, capsys, folder, scorer, tmp_path):  # noqa: F811
     """Function: a script below myPython/offline and its flags -> its status, stdout, stderr."""
     def run(name, *flags, proto=None):
         path = ROOT / 'myPython/offline' / name
@@ -44,13 +44,14 @@ def script(monkeypatch, capsys, folder, scorer, tmp_path):
     return run
 
 
-def naive_mean(folder, rows):
+def naive_mean(folder, rows):  # noqa: F811
     dataset = DATASETS['Oxford'](folder)
     rows = np.array(rows)
     similarities = rows[:2] @ rows[2:].T
     return 100 * np.mean([ranking.average_precision(
         [dataset.images[i] for i in np.argsort(-row, kind='stable')],
-        *dataset.ground_truth(query)[::2]) for query, row in zip(dataset.queries, similarities)])
+        *dataset.ground_truth(query)[::2]) for query, row in zip(dataset.queries, similarities,
+                                                                strict=True)])
 
 
 @pytest.mark.parametrize('name, flags, naive_args, words', [
@@ -139,7 +140,7 @@ def test_features_are_made_once(name, script, tmp_path):
     assert made == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.npz')}
 
 
-def test_a_pca_of_other_images(script, folder, naive, tmp_path):
+def test_a_pca_of_other_images(script, folder, naive, tmp_path):  # noqa: F811
     other = make_dataset(tmp_path / 'other', 40, seed=2)
     get, retrieve = 'pca_concat/pca_get_features.py', 'pca_concat/pca_concat_retrieval.py'
     script(get, '--dataset', other, '--features_dir', tmp_path / 'learned')
@@ -164,7 +165,8 @@ def test_a_pca_of_other_images(script, folder, naive, tmp_path):
 @pytest.mark.parametrize('name, flags, words', [
     ('rmac_eltwise/rmac_eltwise_retrieval.py', [],
      ['128 components need more than 128 images', 'only 36', '--dim 35']),
-    ('pca_eltwise/pca_eltwise_retrieval.py', ['--dim', 129], ['--dim 129', '128 dimensions at most']),
+    ('pca_eltwise/pca_eltwise_retrieval.py', ['--dim', 129],
+     ['--dim 129', '128 dimensions at most']),
     ('pca_concat/pca_concat_retrieval.py', ['--dim', 36, '--branch_dim', 9], ['--dim 35']),
     ('pca_concat/pca_concat_retrieval.py', ['--pca_from', 'nowhere'], ['nowhere', 'no features']),
     ('pca_concat/pca_concat_retrieval.py', ['--pca_from', 'nowhere.npz'], ['nowhere.npz']),

@@ -13,7 +13,7 @@ from offline_case import NaivePca, branches, folder, naive, naive_experiment, un
 @pytest.mark.parametrize('name, dim', [
     ('raw_concat', None), ('raw_master_concat', None), ('pca_concat', None), ('pca_concat', 20),
     ('pca_eltwise', 64), ('pca_eltwise', 10), ('rmac_eltwise', 12)])
-def test_descriptors_equal_a_naive_computation(name, dim, maps, branches, naive):
+def test_descriptors_equal_a_naive_computation(name, dim, maps, branches, naive):  # noqa: F811
     combination = COMBINATIONS[name](MAPS[maps])
     pcas = fit_all(combination, branches, dim)
     found = np.vstack([describe(combination, part, pcas) for part in branches])
@@ -23,7 +23,7 @@ def test_descriptors_equal_a_naive_computation(name, dim, maps, branches, naive)
 
 
 @pytest.mark.parametrize('maps', ['2', '4'])
-def test_a_last_pca_reduces_the_descriptors(maps, branches, naive):
+def test_a_last_pca_reduces_the_descriptors(maps, branches, naive):  # noqa: F811
     combination = COMBINATIONS['pca_concat'](MAPS[maps])
     pcas = fit_all(combination, branches)
     last = fit_last(combination, branches, pcas, 7)
@@ -35,7 +35,7 @@ def test_a_last_pca_reduces_the_descriptors(maps, branches, naive):
 
 
 @pytest.mark.parametrize('name', COMBINATIONS)
-def test_queries_are_scaled_as_the_database_is(name, branches, folder):
+def test_queries_are_scaled_as_the_database_is(name, branches, folder):  # noqa: F811
     """A query that is an image of the database gets that image's descriptor."""
     combination = COMBINATIONS[name](MAPS['4'])
     pcas = fit_all(combination, branches, 10)
@@ -64,7 +64,7 @@ def test_beyond_memory_the_fit_is_incremental(monkeypatch):
     vectors = np.random.default_rng(0).normal(size=(300, 6))
     wanted = pca.fit(blocks_of(vectors), 300, 4, incremental=True)
     monkeypatch.setattr(pca, 'MEMORY', 300 * 6 * 8 - 1)
-    for ours, theirs in zip(pca.fit(blocks_of(vectors), 300, 4), wanted):
+    for ours, theirs in zip(pca.fit(blocks_of(vectors), 300, 4), wanted, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -92,7 +92,7 @@ def test_a_saved_pca_is_read_back_without_pickles(tmp_path):
     with np.load(path, allow_pickle=False) as file:
         assert file['1/components'].shape == (2, 4)
     for found in pca.load(path, {'weights': 'abc'}):
-        assert all((ours == theirs).all() for ours, theirs in zip(found, fitted))
+        assert all((ours == theirs).all() for ours, theirs in zip(found, fitted, strict=True))
     with pytest.raises(ValueError, match='a.npz: .* other weights'):
         pca.load(path, {'weights': 'other'})
     Path(path).write_bytes(b'no zip')

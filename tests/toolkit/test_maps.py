@@ -32,7 +32,7 @@ class FakeNet:
                 for image in images]
 
 
-def content(folder):
+def content(folder):  # noqa: F811
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -86,7 +86,7 @@ def test_fewer_images_leave_no_blocks_behind(folder, tmp_path):     # noqa: F811
 
 
 def test_a_damaged_image_is_named_or_skipped(tmp_path, log):
-    folder = make_dataset(tmp_path / 'data', 12, seed=1)
+    folder = make_dataset(tmp_path / 'data', 12, seed=1)  # noqa: F811
     (folder / 'jpg/i03.jpg').write_bytes(b'\xff\xd8\xff')
     _, items = items_of(folder)
     out = str(tmp_path / 'out')

@@ -14,7 +14,6 @@ import os
 from functools import cache
 from typing import NamedTuple
 
-
 from deep_retrieval.describe import Item, feature_path
 from deep_retrieval.evaluate import Result, score
 from deep_retrieval.model import model_key

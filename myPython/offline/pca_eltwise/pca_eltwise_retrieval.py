@@ -14,8 +14,8 @@ from pca_eltwise_get_features import PROTO
 def parse_args():
     parser = offline_flags.retrieval_parser(__doc__, 'pca_eltwise', PROTO)
     offline_flags.add_maps(parser)
-    offline_flags.add_pca(parser, "components of the PCA; by default as many as the net's descriptor "
-                                  'has, and if there are fewer the rest are zeros')
+    offline_flags.add_pca(parser, "components of the PCA; by default as many as the net's "
+                                  'descriptor has dimensions; if there are fewer, zeros are added')
     return parser.parse_args()
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Score the net's descriptor and the R-MACs of middle maps, concatenated, each times its dimensions.
+"""Score the net's descriptor and R-MACs of middle maps, concatenated, each times its dimensions.
 
     python myPython/offline/raw/raw_master_concat_retrieval.py --maps 2
 

@@ -1,27 +1,31 @@
-"""Unit descriptors that lie as those of pictures do: rows of views among single pictures."""
+"""Synthetic unit descriptors that are distributed like those of pictures.
+
+    rows = make(100_000, 512)                   # views of things, and single pictures
+    queries, things = queries_of(rows, 70)      # what they show: views_of(things[0])
+"""
 
 import numpy as np
 
-VIEWS = 10          # of one thing, a step of the camera between one and the next
-STEP = 0.7          # similarity of two views with a step between; of two steps its square, ...
-THEMES = 64         # directions that half of each picture is mixed of: all are a little alike
+VIEWS = 10          # of each thing, a step of the camera between one and the next
+STEP = 0.7          # similarity of two views a step apart; two steps apart it is the square
+THEMES = 64         # directions that half of each picture is mixed from: all are a little alike
 
 
 def make(count, dim, seed=0):
-    """count x dim float32, unit length: half are VIEWS views of things, then single pictures."""
+    """Return count x dim float32 of unit length: VIEWS views per thing, then single pictures."""
     rng = np.random.default_rng(seed)
     themes = rng.standard_normal((THEMES, dim), np.float32) / THEMES ** 0.5
     rows = rng.standard_normal((count, dim), np.float32)
     rows += rng.standard_normal((count, THEMES), np.float32) @ themes
     rows = _unit(rows)
-    views = rows[:_things(rows) * VIEWS].reshape(-1, VIEWS, dim)    # changes rows too
+    views = rows[:_things(rows) * VIEWS].reshape(-1, VIEWS, dim)    # a view of rows
     for i in range(1, VIEWS):
         views[:, i] = _step(views[:, i - 1], views[:, i])
     return rows
 
 
 def queries_of(rows, count, seed=0):
-    """Queries a step from a view, count x dim, unit length, and the numbers of their things."""
+    """Return queries, a step from a view each: count x dim of unit length, and their things."""
     rng = np.random.default_rng(seed + 1)
     chosen = rng.integers(0, _things(rows) * VIEWS, count)
     noise = _unit(rng.standard_normal((count, rows.shape[1]), np.float32))
@@ -29,7 +33,7 @@ def queries_of(rows, count, seed=0):
 
 
 def views_of(thing):
-    """The rows of a thing's views."""
+    """Return the rows of a thing's views."""
     return range(thing * VIEWS, (thing + 1) * VIEWS)
 
 
