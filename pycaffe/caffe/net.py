@@ -7,13 +7,13 @@ import numpy as np
 
 from .common import TEST, TRAIN
 from .errors import CaffeError
-from .execution import Execution
 from .files import naming
 from .proto.filter import filter_layers
 from .proto.upgrade import read_net
+from .runtime.execution import Execution
+from .runtime.wiring import Wiring
 from .weights import copy_weights, write_weights
 from .weights_hdf5 import copy_hdf5, write_hdf5
-from .wiring import Wiring
 
 
 class Net:

@@ -4,8 +4,8 @@ import os
 
 import torch
 
-from .errors import CaffeError
-from .files import naming
+from ..errors import CaffeError
+from ..files import naming
 from .fusion import find_chains, find_norm_chains
 from .trunk import find_trunks
 from .trunk_cache import TrunkCache

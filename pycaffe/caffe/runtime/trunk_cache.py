@@ -11,9 +11,9 @@ import weakref
 import numpy as np
 import torch
 
-from . import common
-from .database import MAP_SIZE
-from .errors import CaffeError
+from .. import common
+from ..database import MAP_SIZE
+from ..errors import CaffeError
 
 # LMDB forbids to open a folder twice in a process
 _environments = weakref.WeakValueDictionary()
