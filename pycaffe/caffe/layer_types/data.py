@@ -13,7 +13,6 @@ from ..proto import caffe_pb2
 @register
 class Input(TensorLayer):
     """Tops of given shapes that the user fills: one shape for all of them, or one each."""
-    repeatable = False
     bottom_count = (0, 0)
     top_count = (1, None)
 
