@@ -125,10 +125,7 @@ def make_solver(solver_file, weights=(), snapshot=None, cache=None):
         solver.net.cache_trunk(cache)
     if snapshot:
         caffe.log(f'Resuming from {snapshot}')
-        solver.restore(snapshot)
-        for layer in solver.net.layers:
-            if hasattr(layer, 'skip'):      # a data layer: its stream goes on where it was
-                layer.skip(solver.iter * solver.param.iter_size)
+        solver.resume(snapshot)
     return solver
 
 

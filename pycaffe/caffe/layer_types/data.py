@@ -103,6 +103,11 @@ class MemoryData(Layer):
         self._arrays = data, labels
         self._next = 0
 
+    def skip(self, batches):
+        """Go on as if that many batches had been delivered of the arrays given before."""
+        if self._arrays is not None:
+            self._next = (self._next + batches * self.batch_size) % len(self._arrays[0])
+
     def forward(self, bottom, top):
         if self._arrays is None:
             raise CaffeError('has no data yet; call net.set_input_arrays(data, labels) first')

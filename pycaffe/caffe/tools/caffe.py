@@ -47,7 +47,7 @@ def train(args):
             net.copy_from(path)
     if args.snapshot:
         log(f'Resuming from {args.snapshot}')
-        solver.restore(args.snapshot)
+        solver.resume(args.snapshot)
     if parallel:
         nccl = NCCL(solver, 'env://')
         nccl.bcast()
