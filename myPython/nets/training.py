@@ -10,6 +10,7 @@ import yaml
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from deep_retrieval.training.trunk_cache import TrunkCache
 from descriptor import stored_layers
 from files import write_aside
 
@@ -122,7 +123,7 @@ def make_solver(solver_file, weights=(), snapshot=None, cache=None):
         if fresh:
             caffe.log(f'Not in the weights, so they start from their fillers: {", ".join(fresh)}')
     if cache:
-        solver.net.cache_trunk(cache)
+        solver.net.cache_trunk(TrunkCache(cache))
     if snapshot:
         caffe.log(f'Resuming from {snapshot}')
         solver.resume(snapshot)

@@ -1,14 +1,11 @@
 """The layers of a net run forward and backward."""
 
-import os
-
 import torch
 
 from ..errors import CaffeError
 from ..files import naming
 from .fusion import find_chains, find_norm_chains
 from .trunk import find_trunks
-from .trunk_cache import TrunkCache
 
 MOMENTS = ('before_forward', 'after_forward', 'before_backward', 'after_backward')
 
@@ -73,15 +70,13 @@ class Execution:
             if trunk is not None:
                 for i in range(index, stop + 1):
                     trunk.drop(i)
-                if stop == trunk.last:
-                    trunk.end()
             index = stop + 1
         return loss
 
-    def cache_trunks(self, folder):
-        """Keep what the trunks give for each image in `folder`; returns how many there are."""
+    def cache_trunks(self, cache):
+        """Ask `cache` for the results of all trunks; returns how many trunks there are."""
         for trunk in self._trunks.values():
-            trunk.cache = TrunkCache(trunk, os.path.join(folder, str(trunk.first)))
+            trunk.cache = cache
         return len(self._trunks)
 
     def restore(self, first, last):
