@@ -2,8 +2,9 @@
 
 from . import coord_map, io, net_spec
 from .classifier import Classifier
-from .common import (TEST, TRAIN, set_device, set_mode_cpu, set_mode_gpu, set_multiprocess,
-                     set_random_seed, set_solver_count, set_solver_rank, solver_count, solver_rank)
+from .common import (TEST, TRAIN, keep_freed_memory, set_device, set_mode_cpu, set_mode_gpu,
+                     set_multiprocess, set_random_seed, set_solver_count, set_solver_rank,
+                     solver_count, solver_rank)
 from .detector import Detector
 from .errors import CaffeError
 from .layer import Layer, layer_type_list

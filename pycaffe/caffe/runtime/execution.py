@@ -2,6 +2,7 @@
 
 import torch
 
+from ..common import full_float32
 from ..errors import CaffeError
 from ..files import naming
 from .fusion import find_chains, find_norm_chains
@@ -44,6 +45,7 @@ class Execution:
         with torch.set_grad_enabled(record):
             return self.run(first, last, chains, trunks)
 
+    @full_float32()
     def run(self, first, last, chains, trunks):
         """Run layers first .. last with these chains as one, and these trunks dropped."""
         loss, index, trunk = 0.0, first, None
@@ -92,6 +94,7 @@ class Execution:
         return sum(float((top.tensor * top.diff_tensor).sum())
                    for top, weight in zip(tops, layer.loss_weights) if weight)
 
+    @full_float32()
     def backward(self, first, last):
         """Run layers first .. last (indices, first >= last) backward."""
         seen = self.callbacks['before_backward'] or self.callbacks['after_backward']

@@ -233,6 +233,7 @@ def _time_layers(net, repeats):
 
 def main(argv=None):
     args = parse_args(argv)
+    common.keep_freed_memory()
     with user_errors('caffe'):
         return COMMANDS[args.command](args)
 
