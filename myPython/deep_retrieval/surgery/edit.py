@@ -10,7 +10,7 @@ as they are. This needs the engine of this repository, not only pycaffe's interf
 
 import caffe
 import numpy as np
-from caffe import fusion
+from caffe.runtime import fusion
 from caffe.blob import Blob
 from caffe.proto import caffe_pb2
 from caffe.proto.filter import filter_layers
