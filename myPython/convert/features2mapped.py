@@ -15,7 +15,7 @@ from deep_retrieval import cli
 from deep_retrieval.duplicates import mapped_files
 from deep_retrieval.duplicates.similar_pairs import Exact, device_of, write_mapped
 from deep_retrieval.duplicates.thresholds import decimal
-from deep_retrieval.features import open_features
+from deep_retrieval.saved_features import open_features
 
 
 def parse_args():

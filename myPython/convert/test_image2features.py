@@ -24,7 +24,7 @@ def parse_args():
 
 
 def main(args):
-    from deep_retrieval.describe import extract
+    from deep_retrieval.extraction import extract
     from deep_retrieval.model import model_key
     from deep_retrieval.training import teacher
     items = teacher.images_of(args.img_dir)

@@ -12,7 +12,7 @@ import os
 import numpy as np
 
 from deep_retrieval import paths, progress, protocols, ranking
-from deep_retrieval.describe import Item, extract_scales, feature_path
+from deep_retrieval.extraction import Item, extract_scales, feature_path
 from deep_retrieval.saved_features import PARTS
 from deep_retrieval.scales import STEP, scales_of
 

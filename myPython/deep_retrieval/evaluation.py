@@ -13,7 +13,7 @@ import numpy as np
 from custom_layers import normalize
 
 from deep_retrieval import cli, ranking
-from deep_retrieval.describe import Item, extract
+from deep_retrieval.extraction import Item, extract
 from deep_retrieval.gallery import answer_pictures
 from deep_retrieval.images import MEAN
 from deep_retrieval.model import DescriptorNet

@@ -1,6 +1,8 @@
-"""The descriptors of a dataset that test.py saved, checked against what they were made from.
+"""Saved descriptors of every kind, checked against what they were made from.
 
-    saved = load(['tmp/demo/Oxford_S512_L2'], dataset)
+    features = open_features('tmp/features')        # a folder of shards
+    features = open_features('tmp/x.npy')           # with the names of its rows in tmp/x.txt
+    saved = load(['tmp/demo/Oxford_S512_L2'], dataset)      # queries and images of test.py
     indices, similarities = ranking.rank(saved.queries, saved.database)
 
 A STEM names the files STEM_queries.npy (or STEM_queries_full.npy, of queries that were not cropped)
@@ -18,8 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from deep_retrieval import store
-from deep_retrieval.describe import Item, fingerprint
-from deep_retrieval.features import MODEL, Features, check_rows, check_same
+from deep_retrieval.extraction import Item, fingerprint
+from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import MODEL, Features, NamedRows, check_rows, check_same
 from deep_retrieval.vectors import normalize
 
 PARTS = {'roi': 'queries', 'full': 'queries_full'}      # crop of the queries -> end of the file
@@ -39,6 +42,37 @@ class Saved(NamedTuple):
     asked: list
     images: list
     made_from: dict
+
+
+def open_features(path: str | os.PathLike, names: str | os.PathLike | None = None, *,
+                  dataset=None, part: str = 'database'):
+    """Open saved descriptors of any kind.
+
+    Parameters
+    ----------
+    path : a folder of shards (convert_images2shards.py), an .npy file with a list of names
+        (convert_image2features.py), or a STEM of test.py's features
+    names : path of the list of names; by default the .txt beside the .npy file
+    dataset : Dataset, or a function without arguments that opens it; needed for a STEM
+    part : 'queries' or 'database' of a STEM
+
+    Returns
+    -------
+    FeatureFolder, NamedRows or Features
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        Nothing of these kinds is there, or it is damaged; one line that names it.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return FeatureFolder(path)
+    if names is not None or path.endswith('.npy'):
+        return NamedRows(path, names or f'{os.path.splitext(path)[0]}.txt')
+    if dataset is None:
+        raise ValueError(f'{path}: is neither a folder of features nor an .npy file')
+    return rows_of(path, dataset() if callable(dataset) else dataset, part)
 
 
 def load(stems: list[str], dataset, crop: str | None = None) -> Saved:

@@ -16,10 +16,10 @@ from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval import images, model
 from deep_retrieval.datasets import DATASETS
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
-from tiny import PROTO
-from tiny import WEIGHTS as TINY
 from test_test_py import naive_precisions
 from test_voc_metrics import naive_precision, naive_voc
+from tiny import PROTO
+from tiny import WEIGHTS as TINY
 
 SCRIPTS = ROOT / 'myPython/test'
 CLASSES = ('big ben', 'tower_1', 'Brücke')      # with a space, an underscore and an umlaut

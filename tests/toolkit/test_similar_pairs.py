@@ -11,7 +11,8 @@ from deep_retrieval.duplicates import mapped_files, pair_runs, similar_pairs
 from deep_retrieval.duplicates.approximate_pairs import Approximate
 from deep_retrieval.duplicates.pair_runs import PairRuns
 from deep_retrieval.duplicates.similar_pairs import Exact, write_mapped
-from deep_retrieval.features import NamedRows, open_features
+from deep_retrieval.features import NamedRows
+from deep_retrieval.saved_features import open_features
 
 SCRIPT = ROOT / 'myPython/convert/features2mapped.py'
 

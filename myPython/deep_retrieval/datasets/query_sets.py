@@ -8,8 +8,8 @@ line, for a folder that is laid out otherwise.
 
 import os
 
-from deep_retrieval.describe import Item
 from deep_retrieval.evaluation import Query
+from deep_retrieval.extraction import Item
 from deep_retrieval.training.teacher import images_of
 
 # the classes of Paris 6k but for `general`, which has no ground truth

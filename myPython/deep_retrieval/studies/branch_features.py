@@ -23,7 +23,7 @@ import numpy as np
 from custom_layers import normalize
 from tqdm import tqdm
 
-from deep_retrieval.describe import WINDOW, batches, size
+from deep_retrieval.extraction import WINDOW, batches, size
 from deep_retrieval.files import write_aside
 from deep_retrieval.model import END, DescriptorNet, stored_layers
 

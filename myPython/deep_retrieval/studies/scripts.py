@@ -13,8 +13,8 @@ from custom_layers import normalize
 
 from deep_retrieval import cli, compute_ap, ranking
 from deep_retrieval.datasets import DATASETS
-from deep_retrieval.describe import Item
 from deep_retrieval.evaluation import SCALES
+from deep_retrieval.extraction import Item
 from deep_retrieval.paths import ROOT
 from deep_retrieval.store import sha256
 from deep_retrieval.studies.branch_features import Branches, BranchNet, extract_branches

@@ -10,12 +10,12 @@ as they are. This needs the engine of this repository, not only pycaffe's interf
 
 import caffe
 import numpy as np
-from caffe.runtime import fusion
 from caffe.blob import Blob
 from caffe.layer import param_count
 from caffe.proto import caffe_pb2
 from caffe.proto.filter import filter_layers
 from caffe.proto.upgrade import read_net
+from caffe.runtime import fusion
 from caffe.weights import read_weights, write_weights
 from google.protobuf import text_format
 

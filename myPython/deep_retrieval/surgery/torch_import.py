@@ -17,10 +17,9 @@ import re
 
 import numpy as np
 import torch
-
-from deep_retrieval.images import MEAN
 from caffe.layer import param_count
 
+from deep_retrieval.images import MEAN
 from deep_retrieval.surgery.edit import build, copy_net
 
 TORCH_MEAN = (0.485, 0.456, 0.406)      # R, G, B from 0 to 1

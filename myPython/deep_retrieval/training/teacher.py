@@ -24,7 +24,7 @@ from caffe.tools import convert_imageset
 from custom_layers import normalize
 
 from deep_retrieval import files
-from deep_retrieval.describe import Item, extract
+from deep_retrieval.extraction import Item, extract
 from deep_retrieval.files import write_aside
 from deep_retrieval.images import MEAN, ImageError, read_image, to_blob
 from deep_retrieval.listing import EXTENSIONS
