@@ -6,6 +6,7 @@ or None) and `path` (for messages). `feature_shards.py` has it for folders of sh
 `saved_features.open_features` opens whatever is saved.
 """
 
+import glob
 import os
 import re
 
@@ -112,6 +113,29 @@ def read_list(path, count: int) -> dict[int, str]:
     if not found:
         raise ValueError(f'{path}: names no row')
     return found
+
+
+def find_file(path: str | os.PathLike) -> str:
+    """Return the features `STEM_HASH_PART.npy` for a path `STEM_PART.npy` that does not exist.
+
+    The hash stands for the model, so that features of different models have different names.
+
+    Raises
+    ------
+    ValueError
+        There are features of several models.
+    """
+    path = os.fspath(path)
+    match = re.fullmatch(r'(.*)_(queries|queries_full|dataset)\.npy', path)
+    if os.path.exists(path) or not match:
+        return path
+    stem, part = match.groups()
+    found = sorted(other for other in glob.glob(f'{glob.escape(stem)}_*_{part}.npy')
+                   if re.fullmatch(r'_[0-9a-f]{8}_', other[len(stem):-len(f'{part}.npy')]))
+    if len(found) > 1:
+        stems = ', '.join(other.removesuffix(f'_{part}.npy') for other in found)
+        raise ValueError(f'{stem}: there are features of several models; give one of {stems}')
+    return found[0] if found else path
 
 
 def check_same(path, made_from: dict, other_path, other: dict, keys=MODEL) -> None:
