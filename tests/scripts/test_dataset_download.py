@@ -124,12 +124,12 @@ def test_images_of_nothing_are_told_of(call, tmp_path, capsys):
     (tmp_path / 'o/jpg').mkdir(parents=True)
     (tmp_path / 'o/jpg/mine.jpg').write_bytes(jpeg(3))
     call('oxford', '--output', tmp_path / 'o')
-    assert 'jpg: holds 1 images that are of no archive, as mine.jpg' in capsys.readouterr().err
+    assert 'jpg: holds 1 images that are of no archive, such as mine.jpg' in capsys.readouterr().err
     (tmp_path / 'p/jpg').mkdir(parents=True)
     (tmp_path / 'p/jpg/tower_000001.jpg').write_bytes(b'mine')
     with pytest.raises(SystemExit):
         call('oxford', '--output', tmp_path / 'p')
-    assert 'tower_000001.jpg: is there with other bytes' in capsys.readouterr().err
+    assert 'tower_000001.jpg: exists with other bytes' in capsys.readouterr().err
     assert (tmp_path / 'p/jpg/tower_000001.jpg').read_bytes() == b'mine'
     call('oxford', '--output', tmp_path / 'p', '--overwrite')
     assert data_of(tmp_path / 'p') == OXFORD_FILES
@@ -188,11 +188,11 @@ def test_interrupted_unpacking(tmp_path, monkeypatch):
         count[0] += 1
         if count[0] == 3:
             raise KeyboardInterrupt
-        return write_aside(*args)
+        return write(*args)
     from deep_retrieval.making import unpacking
-    write_aside = unpacking.write_aside
+    write = unpacking.store.write
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(unpacking, 'write_aside', stop)
+        patch.setattr(unpacking.store, 'write', stop)
         unpack(path, str(tmp_path / 'o'))
     assert len(tree(tmp_path / 'o')) == 2
     unpack(path, str(tmp_path / 'o'))

@@ -11,9 +11,9 @@ import pytest
 from conftest import assert_one_line, run_script
 from deep_retrieval import subcommands
 from deep_retrieval.datasets.oxford import OxfordHelper
-from deep_retrieval.image_files import fill, random_crop, stretch
 from deep_retrieval.images import read_image
 from deep_retrieval.making import folders
+from deep_retrieval.making.edits import fill, random_crop, stretch
 from deep_retrieval.making.folders import How, Step, check_apart, make
 from deep_retrieval.making.parallel import parallel
 
@@ -98,7 +98,7 @@ def test_another_folder_is_refused_without_overwrite(folder, tmp_path, capsys):
     flags = ['--dataset', folder, '--output', output, '--height', 20, '--width', 40]
     call('make_uni_dataset', *flags)
     refused('make_uni_dataset', *flags[:-1], 50)
-    assert 'other flags or of other images' in capsys.readouterr().err
+    assert 'other flags or from other images' in capsys.readouterr().err
     save(folder / 'jpg/new.jpg', 9, 9, 9)
     refused('make_uni_dataset', *flags)
     call('make_uni_dataset', *flags, '--overwrite')
@@ -258,7 +258,7 @@ def test_interrupted_in_the_middle(folder, tmp_path, monkeypatch):
         assert tree(output) == tree(tmp_path / 'whole')
 
 
-def test_links_that_lead_nowhere_and_names(tmp_path):
+def test_links_that_lead_nowhere_and_names(tmp_path, caplog):
     """A dangling link is a damaged image; names may hold almost anything, bytes too."""
     source = tmp_path / 'in'
     name = 'a b\tc:d_ü\udcff.jpg'
@@ -272,9 +272,9 @@ def test_links_that_lead_nowhere_and_names(tmp_path):
         output = tmp_path / f'out{link}'
         with pytest.raises(ValueError, match='gone.jpg: there is no such file .--skip_bad'):
             make(str(output), {}, steps, how=How(link=link))
-        said = []
-        assert make(str(output), {}, steps, how=How(link=link, skip_bad=True), say=said.append) == 2
-        assert (output / name).read_bytes() == b'1' and len(said) == 1
+        caplog.clear()
+        assert make(str(output), {}, steps, how=How(link=link, skip_bad=True)) == 2
+        assert (output / name).read_bytes() == b'1' and len(caplog.messages) == 1
         assert (output / 'link.jpg').read_bytes() == b'1'
         assert not (output / 'link.jpg').is_symlink()
         assert os.path.samefile(output / 'link.jpg', source / name) is link
