@@ -208,7 +208,7 @@ def test_service(server, fetcher):
         fetcher, f'{server.url}/1') == f'{server.url}/c.jpg'
     for field, page, words in (('data.1.cover', '/1', "has no 'data.1.cover'"),
                                ('data.x', '/1', "no 'data.x'"), ('n.m', '/1', "no 'n.m'"),
-                               'n', '/1', "'n' of its JSON is not a URL"),
+                               ('n', '/1', "'n' of its JSON is not a URL"),
                                ('n', '/2', 'not return JSON')):
         with pytest.raises(FetchError, match=words):
             Service('{id}', field).cover(fetcher, server.url + page)
