@@ -2,12 +2,13 @@
 
 import csv
 import io
-import json
 import os
 from pathlib import Path
 
 import yaml
+from deep_retrieval import store
 from deep_retrieval.files import write_aside
+from deep_retrieval.model import info_path
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -39,11 +40,12 @@ def differences(table, rows, args, dataset):
 
 
 def made_of(weights):
-    """How make_demo_model.py made these weights, for brackets; nothing of other ones."""
-    note = Path(f'{weights}.json')
-    if not note.exists():
+    """How make_demo_model.py made these weights, in brackets; nothing for other weights."""
+    path = info_path(weights)
+    note = store.read_json(path) if os.path.exists(path) else {}
+    if note.get('source') != 'caffemodel/make_demo_model.py':
         return ''
-    if json.loads(note.read_text(encoding='utf-8')).get('trunk'):
+    if note.get('trained'):
         return ' (trained on rendered facades)'
     return ' (untrained: they show that it runs, not how good it is)'
 
