@@ -1,4 +1,4 @@
-"""Photographs of facades: viewpoint, light, surroundings, occluders and the camera's faults."""
+"""Photographs of facades: viewpoint, light, surroundings, occluders and flaws of the camera."""
 
 from typing import NamedTuple
 
@@ -8,18 +8,18 @@ import numpy as np
 from deep_retrieval.scenes.buildings import pick, random_style, render_facade
 from deep_retrieval.scenes.drawing import fractal
 
-GOOD, OK = 0.75, 0.25   # least visible share of a building in its good and its ok views
+GOOD, OK = 0.75, 0.25   # least visible share of a building in good and in ok views
 
-# (least, most) share of the building inside the frame, and occluders, of the views in turn
+# (least, greatest) share of the building inside the frame, and occluders, of the views in turn
 KINDS = [((0.96, 1.0), 0), ((0.96, 1.0), 1), ((0.35, 0.65), 0), ((0.9, 1.0), 1),
          ((0.07, 0.2), 0), ((0.9, 1.0), 4), ((0.4, 0.7), 1), ((0.8, 1.0), 0)]
 TRIES = 1000            # viewpoints drawn until one fits
-LONG_SIDES = (1.0, 1.0, 1.0, 0.8, 0.6)     # of the wanted size
+LONG_SIDES = (1.0, 1.0, 1.0, 0.8, 0.6)     # as a share of the requested size
 ASPECTS = (3 / 4, 3 / 4, 3 / 4, 2 / 3, 4 / 3, 1.0)      # height / width
 
 
 class View(NamedTuple):
-    """A picture (H x W x 3 uint8 BGR), the building's visible share, and its box x1 y1 x2 y2."""
+    """A picture (H x W x 3 uint8 BGR), the building's visible share and its box x1 y1 x2 y2."""
 
     image: np.ndarray
     visible_share: float
@@ -27,20 +27,23 @@ class View(NamedTuple):
 
 
 def grade(share):
-    """The ground truth of a view by its visible share: good, ok, junk, or None for none at all."""
+    """Grade a view by the visible share of its building: good, ok, junk, or None for 0."""
     if share >= GOOD:
         return 'good'
     return 'ok' if share >= OK else 'junk' if share > 0 else None
 
 
 def frame_size(rng, size):
-    """Height and width of a picture whose longer side is at most `size`."""
+    """Draw the height and width of a picture whose longer side is at most `size`."""
     side, aspect = size * pick(rng, LONG_SIDES), pick(rng, ASPECTS)
     return round(side * min(1, aspect)), round(side * min(1, 1 / aspect))
 
 
 def render_view(facade, rng, size, kind=0):
-    """A View of a facade; `kind` counts through KINDS, `size` is the longer side in pixels."""
+    """Render a View of a facade.
+
+    kind : number of the view, which goes through KINDS. size : longer side in pixels.
+    """
     height, width = frame_size(rng, size)
     (least, most), occluders = KINDS[kind % len(KINDS)]
     homography = place(facade.mask, (height, width), rng, least, most)
@@ -57,7 +60,7 @@ def render_view(facade, rng, size, kind=0):
 
 
 def render_distractor(rng, size):
-    """A picture (BGR uint8) without a building of its own: trees, sky, a street, or a surface."""
+    """Render a picture (BGR uint8) of no landmark: trees, sky, a street, or a surface."""
     height, width = frame_size(rng, size)
     image = surroundings(rng, height, width)
     hidden = np.zeros((height, width), np.uint8)
@@ -72,9 +75,13 @@ def render_distractor(rng, size):
 
 
 def visible_share(mask, homography, hidden):
-    """Share of the building's own area (mask, on its sheet) that the picture shows.
+    """Compute the share of a building's area that a picture shows.
 
-    hidden : H x W of the picture, nonzero where something stands before the building
+    Parameters
+    ----------
+    mask : h x w uint8, the building on its sheet
+    homography : 3 x 3, from the sheet to the picture
+    hidden : H x W of the picture, nonzero where something is in front of the building
     """
     seen = cv2.warpPerspective((hidden == 0).astype(np.uint8), homography, mask.shape[::-1],
                                flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
@@ -83,14 +90,14 @@ def visible_share(mask, homography, hidden):
 
 
 def place(mask, frame, rng, least, most):
-    """A homography (sheet to frame, 3 x 3) that shows least .. most of the mask's area."""
+    """Draw a homography (3 x 3, sheet to frame) that shows a share least..most of the mask."""
     (height, width), sheet = frame, mask.shape
     empty = np.zeros(frame, np.uint8)
     small = cv2.resize(mask, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
     enlarge = np.diag([sheet[1] / small.shape[1], sheet[0] / small.shape[0], 1.0])
     fit = min(height / sheet[0], width / sheet[1])
     for _ in range(TRIES):
-        # a whole building fits; of one closer by the frame shows about 1 / zoom^2
+        # a whole building fits; the frame shows about 1 / zoom^2 of a closer one
         zoom = fit * (rng.uniform(0.72, 0.98) if least > 0.7
                       else rng.uniform(0.9, 2) / np.sqrt(rng.uniform(least, most)))
         h, w = sheet[0] * zoom, sheet[1] * zoom
@@ -113,13 +120,13 @@ def place(mask, frame, rng, least, most):
 
 
 def light(facade, rng):
-    """The facade's colours under a sun from the left or the right; H x W x 3 uint8."""
+    """Light a facade by a sun from the left or the right; returns H x W x 3 uint8."""
     side, rise = (1 if rng.random() < 0.5 else -1), rng.uniform(0.5, 1.3)
     edges = cv2.GaussianBlur(facade.relief, (0, 0), 1.2)
     bright = (side * cv2.Sobel(edges, cv2.CV_32F, 1, 0) * 0.5
               + cv2.Sobel(edges, cv2.CV_32F, 0, 1) * 0.5)
     shadow = np.zeros_like(facade.relief)
-    for step in range(2, 22, 3):    # pixels; a thing that stands out d metres throws d / rise
+    for step in range(2, 22, 3):    # pixels; what stands out by d metres casts a shadow of d / rise
         matrix = np.float32([[1, 0, side * step], [0, 1, step * rise]])
         moved = cv2.warpAffine(facade.relief, matrix, facade.relief.shape[::-1],
                                borderMode=cv2.BORDER_REPLICATE)
@@ -141,7 +148,7 @@ def paste(image, colour, mask, homography):
 
 
 def surroundings(rng, height, width):
-    """Sky, a street, and plain neighbours; H x W x 3 uint8."""
+    """Draw sky, a street, and plain neighbouring houses; returns H x W x 3 uint8."""
     horizon = int(height * rng.uniform(0.72, 0.92))
     top, low = (
         np.float32(pick(rng, [(210, 160, 90), (200, 190, 180), (225, 190, 140), (150, 170, 220)])),
@@ -157,7 +164,8 @@ def surroundings(rng, height, width):
     x = -rng.uniform(0, 0.2) * width
     while x < width:
         wide, tall = rng.uniform(0.12, 0.3) * width, rng.uniform(0.15, 0.55) * height
-        colour = rng.uniform(80, 180) + rng.uniform(-22, 22, 3)     # plain, not to compete
+        # plain, so that they do not attract attention
+        colour = rng.uniform(80, 180) + rng.uniform(-22, 22, 3)
         a, b, c = int(x), int(x + wide), int(horizon - tall)
         cv2.rectangle(image, (a, c), (b, horizon), colour, -1)
         for row in np.arange(c + 0.03 * height, horizon - 0.06 * height, 0.075 * height):
@@ -170,7 +178,7 @@ def surroundings(rng, height, width):
 
 
 def occlude(image, hidden, rng):
-    """Put a tree, a lamp post, a van or a passer-by into a picture and its mask, in place."""
+    """Draw a tree, a lamp post, a van or a passer-by into a picture and its mask, in place."""
     height, width = hidden.shape
     layer, stencil = image.copy(), np.zeros_like(hidden)
     x, foot = rng.uniform(0, width), height * rng.uniform(0.88, 1.0)
@@ -208,18 +216,18 @@ def occlude(image, hidden, rng):
     np.maximum(hidden, stencil, out=hidden)
 
 
-def _shape(layer, stencil, kind, numbers, colour):
+def _shape(layer, stencil, kind, place, colour):
     """Draw a rectangle (x1 y1 x2 y2) or a disc (x y radius) into a picture and a mask."""
-    numbers = [int(round(number)) for number in numbers]
+    place = [int(round(value)) for value in place]
     for sheet, paint in ((layer, colour), (stencil, 255)):
         if kind == 'rect':
-            cv2.rectangle(sheet, tuple(numbers[:2]), tuple(numbers[2:]), paint, -1)
+            cv2.rectangle(sheet, tuple(place[:2]), tuple(place[2:]), paint, -1)
         else:
-            cv2.circle(sheet, tuple(numbers[:2]), max(1, numbers[2]), paint, -1)
+            cv2.circle(sheet, tuple(place[:2]), max(1, place[2]), paint, -1)
 
 
 def photograph(image, rng):
-    """Exposure, colour temperature, a gradient of light, blur and noise; H x W x 3 uint8."""
+    """Apply exposure, colour temperature, a gradient of light, blur and noise; H x W x 3 uint8."""
     height, width = image.shape[:2]
     warmth = rng.uniform(-0.15, 0.15)
     gain = rng.uniform(0.65, 1.2) * np.float32([1 - warmth, 1, 1 + warmth])
@@ -234,5 +242,5 @@ def photograph(image, rng):
 
 
 def strange_facade(rng):
-    """The facade of a building that is nobody's landmark."""
+    """Render the facade of a building that is no landmark."""
     return render_facade(random_style(rng))
