@@ -18,7 +18,6 @@ import zlib
 
 import numpy as np
 import pytest
-
 from deep_retrieval import store
 from deep_retrieval.store import StoreError
 
