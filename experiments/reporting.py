@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 import os
 from pathlib import Path
 
 import yaml
 from deep_retrieval.files import write_aside
+from deep_retrieval.model import read_info
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -40,10 +40,10 @@ def differences(table, rows, args, dataset):
 
 def made_of(weights):
     """How make_demo_model.py made these weights, for brackets; nothing of other ones."""
-    note = Path(f'{weights}.json')
-    if not note.exists():
+    trained = read_info(weights).trained
+    if trained is None:
         return ''
-    if json.loads(note.read_text(encoding='utf-8')).get('trunk'):
+    if trained:
         return ' (trained on rendered facades)'
     return ' (untrained: they show that it runs, not how good it is)'
 

@@ -175,10 +175,9 @@ def test_missing_demo_data_is_made(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('note, words', [
-    ({'trunk': None}, 'untrained'), ({}, 'untrained'), ({'trunk': 'abc'}, ' (trained on '),
-    (None, '')])
+    ({'trained': False}, 'untrained'), ({'trained': True}, ' (trained on '), ({}, ''), (None, '')])
 def test_weights_say_how_they_were_made(note, words, tmp_path):
     if note is not None:
-        (tmp_path / 'a.caffemodel.json').write_text(json.dumps(note))
+        (tmp_path / 'a.json').write_text(json.dumps(note))
     made = reporting.made_of(tmp_path / 'a.caffemodel')
-    assert words in made and (made == '') == (note is None)
+    assert words in made and (made == '') == (not note)
