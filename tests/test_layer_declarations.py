@@ -1,4 +1,4 @@
-"""What layer types say of themselves: their parameter blobs, and whether a forward is repeatable."""
+"""What layer types declare: their parameter blobs, and whether a forward is repeatable."""
 
 import caffe
 import cv2
