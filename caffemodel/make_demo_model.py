@@ -37,11 +37,12 @@ def parse_args():
 
 
 def main(args):
-    from deep_retrieval.making.demo_model import image_paths, make_demo_model
+    from deep_retrieval.surgery import demo_weights
     cli.use_device(args.gpu)
-    if not make_demo_model(args.output, args.proto, image_paths(args.dataset, args.img_dir),
-                           args.trunk, args.S, args.components, args.whitening, args.seed):
-        cli.warn(f'{args.output} is there already')
+    demo_weights.make(args.proto, args.output,
+                      demo_weights.image_paths(args.dataset, args.img_dir), trunk=args.trunk,
+                      S=args.S, components=args.components, whitening=args.whitening,
+                      seed=args.seed)
 
 
 if __name__ == '__main__':

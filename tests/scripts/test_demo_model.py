@@ -11,7 +11,7 @@ import pytest
 from caffe.proto import caffe_pb2
 from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval import model, store
-from deep_retrieval.making import demo_model
+from deep_retrieval.surgery import demo_weights
 
 PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'
 
@@ -24,11 +24,11 @@ def pictures(tmp_path_factory):
     for i in range(6):
         image = cv2.resize(rng.integers(0, 256, (12, 16, 3), np.uint8), (128, 96))
         cv2.imwrite(str(folder / f'{i}.png'), image)
-    return demo_model.image_paths(folder=folder)
+    return demo_weights.image_paths(folder=folder)
 
 
 def make(output, pictures, **options):
-    return demo_model.make_demo_model(output, PROTO, pictures, S=96, components=8, **options)
+    return demo_weights.make(PROTO, output, pictures, S=96, components=8, **options)
 
 
 def files(folder):
@@ -63,7 +63,7 @@ def test_the_net_is_found_from_anywhere(tmp_path):
     (tmp_path / 'nets').mkdir()
     proto = tmp_path / 'nets/mine.prototxt'
     proto.write_text(PROTO.read_text())
-    assert demo_model._relative(proto, tmp_path / 'weights/x.caffemodel') == '../nets/mine.prototxt'
+    assert demo_weights._relative(proto, tmp_path / 'weights/x.caffemodel') == '../nets/mine.prototxt'
 
 
 def test_the_same_again_does_nothing_and_another_is_made(whole, pictures, tmp_path):
@@ -85,9 +85,9 @@ def test_a_run_that_was_killed_is_noticed(place, whole, pictures, tmp_path, monk
         raise KeyboardInterrupt
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         if place == 'between the two':
-            patch.setattr(demo_model, 'write_info', stop)
+            patch.setattr(demo_weights, 'write_info', stop)
         else:
-            patch.setattr(demo_model.store, 'place', stop)
+            patch.setattr(demo_weights.store, 'place', stop)
         make(tmp_path / 'x.caffemodel', pictures)
     if place == 'between the two':      # nobody takes the new weights for the old ones
         with pytest.raises(ValueError, match='x.json: was written for other weights'):
@@ -118,7 +118,7 @@ def test_a_trunk_of_another_net(pictures, tmp_path):
 
 
 def test_gabor_filters():
-    filters = demo_model.gabor_filters(7)
+    filters = demo_weights.gabor_filters(7)
     assert filters.shape == (64, 3, 7, 7)
     np.testing.assert_allclose(filters.reshape(64, -1).mean(1), 0, atol=1e-6)
     np.testing.assert_allclose(np.square(filters).sum((1, 2, 3)), 1, atol=1e-5)

@@ -1,7 +1,7 @@
 """Weights of a deploy net to try the toolkit with, before there are trained ones.
 
-    make_demo_model('caffemodel/demo.caffemodel', 'proto/deploy_resnet101.prototxt',
-                    image_paths(dataset='datasets/demo'))
+    make('proto/deploy_resnet101.prototxt', 'caffemodel/demo.caffemodel',
+         image_paths(dataset='datasets/demo'))
 
 Without a trained trunk, the first convolution gets Gabor filters over brightness and colours, the
 others are random (He et al., ICCV 2015), and the BatchNorm statistics are measured on images. The
@@ -30,8 +30,8 @@ from deep_retrieval.model import (
 )
 from deep_retrieval.surgery import pca_layers
 
-SOURCE = 'caffemodel/make_demo_model.py'
-LICENCE = 'the same as this repository'
+SCRIPT = 'caffemodel/make_demo_model.py'
+SOURCE = f'made by {SCRIPT}'
 LEVELS = 2                                  # of the rigid grid
 CENTRE, PROJECT = 'pooled_rois/centered', 'pooled_rois/pca'
 BATCH = 16                                  # images that the statistics are measured on
@@ -41,15 +41,15 @@ BRANCH_GAIN = 0.05      # of what a block adds: with random weights it is little
 logger = logging.getLogger(__name__)
 
 
-def make_demo_model(output: str | os.PathLike, proto: str | os.PathLike, images: Sequence[str],
-                    trunk: str | os.PathLike | None = None, S: int = 512, components: int = 128,
-                    whitening: float = 1, seed: int = 0) -> bool:
+def make(proto: str | os.PathLike, output: str | os.PathLike, images: Sequence[str], *,
+         trunk: str | os.PathLike | None = None, S: int = 512, components: int = 128,
+         whitening: float = 1, seed: int = 0) -> bool:
     """Make weights of a deploy net, and the json that describes them, which is written last.
 
     Parameters
     ----------
-    output : the caffemodel to write
     proto : prototxt of the net
+    output : the caffemodel to write
     images : paths of the images that statistics and PCA are fitted to
     trunk : caffemodel with a trained trunk, optional
     S : longer side in pixels of the images that the PCA is fitted to
@@ -73,6 +73,7 @@ def make_demo_model(output: str | os.PathLike, proto: str | os.PathLike, images:
                  'trunk': trunk and store.sha256(trunk), 'whitening': whitening,
                  'images': hashlib.sha256(''.join(map(store.sha256, images)).encode()).hexdigest()}
     if _is_made(output, made_from):
+        logger.info('%s exists already', output)
         return False
     logger.info('making weights: %s, PCA of %d images',
                 f'the trunk of {trunk}' if trunk else 'untrained', len(images))
@@ -88,7 +89,7 @@ def make_demo_model(output: str | os.PathLike, proto: str | os.PathLike, images:
         store.place(made, output)
     write_info(output, net=_relative(proto, output), blob=END, mean=MEAN.tolist(), scale=1,
                colour='BGR', S=S, L=LEVELS, dimension=int(net.net.blobs[END].shape[1]),
-               trained=trunk is not None, source=SOURCE, licence=LICENCE, learned_from=made_from)
+               trained=bool(trunk), source=SOURCE, licence='MIT', learned_from=made_from)
     return True
 
 
@@ -173,7 +174,7 @@ def _is_made(output, made_from):
     if not os.path.exists(path):
         return False
     if store.read_json(path).get('source') != SOURCE:
-        raise ValueError(f'{path}: describes weights that were not made by {SOURCE}; give another '
+        raise ValueError(f'{path}: describes weights that were not made by {SCRIPT}; give another '
                          '--output')
     try:
         return os.path.exists(output) and read_info(output).learned_from == made_from
