@@ -29,9 +29,8 @@ def parse_args():
 
 def main(args):
     from deep_retrieval.scenes.cover_demo import render_cover_demo
-    if not render_cover_demo(args.output, args.seed, args.clips, args.singles, args.seconds,
-                             args.overwrite):
-        cli.warn(f'{args.output} is there already')
+    render_cover_demo(args.output, args.seed, args.clips, args.singles, args.seconds,
+                      args.overwrite)
 
 
 if __name__ == '__main__':

@@ -29,9 +29,8 @@ def parse_args():
 
 def main(args):
     from deep_retrieval.scenes.demo import render_demo
-    if not render_demo(args.output, args.seed, args.facades, args.views, args.distractors,
-                       args.queries, args.size, args.overwrite):
-        cli.warn(f'{args.output} is there already')
+    render_demo(args.output, args.seed, args.facades, args.views, args.distractors,
+                args.queries, args.size, args.overwrite)
 
 
 if __name__ == '__main__':

@@ -27,9 +27,8 @@ def parse_args():
 
 def main(args):
     from deep_retrieval.scenes.training_demo import render_training_demo
-    if not render_training_demo(args.output, args.seed, args.classes, args.test_classes,
-                                args.views, args.overwrite):
-        cli.warn(f'{args.output} is there already')
+    render_training_demo(args.output, args.seed, args.classes, args.test_classes,
+                         args.views, args.overwrite)
 
 
 if __name__ == '__main__':

@@ -76,7 +76,8 @@ def test_sets_from_a_folder(groups, images, tmp_path, capsys):
     assert made == {f'{key}/{name}.jpg': before[f'{name}.jpg']
                     for key in ('g1', 'x_3') for name in GROUPS[key] if name != 'c4'}
     out, told = capsys.readouterr()
-    assert out == f'{tmp_path}/test: 6 images\n' and "does not have 1 of 7 covers, such as 'c4'" in told
+    assert out == f'{tmp_path}/test: 6 images\n'
+    assert "does not have 1 of 7 covers, such as 'c4'" in told
     call('make_training_set', *flags, '--output', tmp_path / 'training')
     assert tree(tmp_path / 'training') == {f'{name}.jpg': before[f'{name}.jpg']
                                            for name in ('b 1', 'b:2', 'd1')}
@@ -136,7 +137,8 @@ def test_make_clean_set(classes, tmp_path, capsys):
     assert set(tree(tmp_path / 'clean')) == {'g1/g1_0.jpg', 'g1/g1_1.jpg', 'g1/g1_3.jpg',
                                              'g2/g2_0.jpg', 'g2/g2_1.jpg', 'g2/g2_2.jpg'}
     told = capsys.readouterr().err
-    for words in ('g1_4.jpg', 'g1/g1_2.jpg: is the same as g1_1.jpg', 'g3: has 2 images, but 3 are needed'):
+    for words in ('g1_4.jpg', 'g1/g1_2.jpg: is the same as g1_1.jpg',
+                  'g3: has 2 images, but 3 are needed'):
         assert words in told
     assert tree(classes) == before
     assert ClassFolders(tmp_path / 'clean').size == (28, 50)

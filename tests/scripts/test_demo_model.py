@@ -63,7 +63,8 @@ def test_the_net_is_found_from_anywhere(tmp_path):
     (tmp_path / 'nets').mkdir()
     proto = tmp_path / 'nets/mine.prototxt'
     proto.write_text(PROTO.read_text())
-    assert demo_weights._relative(proto, tmp_path / 'weights/x.caffemodel') == '../nets/mine.prototxt'
+    weights = tmp_path / 'weights/x.caffemodel'
+    assert demo_weights._relative(proto, weights) == '../nets/mine.prototxt'
 
 
 def test_the_same_again_does_nothing_and_another_is_made(whole, pictures, tmp_path):

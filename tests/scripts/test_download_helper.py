@@ -124,7 +124,8 @@ def test_what_does_not_pass_is_not(server, fetcher, tmp_path):
         with pytest.raises(FetchError, match=f'/a: status {status}'):
             fetcher.fetch(f'{server.url}/a', tmp_path / 'a')
         assert len(server.asked) == 1
-    for url, words in (('file:///etc/hostname', 'not an http'), ('ftp://127.0.0.1/x', 'not an http'),
+    for url, words in (('file:///etc/hostname', 'not an http'),
+                       ('ftp://127.0.0.1/x', 'not an http'),
                        ('nonsense', 'unknown url type'), ('http://', 'no host given'),
                        ('http://127.0.0.1:port/', 'nonnumeric port')):
         with pytest.raises(FetchError, match=words):

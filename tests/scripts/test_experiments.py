@@ -186,7 +186,8 @@ def test_missing_demo_data_is_made(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('note, words', [
-    ({'trained': False}, 'untrained'), ({'trained': True}, ' (trained on '), ({}, 'untrained'), (None, '')])
+    ({'trained': False}, 'untrained'), ({'trained': True}, ' (trained on '), ({}, 'untrained'),
+    (None, '')])
 def test_weights_say_how_they_were_made(note, words, tmp_path):
     for source in ('made by caffemodel/make_demo_model.py', 'https://example.org'):
         if note is not None:

@@ -1,6 +1,7 @@
 import argparse
 import importlib.util
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -96,10 +97,11 @@ def test_equal_arguments_give_equal_bytes(demo, tmp_path):
     assert clip_scene(0, 0) != clip_scene(1, 0) != clip_scene(1, 1)
 
 
-def test_a_second_run_does_nothing(demo, script, capsys):
+def test_a_second_run_does_nothing(demo, script, caplog):
+    caplog.set_level(logging.INFO)
     before = {path: os.stat(demo / path).st_mtime_ns for path in content(demo)}
     script.main(arguments(demo))
-    assert 'there already' in capsys.readouterr().err
+    assert 'exists already' in caplog.text
     with pytest.raises(ValueError, match='--overwrite'):
         script.main(arguments(demo, seed=1))
     assert before == {path: os.stat(demo / path).st_mtime_ns for path in content(demo)}

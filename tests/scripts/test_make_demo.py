@@ -57,7 +57,7 @@ def test_equal_arguments_give_equal_bytes(demo, tmp_path):
 def test_a_second_run_does_nothing_and_a_foreign_folder_is_kept(demo, tmp_path):
     before = {name: os.stat(demo / name).st_mtime_ns for name in content(demo)}
     done = make(demo)
-    assert done.returncode == 0 and 'there already' in done.stderr
+    assert done.returncode == 0 and 'exists already' in done.stderr
     assert before == {name: os.stat(demo / name).st_mtime_ns for name in content(demo)}
     assert_one_line(make(demo, '--seed', 5), 'made with another seed', '--overwrite')
     (tmp_path / 'mine').mkdir()

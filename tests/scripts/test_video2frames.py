@@ -139,7 +139,8 @@ def test_damaged_videos_are_told_and_left_out(videos, tmp_path, caplog):
     assert counts == dict.fromkeys(NAMES, 3)
     reasons = {'cutco:lon 5%d ü.mkv': 'breaks off', 'cutonesame.mp4': 'not a video',
                'cuttwosame.avi': 'breaks off', 'cuttwosame.mp4': 'not a video',
-               'nowhere.mp4': 'is not a file', 'pipe.mp4': 'is not a file', 'text.mp4': 'not a video',
+               'nowhere.mp4': 'is not a file', 'pipe.mp4': 'is not a file',
+               'text.mp4': 'not a video',
                f'{"x" * 245}.mp4': 'too long', 'zero.mp4': 'is empty'}
     assert sorted(bad) == sorted(reasons) and len(told) == len(bad)
     for name, words in reasons.items():

@@ -1,11 +1,11 @@
 """Folders of rendered data: made by several processes, whole or not at all, and never over others.
 
-    if not make_folder('datasets/demo', {'seed': 0}, {'jpg'}, overwrite=False, fill=render):
-        print('exists already')
+    make_folder('datasets/demo', {'seed': 0}, {'jpg'}, overwrite=False, fill=render)
 
 `manifest.json` in the folder says what it was made from, and has the hashes of its files.
 """
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -20,6 +20,8 @@ from deep_retrieval import store
 from deep_retrieval.progress import bar
 
 MANIFEST = 'manifest.json'
+
+logger = logging.getLogger(__name__)
 
 
 def make_folder(output: str | os.PathLike, made_from: dict, entries: set[str], overwrite: bool,
@@ -53,6 +55,7 @@ def make_folder(output: str | os.PathLike, made_from: dict, entries: set[str], o
                              'folder')
         if store.Manifest.inside(output, MANIFEST).check(made_from,
                                                          'redo' if overwrite else 'refuse'):
+            logger.info('%s exists already', output)
             return False
     with store.replace_folder(output) as new:
         fill(Path(new))
