@@ -65,8 +65,7 @@ def markdown(table, rows, notes) -> str:
     lines = [header(table), *map(cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ['-' * width for width in widths])
-    body = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + ' |'
-            for line in lines]
+    body = [f'| {" | ".join(map(str.ljust, line, widths))} |' for line in lines]
     return '\n'.join([f'# {table["title"]}', '', *body, '', *(f'- {note}' for note in notes)])
 
 

@@ -75,7 +75,7 @@ def check_gradients(net, name, **options):
 
     def function(*leaves):
         tensors = list(bottoms)
-        for i, leaf in zip(varied, leaves):
+        for i, leaf in zip(varied, leaves, strict=False):
             tensors[i] = leaf
         layer._leaves = dict(enumerate(leaves[len(varied):]))
         try:

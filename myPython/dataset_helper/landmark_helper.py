@@ -75,7 +75,7 @@ def make_training_test_set(args):
     from deep_retrieval.making import class_sets
     made = class_sets.make_split(args.input, args.output, args.test, args.share, args.seed,
                                  how(args))
-    for folder, count in zip((args.output, args.test), made):
+    for folder, count in zip((args.output, args.test), made, strict=True):
         say_made(folder, count)
 
 
@@ -124,6 +124,7 @@ FLAGS = {
 }
 
 UNITED = {'input': LANDMARK / 'united'}
+SIZE = dict(zip(('height', 'width'), image_means.SIZES['landmark'], strict=True))
 MODES = {
     'read_url_from_file': (read_url_from_file, 'csv least most output',
                            {'output': LANDMARK / 'urls.csv'}),
@@ -131,7 +132,7 @@ MODES = {
                        {'output': LANDMARK / 'download'}),
     'unite_images_size': (unite_images_size, f'input output height width mode th {MAKING}',
                           {'input': LANDMARK / 'download', 'output': LANDMARK / 'united',
-                           **dict(zip(('height', 'width'), image_means.SIZES['landmark']))}),
+                           **SIZE}),
     'count_img_per_class': (count_img_per_class, 'input classes', UNITED),
     'clean_empty_dir': (clean_empty_dir, 'input th delete', UNITED),
     'make_training_test_set': (make_training_test_set, f'input output test share seed {COPYING}',

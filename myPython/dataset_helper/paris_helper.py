@@ -101,7 +101,7 @@ FLAGS = {
 }
 
 READING = 'dataset blacklist'
-PARIS, LANDMARK = (dict(zip(('height', 'width'), image_means.SIZES[name]))
+PARIS, LANDMARK = (dict(zip(('height', 'width'), image_means.SIZES[name], strict=True))
                    for name in ('paris', 'landmark'))
 
 MODES = {

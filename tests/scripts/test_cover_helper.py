@@ -102,7 +102,7 @@ def test_sets_from_a_service(groups, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     ids = {'a1': 'a1', 'a2': 'a2', 'a3': 'a3', 'b 1': 'b%201', 'b:2': 'b%3A2'}
     with serving() as server:
-        for value, (id, quoted) in enumerate(ids.items()):
+        for value, quoted in enumerate(ids.values()):
             server.files[f'/api/{quoted}'] = json.dumps({'cover': f'/{value}.jpg'}).encode()
             server.files[f'/{value}.jpg'] = cv2.imencode(
                 '.jpg', np.full((28, 50, 3), value, np.uint8))[1].tobytes()

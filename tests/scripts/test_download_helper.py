@@ -87,7 +87,7 @@ def test_a_file_that_changes_meanwhile_is_fetched_anew(server, fetcher, tmp_path
         server.tagged = tagged
         server.files['/a'] = other
 
-        def change(handler):
+        def change(handler, tagged=tagged, other=other):
             handler.answer(200, other, {'ETag': f'"{hash(other)}"'} if tagged else {},
                            ('cut', 30_000))
             server.files['/a'] = DATA
@@ -225,7 +225,7 @@ def test_ids_that_are_no_file_names():
 
 
 def items_of(server, names):
-    for number, name in enumerate(names):
+    for number in range(len(names)):
         server.files[f'/{number}'] = jpeg(10 * number)
     return [Download(name, f'{name}.jpg', f'{server.url}/{number}')
             for number, name in enumerate(names)]
@@ -277,10 +277,11 @@ def test_interrupted(server, tmp_path):
     for place in (0, 2, 3, 7):
         folder = tmp_path / str(place)
 
-        def interrupt(handler):
+        fetcher = Fetcher(pause=0.001)
+
+        def interrupt(handler, fetcher=fetcher):
             fetcher.stop()      # as Ctrl-C in the main thread does
             handler.answer(200, server.files[handler.path], {}, ('cut', 50))
-        fetcher = Fetcher(pause=0.001)
         server.faults[f'/{place}'] = [interrupt]
         with pytest.raises(Stopped):
             download_all(items, str(folder), fetcher, 2)

@@ -187,7 +187,7 @@ def test_the_mean(folder, capsys):
 def test_queries_sim_cluster(folder, tmp_path, capsys):
     """Descriptors at known angles: similarities are cosines."""
     names = sorted(IMAGES)
-    cosine = dict(zip(names, (0.5, 0.9, 0.125, 0.25, 0.75, 0.0, np.nan, 0.6)))
+    cosine = dict(zip(names, (0.5, 0.9, 0.125, 0.25, 0.75, 0.0, np.nan, 0.6), strict=True))
     rows = np.array([[cosine[name], np.sqrt(1 - cosine[name] ** 2)] for name in names], np.float32)
     np.save(tmp_path / 'q.npy', np.float32([[1, 0], [np.nan, 0]]))
     np.save(tmp_path / 'd.npy', rows)
@@ -244,7 +244,7 @@ def test_interrupted_in_the_middle(folder, tmp_path, monkeypatch):
     for place in range(1, 8):
         count = [0]
 
-        def read(path):
+        def read(path, count=count, place=place):
             count[0] += 1
             if count[0] == place:
                 raise KeyboardInterrupt

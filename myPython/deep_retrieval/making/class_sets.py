@@ -21,7 +21,7 @@ from deep_retrieval import store
 from deep_retrieval.images import read_image
 from deep_retrieval.listing import list_classes
 from deep_retrieval.making.edits import fill, stretch
-from deep_retrieval.making.folders import How, Step, check_apart, make
+from deep_retrieval.making.folders import DEFAULT, How, Step, check_apart, make
 
 EDITS = {'crop': fill, 'resize': stretch}
 QUERIES, DATABASE = 'queries', 'dataset'
@@ -100,7 +100,7 @@ def small_classes(folder: str, least: int, delete: bool = False) -> dict[str, in
 
 
 def make_united(source: str, folder: str, size: tuple[int, int], mode: str = 'crop',
-                least: int = 1, how: How = How()) -> int:
+                least: int = 1, how: How = DEFAULT) -> int:
     """Make a folder with all images at one size; returns their number.
 
     size : (height, width) in pixels. mode : a key of `EDITS`. least : images of a class that is
@@ -112,7 +112,7 @@ def make_united(source: str, folder: str, size: tuple[int, int], mode: str = 'cr
 
 
 def make_split(source: str, training: str, test: str, share: float = 0.1, seed: int = 0,
-               how: How = How()) -> tuple[int, int]:
+               how: How = DEFAULT) -> tuple[int, int]:
     """Copy a share of the classes into a test folder, the others into a training folder.
 
     Returns the numbers of training and test images.
@@ -122,10 +122,10 @@ def make_split(source: str, training: str, test: str, share: float = 0.1, seed: 
     about = {'command': 'make_training_test_set', 'share': share, 'seed': seed}
     parts = split(source, list_classes(source), share, seed)
     return tuple(make(folder, about, steps, how=how)
-                 for folder, steps in zip((training, test), parts))
+                 for folder, steps in zip((training, test), parts, strict=True))
 
 
-def make_class_queries(source: str, folder: str, seed: int = 0, how: How = How()) -> int:
+def make_class_queries(source: str, folder: str, seed: int = 0, how: How = DEFAULT) -> int:
     """Make queries/ and dataset/ as `class_queries` says; returns the number of images."""
     check_apart(source, folder)
     return make(folder, {'command': 'make_queries_for_test', 'seed': seed},
@@ -133,7 +133,7 @@ def make_class_queries(source: str, folder: str, seed: int = 0, how: How = How()
 
 
 def make_flat_queries(source: str, folder: str, least: int = 3, seed: int = 0,
-                      how: How = How()) -> tuple[int, int]:
+                      how: How = DEFAULT) -> tuple[int, int]:
     """Make queries/, dataset/ and the two lists as `flat_queries` says.
 
     Returns the numbers of images and of queries.
@@ -144,7 +144,7 @@ def make_flat_queries(source: str, folder: str, least: int = 3, seed: int = 0,
     return make(folder, about, steps, texts, how), texts['query.txt'].count('\n')
 
 
-def make_clean(source: str, folder: str, least: int = 3, how: How = How()) -> int:
+def make_clean(source: str, folder: str, least: int = 3, how: How = DEFAULT) -> int:
     """Copy the images that `clean` leaves; returns their number."""
     check_apart(source, folder)
     return make(folder, {'command': 'make_clean_set', 'least_size': least},

@@ -12,7 +12,7 @@ from deep_retrieval import store
 from deep_retrieval.duplicates import mapped_files
 from deep_retrieval.listing import EXTENSIONS, list_images
 from deep_retrieval.making.downloads import Download, Service, check_id
-from deep_retrieval.making.folders import How, Step, check_apart, make
+from deep_retrieval.making.folders import DEFAULT, How, Step, check_apart, make
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def write_lists(groups: dict, folder: str | os.PathLike, least: int,
                 most: int) -> dict[str, dict]:
     """Write the parts of `by_size` as test.txt and training.txt; returns path -> groups."""
     parts = {}
-    for name, part in zip(('test.txt', 'training.txt'), by_size(groups, least, most)):
+    for name, part in zip(('test.txt', 'training.txt'), by_size(groups, least, most), strict=True):
         path = os.path.join(folder, name)
         store.write(path, ''.join(
             f'{mapped_files.encode(key)}\t{" ".join(map(mapped_files.encode, names))}\n'
@@ -64,7 +64,7 @@ def flat(groups):
 
 
 def make_set(folder: str | os.PathLike, command: str, paths: list[tuple[str, str]],
-             images: str | os.PathLike, how: How = How()) -> int:
+             images: str | os.PathLike, how: How = DEFAULT) -> int:
     """Copy named covers out of a folder; those that it does not have are logged.
 
     Parameters
@@ -87,7 +87,7 @@ def make_set(folder: str | os.PathLike, command: str, paths: list[tuple[str, str
 
 
 def make_class_set(folder: str | os.PathLike, command: str, groups: dict,
-                   images: str | os.PathLike, how: How = How()) -> int:
+                   images: str | os.PathLike, how: How = DEFAULT) -> int:
     """Copy covers into one folder per group, numbered from 0 on; returns their number."""
     check_apart(images, folder)
     return make_set(folder, command, numbered(groups), images, how)

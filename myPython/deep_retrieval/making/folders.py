@@ -49,8 +49,11 @@ class How(NamedTuple):
     jobs: int = 2
 
 
+DEFAULT = How()
+
+
 def make(folder: str | os.PathLike, about: Mapping, steps: Mapping[str, Step],
-         texts: Mapping[str, str] | None = None, how: How = How()) -> int:
+         texts: Mapping[str, str] | None = None, how: How = DEFAULT) -> int:
     """Make the images and texts of a folder.
 
     Parameters

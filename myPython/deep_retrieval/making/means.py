@@ -72,7 +72,7 @@ def write_blacklist(folder: str | os.PathLike, path: str | os.PathLike,
         return False
 
     bad = [os.path.splitext(name)[0]
-           for name, found in zip(names, _each(is_bad, names, jobs)) if found]
+           for name, found in zip(names, _each(is_bad, names, jobs), strict=True) if found]
     store.write(path, ''.join(f'{name}\n' for name in bad))
     return len(bad), len(names)
 

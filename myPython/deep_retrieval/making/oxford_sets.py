@@ -18,12 +18,12 @@ from deep_retrieval.features import find_file
 from deep_retrieval.images import read_image
 from deep_retrieval.images import resize as resize_longer
 from deep_retrieval.making.edits import stretch
-from deep_retrieval.making.folders import How, Step, make
+from deep_retrieval.making.folders import DEFAULT, How, Step, make
 
 NONE = 'non'    # the folder of the images that show no landmark
 
 
-def make_uniform(dataset, folder: str, size: tuple[int, int], how: How = How(),
+def make_uniform(dataset, folder: str, size: tuple[int, int], how: How = DEFAULT,
                  command: str = 'make_uni_dataset') -> int:
     """Make a copy of a dataset with all images at (height, width) pixels, boxes scaled with them.
 
@@ -34,7 +34,7 @@ def make_uniform(dataset, folder: str, size: tuple[int, int], how: How = How(),
 
 
 def make_halves(dataset, folder: str, S: int = 512, seed: int = 0,
-                how: How = How()) -> tuple[int, dict[str, tuple[int, int]]]:
+                how: How = DEFAULT) -> tuple[int, dict[str, tuple[int, int]]]:
     """Make the sets of `halves`, in the folders training/ and test/.
 
     Returns
@@ -52,7 +52,7 @@ def make_halves(dataset, folder: str, S: int = 512, seed: int = 0,
 
 
 def make_clusters(dataset, queries_npy: str, dataset_npy: str, folder: str, count: int = 50,
-                  how: How = How()) -> int:
+                  how: How = DEFAULT) -> int:
     """Copy the images most similar to each query, as `similar_clusters` says.
 
     queries_npy, dataset_npy : files of descriptors. Returns the number of images.
@@ -61,7 +61,7 @@ def make_clusters(dataset, queries_npy: str, dataset_npy: str, folder: str, coun
     return make(folder, {'command': 'make_queries_sim_cluster', 'count': count}, steps, how=how)
 
 
-def make_landmark_folders(dataset, folder: str, grades=GRADES, how: How = How()) -> int:
+def make_landmark_folders(dataset, folder: str, grades=GRADES, how: How = DEFAULT) -> int:
     """Copy the images into the folders of `landmark_folders`; returns their number."""
     about = {'command': 'cls_img_into_dir', 'grades': grades}
     return make(folder, about, landmark_folders(dataset, grades), how=how)
@@ -125,14 +125,14 @@ def similar_clusters(dataset, queries, database, count=50):
                              f'{wanted} {what} of {dataset.path}')
     there = np.flatnonzero(np.isfinite(database).all(axis=1))
     steps = {}
-    for query, row in zip(dataset.queries, queries):
+    for query, row in zip(dataset.queries, queries, strict=True):
         if not np.isfinite(row).all():
             continue
-        grade = {name: grade for grade, names in zip(GRADES, dataset.ground_truth(query))
-                 for name in names}
+        truth = zip(GRADES, dataset.ground_truth(query), strict=True)
+        grade = {name: grade for grade, names in truth for name in names}
         found, values = ranking.top_k(row[None], database[there], min(count, len(there)))
         digits = len(str(count))
-        for rank, (index, value) in enumerate(zip(there[found[0]], values[0]), 1):
+        for rank, (index, value) in enumerate(zip(there[found[0]], values[0], strict=True), 1):
             name = dataset.images[index]
             steps[f'{query.name}/{rank:0{digits}d}_{grade.get(name, "bad")}_{value:.3f}_'
                   f'{file_name(dataset, name)}'] = Step(dataset.image_path(name))
@@ -198,7 +198,7 @@ def _truth_texts(dataset, query, scale, names=None):
     box = ' '.join(f'{value:.2f}' for value in
                    (query.box[0] * x, query.box[1] * y, query.box[2] * x, query.box[3] * y))
     texts = {f'{prefix}_query.txt': f'{image} {box}\n'}
-    for grade, listed in zip(GRADES, dataset.ground_truth(query)):
+    for grade, listed in zip(GRADES, dataset.ground_truth(query), strict=True):
         kept = [name for name in listed if names is None or name in names]
         texts[f'{prefix}_{grade}.txt'] = ''.join(f'{name}\n' for name in kept)
     return texts

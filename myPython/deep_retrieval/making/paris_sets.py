@@ -14,14 +14,14 @@ import numpy as np
 
 from deep_retrieval.making.class_sets import DATABASE, QUERIES
 from deep_retrieval.making.edits import random_crop, stretch
-from deep_retrieval.making.folders import How, Step, make
+from deep_retrieval.making.folders import DEFAULT, How, Step, make
 from deep_retrieval.making.oxford_sets import file_name, landmarks, rest
 
 USELESS = 'useless'
 
 
 def make_triplets(dataset, folder: str, useless: str, size: tuple[int, int],
-                  how: How = How()) -> tuple[int, int]:
+                  how: How = DEFAULT) -> tuple[int, int]:
     """Make the two sets of `triplet_sets`, each in its folder; returns their numbers of images."""
     about = {'command': 'make_triplet_set', 'size': size}
     classes, others = triplet_sets(dataset, size)
@@ -30,14 +30,14 @@ def make_triplets(dataset, folder: str, useless: str, size: tuple[int, int],
 
 
 def make_augmented(dataset, folder: str, size: tuple[int, int], crops: int = 3, seed: int = 0,
-                   how: How = How()) -> int:
+                   how: How = DEFAULT) -> int:
     """Make the set of `augmented_set`; returns the number of images."""
     about = {'command': 'make_aug_set', 'size': size, 'crops': crops, 'seed': seed}
     return make(folder, about, augmented_set(dataset, size, crops, seed), how=how)
 
 
 def make_test_set(dataset, folder: str, num_cls: int = 20, num_useless: int = 500, seed: int = 0,
-                  how: How = How()) -> int:
+                  how: How = DEFAULT) -> int:
     """Make the set of `test_set`; returns the number of images."""
     steps, texts = test_set(dataset, num_cls, num_useless, seed)
     about = {'command': 'make_dataset_for_test', 'num_cls': num_cls, 'num_useless': num_useless,

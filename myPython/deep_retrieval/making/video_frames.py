@@ -16,6 +16,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -183,18 +184,23 @@ def save_all(videos: str, path: str, choice: Choice, quality: int = 95,
         for name in todo:
             shown.set_description(os.path.basename(name)[:30], refresh=False)
             start, size = shown.n, notes[name]['bytes']
+            progress = partial(_advance, shown, start, size)
             try:
                 save(os.path.join(videos, name), os.path.join(path, name), choice, notes[name],
-                     lambda share: shown.update(int(start + share * size) - shown.n))
+                     progress)
             except VideoError as error:
                 shown.clear()
                 logger.warning('skipped: %s', error)
                 bad[name] = str(error).removeprefix(os.path.join(videos, name) + ': ')
-            shown.update(start + size - shown.n)
+            progress(1)
     _list_bad(path, bad)
     counts = {name: len(os.listdir(os.path.join(path, name))) - 1       # without the note
               for name in notes if name not in bad}
     return counts, bad
+
+
+def _advance(shown, start, size, share):
+    shown.update(int(start + share * size) - shown.n)
 
 
 def _size(videos, name):

@@ -105,7 +105,7 @@ def _camera(clip, number):
     """The matrix (2 x 3) from pixels of the setting to those of a frame."""
     share = number / max(1, clip.frames - 1)
     share = share * share * (3 - 2 * share)     # starts and ends softly
-    x, y, width = (a + (b - a) * share for a, b in zip(clip.first, clip.last))
+    x, y, width = (a + (b - a) * share for a, b in zip(clip.first, clip.last, strict=True))
     phase = clip.seed % 100 + number / RATE * np.array([2.1, 2.9])
     x, y = np.array([x, y]) + SWAY * np.sin(phase)
     zoom = SIZE[1] / (width * METRE)

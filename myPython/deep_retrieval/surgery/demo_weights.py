@@ -116,7 +116,7 @@ def distractors(dataset) -> list[str]:
 def check_trunk(net, weights) -> None:
     """Raise ValueError unless the file has all convolutions of the net."""
     found = stored_layers(weights)
-    missing = [name for name, layer in zip(net._layer_names, net.layers)
+    missing = [name for name, layer in zip(net._layer_names, net.layers, strict=True)
                if layer.type == 'Convolution' and name not in found]
     if missing:
         raise ValueError(f'{weights}: lacks {missing[0]} and {len(missing) - 1} more convolutions '
