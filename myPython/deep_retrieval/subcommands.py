@@ -74,8 +74,8 @@ def parse(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> 
     parser = cli.parser(doc)
     subparsers = parser.add_subparsers(dest='mode', required=True, metavar='SUBCOMMAND')
     for mode, (function, names, *defaults) in modes.items():
-        text = ' '.join(function.__doc__.split()).replace('%', '%%')
-        sub = subparsers.add_parser(mode, help=text, description=text,
+        text = ' '.join(function.__doc__.split())
+        sub = subparsers.add_parser(mode, help=text.replace('%', '%%'), description=text,
                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         for name in names.split():
             sub.add_argument(f'--{name}', **flags[name])
