@@ -26,7 +26,7 @@ def jpeg(value):
 
 
 def archive(files):
-    """A .tgz; a value may be a TarInfo, for what is no file."""
+    """A .tgz; a value may be a TarInfo, for what is not a file."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode='w:gz') as tar:
         for name, content in files.items():
@@ -120,7 +120,7 @@ def test_mistakes(server, call, tmp_path, capsys):
         assert ended.value.code == 1 and words in told and told.count('\n') == 1
 
 
-def test_images_of_nothing_are_told_of(call, tmp_path, capsys):
+def test_images_of_no_archive_are_reported(call, tmp_path, capsys):
     (tmp_path / 'o/jpg').mkdir(parents=True)
     (tmp_path / 'o/jpg/mine.jpg').write_bytes(jpeg(3))
     call('oxford', '--output', tmp_path / 'o')

@@ -82,7 +82,7 @@ def test_a_server_without_ranges(server, fetcher, tmp_path):
     assert not (tmp_path / 'b').exists()
 
 
-def test_a_file_that_changes_meanwhile_is_fetched_anew(server, fetcher, tmp_path):
+def test_a_file_that_changes_meanwhile_is_fetched_again(server, fetcher, tmp_path):
     for tagged, other in ((True, DATA[::-1]), (False, DATA[:-7])):
         server.tagged = tagged
         server.files['/a'] = other
@@ -96,7 +96,7 @@ def test_a_file_that_changes_meanwhile_is_fetched_anew(server, fetcher, tmp_path
         assert sent_whole(tmp_path / 'a', tmp_path)
 
 
-def test_without_anything_to_tell_the_version_it_begins_anew(server, fetcher, tmp_path):
+def test_without_a_version_it_starts_again(server, fetcher, tmp_path):
     def endless(handler):
         handler.send_response(200)
         handler.send_header('Transfer-Encoding', 'chunked')
@@ -256,7 +256,7 @@ def test_many(server, tmp_path, caplog):
         'b', 'a%20b', 'ü:1_%25', 'gone', 'z', '']
 
 
-def test_an_image_that_no_log_tells_of_is_read(server, tmp_path):
+def test_an_image_that_is_in_no_log_is_read(server, tmp_path):
     """It may have been killed between the image and its line; half a line is not one."""
     items = items_of(server, ['a', 'b', 'c'])
     (tmp_path / 'a.jpg').write_bytes(jpeg(5))

@@ -51,7 +51,7 @@ def call(mode, *flags):
 
 
 def tree(folder):
-    """Bytes of all files in a folder, by their paths, but for the manifest."""
+    """Bytes of all files in a folder, by their paths, except for the manifest."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*'))
             if path.is_file() and path.name != folders.MANIFEST}
 
@@ -172,7 +172,7 @@ def test_a_query_without_a_positive_in_its_half_is_left_out(folder, tmp_path):
 
 def test_the_mean(folder, capsys):
     call('cal_image_mean_channel', '--images', folder / 'jpg')
-    # of 10, 20, ... 80, each image counting alike
+    # of 10, 20, ... 80, each image with the same weight
     words = capsys.readouterr().out.splitlines()
     assert words[0] == f'{folder}/jpg: 45.00000 45.00000 45.00000 (B G R, 8 images)'
     assert 'known, oxford: 99.74151 108.75074 113.17747' in words
@@ -312,7 +312,7 @@ def test_what_a_user_sees(folder, tmp_path):
 
 
 def test_every_helper_runs_as_a_script(tmp_path):
-    """All in one process, as importing what they need takes seconds; the last one fails."""
+    """All in one process, since imports take seconds; the last one fails."""
     code = """
 import os, runpy, sys
 for name in ('oxford', 'paris', 'landmark', 'cover', 'download'):

@@ -69,7 +69,7 @@ def files(path):
 # Which frames
 
 @pytest.mark.parametrize('every', [0.1, 0.25, 0.3, 1, 1.7, 4.9, 100])
-def test_an_interval_takes_the_first_frame_at_or_behind_each_multiple(video, every):
+def test_an_interval_takes_the_first_frame_at_or_after_each_multiple(video, every):
     expected, due = [], 0       # in 1/1000 s, by whole numbers
     step = round(1000 * every)
     for i in range(COUNT):
@@ -124,7 +124,7 @@ def test_names_say_video_and_time(videos, tmp_path):
         assert image.shape == (48, 64, 3) and number(image) == i % 3 * 10
 
 
-def test_damaged_videos_are_told_and_left_out(videos, tmp_path, caplog):
+def test_damaged_videos_are_reported_and_left_out(videos, tmp_path, caplog):
     (videos / 'zero.mp4').touch()
     (videos / 'text.mp4').write_text('no video')
     for name in NAMES[:4]:
