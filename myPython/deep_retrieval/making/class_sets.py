@@ -158,7 +158,8 @@ def write_annotations(source: str, path: str, seed: int = 0) -> int:
     return len(lines)
 
 
-def unite(folder, classes, size, mode, least=1):
+def unite(folder: str, classes: dict, size: tuple[int, int], mode: str,
+          least: int = 1) -> dict[str, Step]:
     """Steps of all images at (height, width), of the classes with at least `least` images."""
     return {f'{name}/{image}': Step(os.path.join(folder, name, image),
                                     partial(EDITS[mode], size=size))
@@ -184,7 +185,7 @@ def annotations(classes: dict, seed: int = 0) -> list[str]:
     return [f'{name}/{image} {int(name)}' for name, image in (lines[i] for i in order)]
 
 
-def split(folder, classes, share, seed=0):
+def split(folder: str, classes: dict, share: float, seed: int = 0) -> tuple[dict, dict]:
     """Steps of the training classes and of the test classes, the latter a `share` of all."""
     names = list(classes)
     order = np.random.default_rng(seed).permutation(len(names))
@@ -196,7 +197,7 @@ def split(folder, classes, share, seed=0):
     return parts
 
 
-def class_queries(folder, classes, seed=0):
+def class_queries(folder: str, classes: dict, seed: int = 0) -> dict[str, Step]:
     """Steps: one random image of each class with several into queries/CLASS, others dataset/CLASS.
     """
     steps = {}
@@ -208,7 +209,8 @@ def class_queries(folder, classes, seed=0):
     return steps
 
 
-def flat_queries(folder, classes, least=3, seed=0):
+def flat_queries(folder: str, classes: dict, least: int = 3,
+                 seed: int = 0) -> tuple[dict[str, Step], dict[str, str]]:
     """Steps and texts of queries/ and dataset/ without class folders.
 
     One random image of each class with at least `least` is a query; all others are the database.
@@ -237,7 +239,7 @@ def flat_queries(folder, classes, least=3, seed=0):
     return steps, {name: ''.join(f'{line}\n' for line in lines) for name, lines in texts.items()}
 
 
-def clean(folder, classes, least=3):
+def clean(folder: str, classes: dict, least: int = 3) -> dict[str, Step]:
     """Steps of the undamaged images, duplicates once, of the classes that keep `least` of them.
 
     What is left out is logged.
@@ -264,13 +266,13 @@ def clean(folder, classes, least=3):
     return steps
 
 
-def draw(images, seed, name):
+def draw(images: list[str], seed: int, name: str) -> str:
     """One image of a class; it depends on the seed and the class, but not on other classes."""
     key = [seed, *os.fsencode(name)]
     return images[np.random.default_rng(key).integers(len(images))]
 
 
-def check_line(name):
+def check_line(name: str) -> str:
     """Return a name that can be one of several in a line separated by tabs; else ValueError."""
     if any(letter in name for letter in '\t\n\r'):
         raise ValueError(f'the name {name!r} has a tab or a line break: rename the file')

@@ -47,18 +47,18 @@ def write_lists(groups: dict, folder: str | os.PathLike, least: int,
     return parts
 
 
-def grouped(groups):
+def grouped(groups: dict) -> list[tuple[str, str]]:
     """(name, GROUP/NAME) pairs: the paths of a set with one folder per group."""
     return [(name, f'{key}/{name}') for key, names in groups.items() for name in names]
 
 
-def numbered(groups):
+def numbered(groups: dict) -> list[tuple[str, str]]:
     """(name, NUMBER/NAME) pairs: the paths of a set with one folder per group, from 0 on."""
     return [(name, f'{number}/{name}') for number, names in enumerate(groups.values())
             for name in names]
 
 
-def flat(groups):
+def flat(groups: dict) -> list[tuple[str, str]]:
     """(name, NAME) pairs: the paths of a set in one folder."""
     return [(name, name) for names in groups.values() for name in names]
 
@@ -98,7 +98,8 @@ def downloads_of(paths: list[tuple[str, str]], service: Service) -> list[Downloa
     return [Download(name, with_extension(path), service.url(name)) for name, path in paths]
 
 
-def steps_of(paths, folder):
+def steps_of(paths: list[tuple[str, str]],
+             folder: str | os.PathLike) -> tuple[dict[str, Step], list[str]]:
     """Steps that copy named images out of a folder, and the names that it does not have.
 
     paths : (name, path) pairs; a name is that of a file, with or without its extension
@@ -118,6 +119,6 @@ def steps_of(paths, folder):
     return steps, missing
 
 
-def with_extension(path, extension='.jpg'):
+def with_extension(path: str, extension: str = '.jpg') -> str:
     """A path that ends in an extension of images: its own, or else the given one."""
     return path if path.lower().endswith(EXTENSIONS) else path + extension

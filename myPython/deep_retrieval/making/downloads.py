@@ -56,16 +56,16 @@ class Service:
         Where the JSON has the cover's URL: names, or numbers in lists, separated by dots.
     """
 
-    def __init__(self, template, field):
+    def __init__(self, template: str, field: str):
         if '{id}' not in template:
             raise ValueError(f'the service {template!r} has no {{id}} where the id goes')
         self.template, self.field = template, field
 
-    def url(self, id):
+    def url(self, id: str) -> str:
         """The URL of an id's JSON."""
         return self.template.replace('{id}', urllib.parse.quote(id, safe=''))
 
-    def cover(self, fetcher, url):
+    def cover(self, fetcher: Fetcher, url: str) -> str:
         """The URL of the cover that the JSON at `url` names."""
         try:
             value = json.loads(fetcher.read(url))
@@ -83,7 +83,7 @@ class Service:
         return urllib.parse.urljoin(url, value)
 
 
-def check_id(id):
+def check_id(id: str) -> str:
     """Return an id that can be the name of a file; else ValueError."""
     if not id or id.startswith('.') or FORBIDDEN & set(id):
         raise ValueError(f'the id {id!r} cannot be the name of a file')

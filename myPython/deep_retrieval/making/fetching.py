@@ -31,7 +31,7 @@ class FetchError(ValueError):
     pause : seconds that the server asks to wait first, or None
     """
 
-    def __init__(self, message, passing=False, pause=None):
+    def __init__(self, message: str, passing: bool = False, pause: int | None = None):
         super().__init__(message)
         self.passing, self.pause = passing, pause
 
@@ -55,7 +55,8 @@ class Fetcher:
         Greatest number of bytes of a file.
     """
 
-    def __init__(self, timeout=30, tries=10, pause=0.5, largest=None):
+    def __init__(self, timeout: float = 30, tries: int = 10, pause: float = 0.5,
+                 largest: int | None = None):
         self.timeout, self.tries, self.pause, self.largest = timeout, tries, pause, largest
         self._stop = threading.Event()
         # only HTTP: a list of URLs must not read files of this machine
@@ -66,7 +67,7 @@ class Fetcher:
                         urllib.request.UnknownHandler):
             self._opener.add_handler(handler())
 
-    def stop(self):
+    def stop(self) -> None:
         """Stop all fetching, from another thread; it raises Stopped at its next bytes."""
         self._stop.set()
 
@@ -249,7 +250,7 @@ def _number(text):
     return int(text) if text is not None and text.strip().isdecimal() else None
 
 
-def fetch_with_bar(fetcher, url, path, **checks):
+def fetch_with_bar(fetcher: Fetcher, url: str, path: str, **checks) -> None:
     """Fetch a file with a progress bar; checks : as of `Fetcher.fetch`."""
     with bar(unit='B', unit_scale=True, desc=os.path.basename(path)) as shown:
         def progress(done, total):

@@ -8,12 +8,13 @@ which are the ground truth of the new set in the layout of the old one.
 """
 
 import os
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from deep_retrieval import ranking, store
-from deep_retrieval.datasets.oxford import GRADES, read_words
+from deep_retrieval.datasets.oxford import GRADES, OxfordHelper, read_words
 from deep_retrieval.features import find_file
 from deep_retrieval.images import read_image
 from deep_retrieval.images import resize as resize_longer
@@ -23,7 +24,7 @@ from deep_retrieval.making.folders import DEFAULT, How, Step, make
 NONE = 'non'    # the folder of the images that show no landmark
 
 
-def make_uniform(dataset, folder: str, size: tuple[int, int], how: How = DEFAULT,
+def make_uniform(dataset: OxfordHelper, folder: str, size: tuple[int, int], how: How = DEFAULT,
                  command: str = 'make_uni_dataset') -> int:
     """Make a copy of a dataset with all images at (height, width) pixels, boxes scaled with them.
 
@@ -33,7 +34,7 @@ def make_uniform(dataset, folder: str, size: tuple[int, int], how: How = DEFAULT
     return make(folder, {'command': command, 'size': size}, steps, texts, how)
 
 
-def make_halves(dataset, folder: str, S: int = 512, seed: int = 0,
+def make_halves(dataset: OxfordHelper, folder: str, S: int = 512, seed: int = 0,
                 how: How = DEFAULT) -> tuple[int, dict[str, tuple[int, int]]]:
     """Make the sets of `halves`, in the folders training/ and test/.
 
@@ -51,8 +52,8 @@ def make_halves(dataset, folder: str, S: int = 512, seed: int = 0,
         for part in ('training', 'test')}
 
 
-def make_clusters(dataset, queries_npy: str, dataset_npy: str, folder: str, count: int = 50,
-                  how: How = DEFAULT) -> int:
+def make_clusters(dataset: OxfordHelper, queries_npy: str, dataset_npy: str, folder: str,
+                  count: int = 50, how: How = DEFAULT) -> int:
     """Copy the images most similar to each query, as `similar_clusters` says.
 
     queries_npy, dataset_npy : files of descriptors. Returns the number of images.
@@ -61,13 +62,14 @@ def make_clusters(dataset, queries_npy: str, dataset_npy: str, folder: str, coun
     return make(folder, {'command': 'make_queries_sim_cluster', 'count': count}, steps, how=how)
 
 
-def make_landmark_folders(dataset, folder: str, grades=GRADES, how: How = DEFAULT) -> int:
+def make_landmark_folders(dataset: OxfordHelper, folder: str, grades: Sequence[str] = GRADES,
+                          how: How = DEFAULT) -> int:
     """Copy the images into the folders of `landmark_folders`; returns their number."""
     about = {'command': 'cls_img_into_dir', 'grades': grades}
     return make(folder, about, landmark_folders(dataset, grades), how=how)
 
 
-def uni_set(dataset, size):
+def uni_set(dataset: OxfordHelper, size: tuple[int, int]) -> tuple[dict, dict]:
     """Steps and texts: every image at (height, width) pixels, boxes scaled with them."""
     steps = {f'jpg/{file_name(dataset, name)}':
              Step(dataset.image_path(name), partial(stretch, size=size))
@@ -80,7 +82,7 @@ def uni_set(dataset, size):
     return steps, texts
 
 
-def halves(dataset, S, seed=0):
+def halves(dataset: OxfordHelper, S: int, seed: int = 0) -> tuple[dict, dict]:
     """Steps and texts of two sets with half of the images each, in training/ and test/.
 
     Images get a longer side of S pixels. The images of queries are in both sets; of the others, the
@@ -106,7 +108,8 @@ def halves(dataset, S, seed=0):
     return steps, texts
 
 
-def similar_clusters(dataset, queries, database, count=50):
+def similar_clusters(dataset: OxfordHelper, queries: np.ndarray, database: np.ndarray,
+                     count: int = 50) -> dict[str, Step]:
     """Steps: the images most similar to each query, one folder per query.
 
     Files are named RANK_GRADE_SIMILARITY_NAME; a grade is that of the ground truth, or `bad`.
@@ -139,7 +142,7 @@ def similar_clusters(dataset, queries, database, count=50):
     return steps
 
 
-def landmarks(dataset, grades=GRADES):
+def landmarks(dataset: OxfordHelper, grades: Sequence[str] = GRADES) -> dict[str, list[str]]:
     """Landmark -> sorted names of its images of these grades; each image has one landmark.
 
     The landmark is what a query's name has before its number. An image of several landmarks goes
@@ -159,13 +162,13 @@ def landmarks(dataset, grades=GRADES):
     return found
 
 
-def rest(dataset, found):
+def rest(dataset: OxfordHelper, found: dict) -> list[str]:
     """Names of the images that show none of the landmarks `found`."""
     shown = {name for names in found.values() for name in names}
     return [name for name in dataset.images if name not in shown]
 
 
-def landmark_folders(dataset, grades=GRADES):
+def landmark_folders(dataset: OxfordHelper, grades: Sequence[str] = GRADES) -> dict[str, Step]:
     """Steps: one folder per landmark, and `non` for the images of none."""
     found = landmarks(dataset, grades)
     return {f'{landmark}/{file_name(dataset, name)}': Step(dataset.image_path(name))
@@ -180,7 +183,7 @@ def load_rows(path: str | os.PathLike) -> np.ndarray:
         return np.load(path, allow_pickle=False)
 
 
-def file_name(dataset, name):
+def file_name(dataset: OxfordHelper, name: str) -> str:
     """The name of an image's file."""
     return os.path.basename(dataset.image_path(name))
 

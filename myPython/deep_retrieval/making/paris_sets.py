@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from deep_retrieval.datasets.oxford import OxfordHelper
 from deep_retrieval.making.class_sets import DATABASE, QUERIES
 from deep_retrieval.making.edits import random_crop, stretch
 from deep_retrieval.making.folders import DEFAULT, How, Step, make
@@ -20,7 +21,7 @@ from deep_retrieval.making.oxford_sets import file_name, landmarks, rest
 USELESS = 'useless'
 
 
-def make_triplets(dataset, folder: str, useless: str, size: tuple[int, int],
+def make_triplets(dataset: OxfordHelper, folder: str, useless: str, size: tuple[int, int],
                   how: How = DEFAULT) -> tuple[int, int]:
     """Make the two sets of `triplet_sets`, each in its folder; returns their numbers of images."""
     about = {'command': 'make_triplet_set', 'size': size}
@@ -29,15 +30,15 @@ def make_triplets(dataset, folder: str, useless: str, size: tuple[int, int],
             make(useless, about, others, how=how) if others else 0)
 
 
-def make_augmented(dataset, folder: str, size: tuple[int, int], crops: int = 3, seed: int = 0,
-                   how: How = DEFAULT) -> int:
+def make_augmented(dataset: OxfordHelper, folder: str, size: tuple[int, int], crops: int = 3,
+                   seed: int = 0, how: How = DEFAULT) -> int:
     """Make the set of `augmented_set`; returns the number of images."""
     about = {'command': 'make_aug_set', 'size': size, 'crops': crops, 'seed': seed}
     return make(folder, about, augmented_set(dataset, size, crops, seed), how=how)
 
 
-def make_test_set(dataset, folder: str, num_cls: int = 20, num_useless: int = 500, seed: int = 0,
-                  how: How = DEFAULT) -> int:
+def make_test_set(dataset: OxfordHelper, folder: str, num_cls: int = 20, num_useless: int = 500,
+                  seed: int = 0, how: How = DEFAULT) -> int:
     """Make the set of `test_set`; returns the number of images."""
     steps, texts = test_set(dataset, num_cls, num_useless, seed)
     about = {'command': 'make_dataset_for_test', 'num_cls': num_cls, 'num_useless': num_useless,
@@ -45,7 +46,7 @@ def make_test_set(dataset, folder: str, num_cls: int = 20, num_useless: int = 50
     return make(folder, about, steps, texts, how)
 
 
-def triplet_sets(dataset, size):
+def triplet_sets(dataset: OxfordHelper, size: tuple[int, int]) -> tuple[dict, dict]:
     """Steps of the landmarks' folders and of the other images, all at (height, width) pixels.
 
     A landmark's folder has the images graded good, ok or junk; the others show no landmark.
@@ -61,7 +62,8 @@ def triplet_sets(dataset, size):
             {file_name(dataset, name): step(name) for name in rest(dataset, found)})
 
 
-def augmented_set(dataset, size, count, seed=0):
+def augmented_set(dataset: OxfordHelper, size: tuple[int, int], count: int,
+                  seed: int = 0) -> dict[str, Step]:
     """Steps: each image, and `count` random crops of it, at (height, width) pixels.
 
     A crop depends only on the seed, the image's name and the crop's number.
@@ -81,7 +83,8 @@ def augmented_set(dataset, size, count, seed=0):
     return steps
 
 
-def test_set(dataset, num_cls, num_useless, seed=0):
+def test_set(dataset: OxfordHelper, num_cls: int, num_useless: int,
+             seed: int = 0) -> tuple[dict, dict]:
     """Steps and texts of a test set: random images of each landmark, and some of no landmark.
 
     num_cls : images of each landmark, one of which is its query. num_useless : images of none.

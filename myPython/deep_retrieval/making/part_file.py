@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 
 from deep_retrieval import store
 
@@ -12,11 +13,11 @@ from deep_retrieval import store
 class Part:
     """The part of the file `path`, in `PATH.part`."""
 
-    def __init__(self, path):
+    def __init__(self, path: str):
         self.whole, self.path, self._note = path, f'{path}.part', f'{path}.part.json'
 
     @property
-    def length(self):
+    def length(self) -> int:
         """Number of bytes fetched so far."""
         try:
             return os.path.getsize(self.path)
@@ -24,26 +25,27 @@ class Part:
             return 0
 
     @property
-    def note(self):
+    def note(self) -> dict:
         """What is known of the whole file: its url, validator and total bytes; {} if nothing."""
         try:
             return store.read_json(self._note)
         except (OSError, ValueError):
             return {}
 
-    def begin(self, **note):
+    def begin(self, **note) -> None:
         """Start again, with a note of this content."""
         self.forget()
         store.write_json(self._note, note)
 
-    def open(self, start):
+    def open(self, start: int):
         """Open the part to write from byte `start` on."""
         file = open(self.path, 'r+b' if start else 'wb')
         file.truncate(start)
         file.seek(start)
         return file
 
-    def check(self, check=None, size=None, hash=None):
+    def check(self, check: Callable | None = None, size: int | None = None,
+              hash: str | None = None) -> None:
         """Raise ValueError unless the part has this size and sha256, and check(path) accepts it."""
         if size is not None and self.length != size:
             raise ValueError(f'has {self.length} bytes, not {size}')
@@ -55,16 +57,16 @@ class Part:
             except ValueError as error:
                 raise ValueError(str(error).removeprefix(f'{self.path}: ')) from None
 
-    def sha256(self):
+    def sha256(self) -> str:
         """SHA-256 of the part, in hex."""
         return store.sha256(self.path)
 
-    def finish(self):
+    def finish(self) -> None:
         """Rename the part to the whole file."""
         os.replace(self.path, self.whole)
         self.forget()
 
-    def forget(self):
+    def forget(self) -> None:
         """Remove the part and its note."""
         for path in (self.path, self._note):
             with contextlib.suppress(FileNotFoundError):

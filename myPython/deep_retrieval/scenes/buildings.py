@@ -65,7 +65,7 @@ def pick(rng, options):
     return options[rng.integers(len(options))]
 
 
-def random_style(rng):
+def random_style(rng: np.random.Generator) -> Style:
     """Draw a random Style."""
     storeys, bays = int(rng.integers(2, 6)), int(rng.integers(3, 8))
     wall = pick(rng, list(WALLS))
@@ -83,7 +83,7 @@ def random_style(rng):
         pick(rng, WORDS) if rng.random() < 0.4 else '', int(rng.integers(1 << 31)))
 
 
-def look_alike(style, rng):
+def look_alike(style: Style, rng: np.random.Generator) -> Style:
     """Draw another building of the same materials and colours, with other bays and windows."""
     other = random_style(rng)
     storeys = style.storeys + int(pick(rng, (-1, 1))) if 2 < style.storeys < 5 else style.storeys
@@ -96,7 +96,7 @@ def look_alike(style, rng):
         balconies=tuple((storey % storeys, bay % bays) for storey, bay in other.balconies))
 
 
-def render_facade(style):
+def render_facade(style: Style) -> Facade:
     """Draw the building of a Style; returns its Facade."""
     rng = np.random.default_rng(style.seed)
     width, height = style.bays * style.bay, style.storeys * style.storey

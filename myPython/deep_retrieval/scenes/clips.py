@@ -7,6 +7,7 @@
 A frame depends only on the clip and its number, so that each can be rendered by itself.
 """
 
+import os
 from typing import NamedTuple
 
 import cv2
@@ -14,7 +15,16 @@ import numpy as np
 
 from deep_retrieval.scenes.buildings import pick
 from deep_retrieval.scenes.movers import draw, random_movers
-from deep_retrieval.scenes.settings import GROUND, HEIGHT, METRE, WIDTH, Setting, build, mood_of
+from deep_retrieval.scenes.settings import (
+    GROUND,
+    HEIGHT,
+    METRE,
+    WIDTH,
+    Scene,
+    Setting,
+    build,
+    mood_of,
+)
 
 SIZE = (280, 496)       # height and width of a frame in pixels
 RATE = 12               # frames per second
@@ -46,7 +56,7 @@ class Clip(NamedTuple):
     seed: int           # of noise, weather and sway
 
 
-def make_clip(scene, rng, seconds=3):
+def make_clip(scene: Scene, rng: np.random.Generator, seconds: float = 3) -> Clip:
     """Make a Clip of a Scene; everything else is random."""
     movers = random_movers(rng, scene.place, mood_of(scene).gain)
     below = BELOW[scene.place]
@@ -70,7 +80,7 @@ def _shot(rng, x, width, below):
     return Shot(float(np.clip(x, -limit, limit)), float(y), width)
 
 
-def render_frame(clip, number):
+def render_frame(clip: Clip, number: int) -> np.ndarray:
     """Render frame `number`, from 0 on: H x W x 3 uint8 BGR."""
     seconds = number / RATE
     rng = np.random.default_rng([clip.seed, number])
@@ -89,7 +99,7 @@ def render_frame(clip, number):
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def write_video(clip, path):
+def write_video(clip: Clip, path: str | os.PathLike) -> None:
     """Write all frames as an .avi file of JPEGs."""
     video = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter_fourcc(*'MJPG'), RATE,
                             SIZE[::-1])

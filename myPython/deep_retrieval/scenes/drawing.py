@@ -104,18 +104,19 @@ class Canvas:
         np.copyto(self.relief[y0:y1, x0:x1], relief, where=stencil > 127, casting='same_kind')
 
 
-def ellipse(x, y, rx, ry, start=0, end=360, steps=40):
+def ellipse(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360,
+            steps: int = 40) -> np.ndarray:
     """Return points of an elliptic arc; angles in degrees, counter-clockwise from the right."""
     angle = np.radians(np.linspace(start, end, steps, endpoint=end - start < 360))
     return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], 1)
 
 
-def tint(colour, gain):
+def tint(colour: tuple, gain: float) -> tuple:
     """Make a BGR colour darker (gain < 1) or lighter."""
     return tuple(float(min(255, c * gain)) for c in colour)
 
 
-def fractal(rng, size, roughness=1.0):
+def fractal(rng: np.random.Generator, size: int, roughness: float = 1.0) -> np.ndarray:
     """Make size x size float32 noise that wraps around, of mean 0 and standard deviation 1.
 
     A greater roughness gives a finer noise.
@@ -130,8 +131,9 @@ def fractal(rng, size, roughness=1.0):
     return (noise / noise.std()).astype(np.float32)
 
 
-def courses(rng, scale, colour, block, joint=0.012, contrast=0.07, joint_gain=0.72, stagger=0.5,
-            wander=0.0, stripe=None):
+def courses(rng: np.random.Generator, scale: float, colour: tuple, block: tuple,
+            joint: float = 0.012, contrast: float = 0.07, joint_gain: float = 0.72,
+            stagger: float = 0.5, wander: float = 0.0, stripe: tuple | None = None) -> Material:
     """Make rows of blocks of (width, height) metres: bricks, ashlar, rubble (wander > 0)."""
     cols, rows = (max(2, 2 * int(round(TILE / (side * scale) / 2))) for side in block)
     y, x = np.mgrid[0:TILE, 0:TILE].astype(np.float32) / TILE
@@ -152,14 +154,15 @@ def courses(rng, scale, colour, block, joint=0.012, contrast=0.07, joint_gain=0.
     return Material(_bytes(surface), (-0.03 * joints).astype(np.float32))
 
 
-def plaster(rng, colour, unevenness=0.045):
+def plaster(rng: np.random.Generator, colour: tuple, unevenness: float = 0.045) -> Material:
     """Painted plaster with stains."""
     stains, grain = fractal(rng, TILE, 0.6), fractal(rng, TILE, 1.5)
     surface = np.float32(colour) * (1 + unevenness * (stains + 0.5 * grain))[..., None]
     return Material(_bytes(surface), 0.004 * grain)
 
 
-def tiles(rng, scale, colour, tile=(0.32, 0.34)):
+def tiles(rng: np.random.Generator, scale: float, colour: tuple,
+          tile: tuple = (0.32, 0.34)) -> Material:
     """Roof tiles: rows of scales that overlap downwards."""
     cols, rows = (max(2, 2 * int(round(TILE / (side * scale) / 2))) for side in tile)
     y, x = np.mgrid[0:TILE, 0:TILE].astype(np.float32) / TILE
@@ -172,7 +175,7 @@ def tiles(rng, scale, colour, tile=(0.32, 0.34)):
                     (0.05 * v).astype(np.float32))
 
 
-def seams(rng, scale, colour, spacing=0.6):
+def seams(rng: np.random.Generator, scale: float, colour: tuple, spacing: float = 0.6) -> Material:
     """Sheet metal (copper, lead, zinc) with standing seams."""
     cols = max(2, int(round(TILE / (spacing * scale))))
     u = np.arange(TILE, dtype=np.float32) * cols / TILE % 1

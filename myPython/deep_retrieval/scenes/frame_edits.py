@@ -17,7 +17,7 @@ COLOURS = [(250, 250, 250), (60, 220, 250), (90, 90, 235), (230, 180, 60), (120,
 FONTS = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SIMPLEX)
 
 
-def recoded(image, rng):
+def recoded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Make the image smaller, save it as a poor JPEG, and enlarge it again."""
     size = image.shape[1::-1]
     share = rng.uniform(0.5, 0.9)
@@ -26,7 +26,7 @@ def recoded(image, rng):
     return cv2.resize(cv2.imdecode(data, cv2.IMREAD_COLOR), size)
 
 
-def cropped(image, rng):
+def cropped(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Cut out 75 to 93 % of both sides, and enlarge that to the whole size."""
     height, width = image.shape[:2]
     share = rng.uniform(0.75, 0.93)
@@ -35,7 +35,7 @@ def cropped(image, rng):
     return cv2.resize(image[y:y + h, x:x + w], (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def letterboxed(image, rng):
+def letterboxed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add black bars above and below, or put a smaller picture in front of a blurred one."""
     height, width = image.shape[:2]
     if rng.random() < 0.5:
@@ -53,7 +53,7 @@ def letterboxed(image, rng):
     return boxed
 
 
-def captioned(image, rng):
+def captioned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add a line of text, outlined or on a bar."""
     height, width = image.shape[:2]
     edited = image.copy()
@@ -73,7 +73,7 @@ def captioned(image, rng):
     return edited
 
 
-def brightened(image, rng):
+def brightened(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Make the image lighter or darker, with another contrast and saturation."""
     curve = rng.uniform(0.65, 0.85) if rng.random() < 0.7 else rng.uniform(1.2, 1.4)
     table = np.clip(255 * (np.arange(256) / 255) ** curve * rng.uniform(1.0, 1.15), 0, 255)
@@ -83,12 +83,12 @@ def brightened(image, rng):
     return cv2.addWeighted(bright, strength, grey, 1 - strength, 0)
 
 
-def mirrored(image, rng):
+def mirrored(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Exchange left and right."""
     return np.ascontiguousarray(image[:, ::-1])
 
 
-def branded(image, rng):
+def branded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add a translucent logo in a corner."""
     height, width = image.shape[:2]
     layer, colour = image.copy(), pick(rng, COLOURS)

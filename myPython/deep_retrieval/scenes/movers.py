@@ -43,7 +43,7 @@ class Mover(NamedTuple):
     rise: float         # upwards
 
 
-def random_movers(rng, place, gain):
+def random_movers(rng: np.random.Generator, place: str, gain: tuple) -> list[Mover]:
     """Draw random Movers of a place, the most distant first; gain : of the light, B G R."""
     kinds, (least, most) = CROWDS[place]
     movers = [KINDS[pick(rng, kinds)](rng) for _ in range(rng.integers(least, most))]
@@ -52,7 +52,7 @@ def random_movers(rng, place, gain):
     return sorted(movers, key=lambda mover: -mover.y)
 
 
-def draw(frame, mover, seconds, matrix):
+def draw(frame: np.ndarray, mover: Mover, seconds: float, matrix: np.ndarray) -> None:
     """Paste a mover into a frame, in place; matrix : 2 x 3, from the setting's pixels to it."""
     colour, mask = mover.sprites[int(seconds * mover.rate) % len(mover.sprites)]
     span = WIDTH + 12       # it returns on the other side

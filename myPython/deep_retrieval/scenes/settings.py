@@ -68,7 +68,7 @@ class Setting(NamedTuple):
     sun: tuple              # x, y, radius in metres, or None
 
 
-def random_scene(rng):
+def random_scene(rng: np.random.Generator) -> Scene:
     """Draw a random Scene."""
     style = random_style(rng)
     wall = tuple(np.clip(style.wall_colour * rng.uniform(0.75, 1.2, 3), 30, 240).tolist())
@@ -76,7 +76,7 @@ def random_scene(rng):
                  tuple(rng.uniform(0.8, 1.15, 3).tolist()), int(rng.integers(1 << 31)))
 
 
-def mood_of(scene):
+def mood_of(scene: Scene) -> Mood:
     """Return the Mood of a Scene, in its own tone."""
     mood = MOODS[scene.mood]
     top, low, gain = (tuple((np.array(values) * scene.tone).tolist())
@@ -84,12 +84,12 @@ def mood_of(scene):
     return mood._replace(top=top, low=low, gain=gain)
 
 
-def similar_scene(scene, rng):
+def similar_scene(scene: Scene, rng: np.random.Generator) -> Scene:
     """Draw another place of the same kind, light and palette, with nothing in common otherwise."""
     return scene._replace(style=look_alike(scene.style, rng), seed=int(rng.integers(1 << 31)))
 
 
-def build(scene):
+def build(scene: Scene) -> Setting:
     """Draw the Setting of a Scene."""
     rng = np.random.default_rng(scene.seed)
     mood = mood_of(scene)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from deep_retrieval.scenes.buildings import pick, random_style, render_facade
+from deep_retrieval.scenes.buildings import Facade, pick, random_style, render_facade
 from deep_retrieval.scenes.drawing import fractal
 
 GOOD, OK = 0.75, 0.25   # least visible share of a building in good and in ok views
@@ -26,20 +26,20 @@ class View(NamedTuple):
     box: tuple
 
 
-def grade(share):
+def grade(share: float) -> str | None:
     """Grade a view by the visible share of its building: good, ok, junk, or None for 0."""
     if share >= GOOD:
         return 'good'
     return 'ok' if share >= OK else 'junk' if share > 0 else None
 
 
-def frame_size(rng, size):
+def frame_size(rng: np.random.Generator, size: int) -> tuple[int, int]:
     """Draw the height and width of a picture whose longer side is at most `size`."""
     side, aspect = size * pick(rng, LONG_SIDES), pick(rng, ASPECTS)
     return round(side * min(1, aspect)), round(side * min(1, 1 / aspect))
 
 
-def render_view(facade, rng, size, kind=0):
+def render_view(facade: Facade, rng: np.random.Generator, size: int, kind: int = 0) -> View:
     """Render a View of a facade.
 
     kind : number of the view, which goes through KINDS. size : longer side in pixels.
@@ -59,7 +59,7 @@ def render_view(facade, rng, size, kind=0):
     return View(photograph(image, rng), share, box)
 
 
-def render_distractor(rng, size):
+def render_distractor(rng: np.random.Generator, size: int) -> np.ndarray:
     """Render a picture (BGR uint8) of no landmark: trees, sky, a street, or a surface."""
     height, width = frame_size(rng, size)
     image = surroundings(rng, height, width)
@@ -74,7 +74,7 @@ def render_distractor(rng, size):
     return photograph(image, rng)
 
 
-def visible_share(mask, homography, hidden):
+def visible_share(mask: np.ndarray, homography: np.ndarray, hidden: np.ndarray) -> float:
     """Compute the share of a building's area that a picture shows.
 
     Parameters
@@ -89,7 +89,8 @@ def visible_share(mask, homography, hidden):
     return float(np.count_nonzero(seen[building]) / np.count_nonzero(building))
 
 
-def place(mask, frame, rng, least, most):
+def place(mask: np.ndarray, frame: tuple[int, int], rng: np.random.Generator, least: float,
+          most: float) -> np.ndarray:
     """Draw a homography (3 x 3, sheet to frame) that shows a share least..most of the mask."""
     (height, width), sheet = frame, mask.shape
     empty = np.zeros(frame, np.uint8)
@@ -119,7 +120,7 @@ def place(mask, frame, rng, least, most):
     raise RuntimeError(f'no viewpoint shows {least} to {most} of a facade')
 
 
-def light(facade, rng):
+def light(facade: Facade, rng: np.random.Generator) -> np.ndarray:
     """Light a facade by a sun from the left or the right; returns H x W x 3 uint8."""
     side, rise = (1 if rng.random() < 0.5 else -1), rng.uniform(0.5, 1.3)
     edges = cv2.GaussianBlur(facade.relief, (0, 0), 1.2)
@@ -137,7 +138,8 @@ def light(facade, rng):
     return np.clip(facade.colour * gain[..., None], 0, 255).astype(np.uint8)
 
 
-def paste(image, colour, mask, homography):
+def paste(image: np.ndarray, colour: np.ndarray, mask: np.ndarray,
+          homography: np.ndarray) -> np.ndarray:
     """Warp a building into a picture, in place; returns its alpha, H x W uint8."""
     size = image.shape[1::-1]
     warped = cv2.warpPerspective(colour, homography, size, flags=cv2.INTER_AREA)
@@ -147,7 +149,7 @@ def paste(image, colour, mask, homography):
     return alpha
 
 
-def surroundings(rng, height, width):
+def surroundings(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Draw sky, a street, and plain neighbouring houses; returns H x W x 3 uint8."""
     horizon = int(height * rng.uniform(0.72, 0.92))
     top, low = (
@@ -177,7 +179,7 @@ def surroundings(rng, height, width):
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 2.5))
 
 
-def occlude(image, hidden, rng):
+def occlude(image: np.ndarray, hidden: np.ndarray, rng: np.random.Generator) -> None:
     """Draw a tree, a lamp post, a van or a passer-by into a picture and its mask, in place."""
     height, width = hidden.shape
     layer, stencil = image.copy(), np.zeros_like(hidden)
@@ -226,7 +228,7 @@ def _shape(layer, stencil, kind, place, colour):
             cv2.circle(sheet, tuple(place[:2]), max(1, place[2]), paint, -1)
 
 
-def photograph(image, rng):
+def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Apply exposure, colour temperature, a gradient of light, blur and noise; H x W x 3 uint8."""
     height, width = image.shape[:2]
     warmth = rng.uniform(-0.15, 0.15)
@@ -241,6 +243,6 @@ def photograph(image, rng):
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def strange_facade(rng):
+def strange_facade(rng: np.random.Generator) -> Facade:
     """Render the facade of a building that is no landmark."""
     return render_facade(random_style(rng))

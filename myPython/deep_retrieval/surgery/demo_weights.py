@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from deep_retrieval import paths, store
-from deep_retrieval.datasets import DATASETS
+from deep_retrieval.datasets import DATASETS, OxfordHelper
 from deep_retrieval.extraction import images_of
 from deep_retrieval.images import MEAN, read_image, to_blob
 from deep_retrieval.model import (
@@ -106,14 +106,14 @@ def image_paths(dataset: str | os.PathLike | None = None,
     return [found.image_path(name) for name in distractors(found)]
 
 
-def distractors(dataset) -> list[str]:
+def distractors(dataset: OxfordHelper) -> list[str]:
     """List the images that no query's ground truth names."""
     named = {name for query in dataset.queries for part in dataset.ground_truth(query)
              for name in part}
     return [name for name in dataset.images if name not in named]
 
 
-def check_trunk(net, weights) -> None:
+def check_trunk(net, weights: str | os.PathLike) -> None:
     """Raise ValueError unless the file has all convolutions of the net."""
     found = stored_layers(weights)
     missing = [name for name, layer in zip(net._layer_names, net.layers, strict=True)
@@ -123,7 +123,7 @@ def check_trunk(net, weights) -> None:
                          'of the net; is it of another trunk?')
 
 
-def measure_statistics(proto, images, seed, folder):
+def measure_statistics(proto: str | os.PathLike, images: Sequence[str], seed: int, folder: str):
     """A trunk with random convolutions, and the BatchNorm statistics of one batch of images.
 
     folder : for the prototxt of the trunk. Returns a caffe.Net.
