@@ -44,7 +44,8 @@ def fetch(args):
 
 FLAGS = {
     **FETCH_FLAGS,
-    'ids': dict(default='ids.txt', metavar='FILE', help='file with one id per line'),
+    'ids': dict(default=paths.DATASETS / 'cover/ids.txt', metavar='FILE',
+                help='file with one id per line'),
     'output': dict(help='what to make'),
     'url': dict(required=True, help='what to fetch'),
     'size': dict(type=cli.natural, metavar='BYTES', help='size that the file must have'),

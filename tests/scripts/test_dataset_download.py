@@ -87,6 +87,11 @@ def test_oxford(server, call, tmp_path, capsys):
     assert not server.asked and os.listdir(tmp_path / 'o/archives') == ['unpacked.json']
     call('oxford', '--output', tmp_path / 'o')
     assert not server.asked
+    # a damaged record costs time only
+    (tmp_path / 'o/archives/unpacked.json').write_text('{"oxbuild_images-v1.tgz": 3}')
+    call('oxford', '--output', tmp_path / 'o', '--delete')
+    assert len(server.asked) == 2 and data_of(tmp_path / 'o') == OXFORD_FILES
+    server.asked.clear()
     # a file that has gone comes back
     (tmp_path / 'o/jpg/tower_000002.jpg').unlink()
     call('oxford', '--output', tmp_path / 'o')

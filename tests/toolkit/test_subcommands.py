@@ -92,7 +92,7 @@ def test_default_paths_are_absolute(script, monkeypatch):
     count = 0
     for args in parsed:
         for name, value in vars(args).items():
-            if name in ('ids', 'function', 'mode', 'url'):      # ids.txt is the user's own
+            if name in ('function', 'mode', 'url'):
                 continue
             for part in value if isinstance(value, (list, tuple)) else [value]:
                 if isinstance(part, Path) or re.search('/|[.](npy|txt|pkl|csv)$', str(part)):

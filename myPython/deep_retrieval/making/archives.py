@@ -101,6 +101,8 @@ def _warn_of_others(folder, done):
 def _read_unpacked(folder):
     """Archive's name -> paths of the files that it gave."""
     try:
-        return store.read_json(os.path.join(folder, UNPACKED))
+        found = store.read_json(os.path.join(folder, UNPACKED))
     except (FileNotFoundError, ValueError):
         return {}
+    return {archive: files for archive, files in found.items()
+            if isinstance(files, list) and all(isinstance(path, str) for path in files)}

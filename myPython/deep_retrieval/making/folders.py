@@ -164,7 +164,7 @@ def check_apart(source: str | os.PathLike, folder: str | os.PathLike) -> None:
 
 def _make_file(path, step, link, known):
     """Make a file unless it is there; known : its entry in the manifest, or None."""
-    if os.path.exists(path) and (known is None or store.has_sha256(path, known['sha256'])):
+    if os.path.exists(path) and (known is None or store.has_sha256(path, known.get('sha256'))):
         return
     if step.edit is not None:
         image = step.edit(read_image(step.source))
