@@ -65,6 +65,8 @@ class ModelTools:
 
 def write(proto, path, net, weights):
     """Write a net and its weights."""
+    for file in (proto, path):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
     edit.save_weights(path, net, weights)
     edit.write_net(proto, net)
 
