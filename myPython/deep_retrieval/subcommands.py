@@ -9,7 +9,6 @@ import argparse
 import os
 
 from deep_retrieval import cli
-from deep_retrieval.making.folders import How
 
 # flag -> its arguments for argparse
 SHARED = {
@@ -56,6 +55,7 @@ def parse(doc, modes, flags, argv=None):
                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         for name in names.split():
             sub.add_argument(f'--{name}', **flags[name])
+        cli.add_debug(sub)
         sub.set_defaults(function=function, **(defaults[0] if defaults else {}))
     return parser.parse_args(argv)
 
@@ -63,12 +63,13 @@ def parse(doc, modes, flags, argv=None):
 def run(doc, modes, flags, argv=None):
     """Do what a helper's command line says; errors end in one line and exit status 1."""
     args = parse(doc, modes, flags, argv)
-    with cli.user_errors():
+    with cli.user_errors(getattr(args, 'debug', False)):
         args.function(args)
 
 
 def how(args):
     """The How of a command's flags."""
+    from deep_retrieval.making.folders import How
     return How(getattr(args, 'link', False), args.overwrite, args.skip_bad, args.jobs)
 
 
