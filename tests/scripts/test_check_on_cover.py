@@ -319,7 +319,8 @@ def test_a_device_is_written_to_and_not_replaced(folder, capsys):
 
 def test_without_matplotlib_nothing_is_counted(folder, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
-    fails(capsys, 'sweep', 'matplotlib is needed', 'plots', **RANGE, groups='none.txt', plot='s.png')
+    fails(capsys, 'sweep', 'matplotlib is needed', 'plots', **RANGE, groups='none.txt',
+          plot='s.png')
 
 
 def test_a_sweep_tells_where_the_mapped_file_ends(folder, capsys):

@@ -5,8 +5,10 @@ import shutil
 
 import html_tree
 import pytest
+from deep_retrieval import store
 from deep_retrieval.gallery import thumbs
-from deep_retrieval.gallery.pages import Entry, Hit
+from deep_retrieval.gallery.pages import Entry
+from deep_retrieval.ranking import Hit
 from test_gallery import NAMES, content, images, write  # noqa: F401 (fixtures)
 
 WHOLE = ['index.html', 'script.js', 'style.css', 'thumbs']
@@ -18,8 +20,7 @@ def test_equal_runs_give_equal_bytes(write, tmp_path, monkeypatch):  # noqa: F81
     before = content(tmp_path / 'gallery')
     write(entries, per_page=3, output=tmp_path / 'again')
     assert content(tmp_path / 'again') == before
-    monkeypatch.setattr('deep_retrieval.gallery.thumbs.read_image',
-                        lambda path: pytest.fail('read again'))
+    monkeypatch.setattr(thumbs, 'read_image', lambda path: pytest.fail('read again'))
     write(entries, per_page=3)
     assert content(tmp_path / 'gallery') == before
     write(entries[:1], per_page=3)      # fewer pages, and none of the others left
@@ -38,25 +39,26 @@ def test_a_picture_that_changed_gets_another_thumbnail(write, images, tmp_path):
 
 
 @pytest.mark.parametrize('moment', range(0, 24, 3))
-def test_interrupted_runs_are_gone_on_with(moment, write, tmp_path, monkeypatch):  # noqa: F811
+def test_interrupted_runs_are_resumed(moment, write, tmp_path, monkeypatch):  # noqa: F811
     """Ctrl-C at some file that is written; the next run gives what one run gives."""
     entries = [Entry(name, []) for name in NAMES]
     write(entries[:4], per_page=4)
     old = content(tmp_path / 'gallery')
     left = [moment]
 
-    def write_aside(path, function, whole=thumbs.write_aside):
+    def write_some(path, content, whole=store.write):
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1
-        whole(path, function)
+        whole(path, content)
     with monkeypatch.context() as patch:
-        patch.setattr('deep_retrieval.gallery.thumbs.write_aside', write_aside)
-        patch.setattr('deep_retrieval.gallery.pages.write_aside', write_aside)
+        patch.setattr(store, 'write', write_some)
         try:
             write(entries, per_page=4)
         except KeyboardInterrupt:
             assert content(tmp_path / 'gallery') == old     # nothing of it is seen
+            made = len(list(tmp_path.glob('.gallery.thumbs/*/*.jpg')))
+            assert made == min(4 + moment, len(NAMES))      # and no thumbnail is lost
     write(entries, per_page=4)
     write(entries, per_page=4, output=tmp_path / 'whole')
     assert content(tmp_path / 'gallery') == content(tmp_path / 'whole')
@@ -69,14 +71,14 @@ def test_other_things_are_not_replaced(what, write, tmp_path):  # noqa: F811
     if what == 'file':
         output.write_text('mine')
     elif what == 'part':
-        (tmp_path / 'gallery.part').mkdir()
-        (tmp_path / 'gallery.part/mine').touch()
+        (tmp_path / '.gallery.thumbs').mkdir()
+        (tmp_path / '.gallery.thumbs/mine').touch()
     else:
         write([])
         (output / what).write_text('mine')
     before = content(tmp_path)
     faults = 'holds something|is a file|is in the way'
-    with pytest.raises(ValueError, match=rf'gallery(\.part)?: ({faults})'):
+    with pytest.raises(ValueError, match=rf'gallery(\.thumbs)?: ({faults})'):
         write([Entry('plain.jpg', [])])
     assert content(tmp_path) == before
     if what in ('notes.txt', 'index.html'):

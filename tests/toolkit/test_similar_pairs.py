@@ -229,7 +229,8 @@ def test_runs_give_each_pair_once_in_order(tmp_path, monkeypatch):
         i, j = np.sort(random.integers(0, 60, (2, 13)), axis=0)
         i, j = i[i < j], j[i < j]
         scores = (i * 7 + j * 3) % 11 - 5
-        expected.update({(a, b): s for a, b, s in zip(i.tolist(), j.tolist(), scores.tolist(), strict=True)})
+        expected.update({(a, b): s for a, b, s in zip(i.tolist(), j.tolist(), scores.tolist(),
+                                                      strict=True)})
         runs.add(part, i, j, scores)
     found, pieces = [], 0
     for numbers, starts, others, scores in runs.grouped():

@@ -224,10 +224,10 @@ class Exact:
             if rows.start == columns.start:
                 upper = i < j
                 i, j = i[upper], j[upper]
-            for i, j in zip(i.split(RECHECKED), j.split(RECHECKED), strict=True):
-                values = cosines(rows.raw[i], columns.raw[j], rows.squares[i], columns.squares[j])
+            for a, b in zip(i.split(RECHECKED), j.split(RECHECKED), strict=True):
+                values = cosines(rows.raw[a], columns.raw[b], rows.squares[a], columns.squares[b])
                 hit = values >= threshold
-                for kept, value in zip(found, (i[hit] + rows.start, j[hit] + columns.start,
+                for kept, value in zip(found, (a[hit] + rows.start, b[hit] + columns.start,
                                                values[hit]), strict=True):
                     kept.append(value.cpu().numpy())
         return [np.concatenate(parts) if parts else np.empty(0, kind)
@@ -260,6 +260,8 @@ def _squares(rows):
 def _lines(names, runs, decimals):
     scale = 10 ** decimals
     for numbers, starts, others, scores in runs.grouped():
-        pairs = list(zip([names[k] for k in others.tolist()], (scores / scale).tolist(), strict=True))
-        for number, start, end in zip(numbers.tolist(), starts.tolist(), starts[1:].tolist(), strict=False):
+        pairs = list(zip([names[k] for k in others.tolist()], (scores / scale).tolist(),
+                         strict=True))
+        ends = starts.tolist()
+        for number, start, end in zip(numbers.tolist(), ends[:-1], ends[1:], strict=True):
             yield names[number], pairs[start:end]

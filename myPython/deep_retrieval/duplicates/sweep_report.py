@@ -41,7 +41,7 @@ def _markdown(thresholds, named):
     texts = [('threshold', [f'{value:f}' for value in thresholds]),
              *((name, [_cell(value) for value in values]) for name, values in named)]
     first = max(len(name) for name, _ in texts)
-    widths = [max(map(len, column)) for column in zip(*(values for _, values in texts), strict=True)]
+    widths = [max(map(len, column)) for column in zip(*(cells for _, cells in texts), strict=True)]
     lines = ['| ' + ' | '.join([name.ljust(first), *(value.rjust(width) for value, width in
                                                      zip(values, widths, strict=True))]) + ' |'
              for name, values in texts]
@@ -109,7 +109,8 @@ def _draw(Figure, table):
     left, right = figure.subplots(1, 2)
     x = [float(value) for value in table.thresholds]
     colours = ('tab:green', 'tab:red')
-    for kind, counts, colour in zip(KINDS, (table.same_origin, table.unrelated), colours, strict=True):
+    both = (table.same_origin, table.unrelated)
+    for kind, counts, colour in zip(KINDS, both, colours, strict=True):
         left.plot(x, counts.pairs, marker='.', color=colour, label=kind)
     left.set(xlabel='threshold', ylabel='pairs', ylim=(0, None))
     shares = (('precision', table.precision(), 'tab:blue'),

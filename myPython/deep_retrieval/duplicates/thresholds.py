@@ -244,7 +244,7 @@ class _Pairs:
                 parts.append(self._part(held, limits))
                 held = ([], [], [], [])
         parts.append(self._part(held, limits))
-        self.a, self.b, self.levels = (np.concatenate(values) for values in zip(*parts, strict=True))
+        self.a, self.b, self.levels = map(np.concatenate, zip(*parts, strict=True))
 
     def _part(self, held, limits):
         anchors, counts, items, scores = map(np.array, held)
