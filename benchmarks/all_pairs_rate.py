@@ -15,15 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from deep_retrieval import cli
 from deep_retrieval.duplicates.similar_pairs import Exact, check, device_of
 from deep_retrieval.features import NamedRows
+from deep_retrieval.paths import ROOT
 
-SCRIPT = Path(__file__).resolve().parents[1] / 'myPython/convert/features2mapped.py'
+SCRIPT = ROOT / 'myPython/convert/features2mapped.py'
 PLANTED = 100
 WRITTEN = 8192      # rows made at once
 

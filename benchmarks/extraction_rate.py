@@ -14,7 +14,7 @@ import time
 
 from deep_retrieval import cli
 from deep_retrieval.datasets import DATASETS
-from deep_retrieval.describe import Item, batches, extract
+from deep_retrieval.extraction import Item, batches, extract
 from deep_retrieval.model import DescriptorNet
 from deep_retrieval.paths import ROOT
 
@@ -44,12 +44,11 @@ def main(args):
     cli.use_device(args.gpu)
     net = DescriptorNet(args.proto, args.weights, L=2)
     todo = list(range(len(items)))
-    batches = [images for _, images, _ in
-               batches(items, todo, args.S, args.batch_size)]
+    prepared = [images for _, images, _ in batches(items, todo, args.S, args.batch_size)]
     seconds = {'bare network': [], 'extraction': []}
-    run_bare(net, batches)      # warms up
+    run_bare(net, prepared)      # warms up
     for _ in range(args.turns):
-        seconds['bare network'].append(timed(lambda: run_bare(net, batches)))
+        seconds['bare network'].append(timed(lambda: run_bare(net, prepared)))
         with tempfile.TemporaryDirectory() as folder:
             seconds['extraction'].append(timed(lambda: extract(
                 net, items, args.S, os.path.join(folder, 'x.npy'), {}, args.batch_size)))

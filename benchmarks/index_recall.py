@@ -15,7 +15,7 @@ import time
 import made_descriptors
 import numpy as np
 from deep_retrieval import cli
-from deep_retrieval.saved_features import Rows
+from deep_retrieval.features import Features
 from deep_retrieval.search import faiss_index
 
 CUTS = (1, 10, 100)
@@ -36,7 +36,7 @@ def parse_args():
 def main(args):
     values = made_descriptors.make(args.rows, args.dim, args.seed)
     queries, _ = made_descriptors.queries_of(values, args.queries, args.seed)
-    rows = Rows('made', [str(i) for i in range(args.rows)], values, {})
+    rows = Features('made', [str(i) for i in range(args.rows)], values, {})
     print(f'{args.rows} x {args.dim}, {args.queries} queries')
     print('| index | probes | recall@1 | @10 | @100 | ms a query | bytes a row | built in s |')
     print('|---|---|---|---|---|---|---|---|')

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 from deep_retrieval import cli
 from deep_retrieval.duplicates import mapped_files
+from deep_retrieval.paths import ROOT
 
-SCRIPT = Path(__file__).resolve().parents[1] / 'myPython/check_on_cover.py'
+SCRIPT = ROOT / 'myPython/check_on_cover.py'
 SIZE = 8        # images of a group
 
 

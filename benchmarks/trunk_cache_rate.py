@@ -1,65 +1,110 @@
 #!/usr/bin/env python3
-"""Iterations of the lifted net with and without what its frozen trunk gives kept on disk.
+"""Iterations of the lifted net with and without a cache of its frozen trunk.
 
-    python benchmarks/trunk_cache_rate.py
+    python benchmarks/trunk_cache_rate.py --net tiny
 
-The same batches twice: the losses must agree; timed are iterations whose images have been seen.
+Random batches of 12 images, each mirrored by a coin, for three passes. Printed for each pass: the
+share of its images that the trunk was run on, and the rate beside the uncached run's. The losses
+of both runs must agree.
 """
 
 import argparse
 import tempfile
 import time
+from pathlib import Path
 
 import caffe
 import numpy as np
+from caffe.proto import caffe_pb2
 from deep_retrieval import cli
+from deep_retrieval.paths import ROOT
+from deep_retrieval.training.trunk_cache import TrunkCache
+from google.protobuf import text_format
 from training_rate import NETS, write
 from training_side import set_statistics
+
+BATCH, HEIGHT, WIDTH, REGIONS, PASSES = 12, 288, 384, 8, 3
+TINY = 'proto/tiny/triplet/pca32/train_resnet_tiny_lifted_pca32.prototxt'
 
 
 def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--net', choices=['tiny', 'resnet101'], default='tiny',
+                        help='which trunk')
     parser.add_argument('--images', type=cli.positive, default=24, help='different images')
-    parser.add_argument('--iterations', type=cli.positive, default=24,
-                        help='iterations of each run')
+    parser.add_argument('--draws', type=cli.positive, default=8,
+                        help='how often a pass draws each image, on average')
     return parser.parse_args()
 
 
 def main(args):
     caffe.init_log(2)
     rng = np.random.default_rng(0)
-    images = rng.uniform(-120, 130, (args.images, 3, 288, 384)).astype(np.float32)
-    batches = [rng.permutation(args.images)[:12] for _ in range(args.iterations)]
+    images = rng.uniform(-120, 130, (args.images, 3, HEIGHT, WIDTH)).astype(np.float32)
+    count = -(-args.images * args.draws // BATCH)
+    batches = [(rng.choice(args.images, BATCH, replace=False), rng.integers(2, size=BATCH))
+               for _ in range(PASSES * count)]
     with tempfile.TemporaryDirectory() as folder:
-        write(folder, folder, NETS['lifted'](forks=True))
-        losses, without = train(folder, images, batches, None)
-        cached_losses, cached = train(folder, images, batches, f'{folder}/cache')
-    # the first half of the sorted times are those of seen images
-    fast, slow = np.median(np.sort(cached)[:len(cached) // 2]), np.median(without)
-    print(f'largest difference of the losses: {np.abs(losses - cached_losses).max():.1e}')
-    print(f'without {slow:.3f} s, seen {fast:.4f} s an iteration: {slow / fast:.0f} times')
+        net = NETS['lifted'](forks=True)
+        write(folder, folder, filled(tiny(net) if args.net == 'tiny' else net))
+        losses, without, _ = train(folder, images, batches, None)
+        cached_losses, cached, shares = train(folder, images, batches,
+                                              TrunkCache(f'{folder}/cache'))
+    print(f'{len(batches)} iterations, {args.images} images, each as it is or mirrored')
+    print(f'largest difference of the losses: {np.abs(losses - cached_losses).max():.1e} '
+          f'of {losses.mean():.3g}')
+    print(f'{"pass":>4} {"computed":>9} {"without":>9} {"cached":>9} {"ratio":>6}')
+    for index in range(PASSES):
+        part = slice(index * count, (index + 1) * count)
+        slow, fast = without[part].mean(), cached[part].mean()
+        print(f'{index + 1:4} {shares[part].mean():9.1%} {slow:7.3f} s {fast:7.3f} s '
+              f'{slow / fast:6.1f}')
+
+
+def tiny(lifted):
+    """The lifted net on the narrow trunk, with the inputs of `lifted`."""
+    net = text_format.Parse((ROOT / TINY).read_text(), caffe_pb2.NetParameter())
+    inputs = {layer.name: layer for layer in lifted.layer if layer.type == 'Input'}
+    kept = [layer for layer in net.layer if layer.name not in inputs]
+    del net.layer[:]
+    net.layer.extend([*inputs.values(), *kept])
+    return net
+
+
+def filled(net):
+    """The net with random weights, where its prototxt expects those of a file."""
+    for layer in net.layer:
+        if layer.type in ('Convolution', 'InnerProduct'):
+            field = 'convolution_param' if layer.type == 'Convolution' else 'inner_product_param'
+            getattr(layer, field).weight_filler.type = 'msra'
+    return net
 
 
 def train(folder, images, batches, cache):
-    """Losses and seconds of an iteration a batch (indices of images)."""
+    """Loss, seconds, and share of images computed of each iteration."""
     caffe.set_random_seed(1)
-    solver = caffe.get_solver(f'{folder}/solver.prototxt')
+    solver = caffe.get_solver(str(Path(folder, 'solver.prototxt')))
     net = solver.net
     set_statistics(net)
     if cache:
         net.cache_trunk(cache)
-    losses, seconds = [], []
-    for batch in batches:
-        net.blobs['data'].data[...] = images[batch]
-        net.blobs['label'].data.flat = batch // 2
-        net.blobs['rois'].data[...] = [[i // 8, 0, 0, 383 - 10 * (i % 8), 287] for i in range(96)]
-        start = time.perf_counter()
+    rows = []
+    for order, mirrored in batches:
+        data = net.blobs['data'].data
+        for place, (image, mirror) in enumerate(zip(order, mirrored)):
+            data[place] = images[image, :, :, ::-1] if mirror else images[image]
+        net.blobs['label'].data.flat = order // 2
+        net.blobs['rois'].data[...] = [[i // REGIONS, 0, 0, WIDTH - 1 - 10 * (i % REGIONS),
+                                        HEIGHT - 1] for i in range(BATCH * REGIONS)]
+        del data
+        before, start = cache.computed if cache else 0, time.perf_counter()
         solver.step(1)
-        seconds.append(time.perf_counter() - start)
-        losses.append(float(net.blobs['loss'].data))
-    return np.array(losses), np.array(seconds)
+        seconds = time.perf_counter() - start
+        share = (cache.computed - before) / BATCH if cache else 1
+        rows.append((float(net.blobs['loss'].data), seconds, share))
+    return tuple(np.array(column) for column in zip(*rows))
 
 
 if __name__ == '__main__':

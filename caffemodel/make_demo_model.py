@@ -30,7 +30,7 @@ from deep_retrieval.model import DescriptorNet, stored_layers
 from deep_retrieval.paths import ROOT
 from deep_retrieval.store import sha256
 from deep_retrieval.surgery import pca_layers
-from deep_retrieval.training.teacher import images_of
+from deep_retrieval.extraction import images_of
 from google.protobuf import text_format
 
 CENTRE, PROJECT = 'pooled_rois/centered', 'pooled_rois/pca'

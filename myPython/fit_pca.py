@@ -10,10 +10,10 @@ The serial reduction of the pair losses starts so from the PCA of the whole desc
 import argparse
 
 from deep_retrieval import cli
+from deep_retrieval.extraction import images_of
 from deep_retrieval.model import DescriptorNet
 from deep_retrieval.paths import ROOT
 from deep_retrieval.surgery.pca_layers import fit
-from deep_retrieval.training.teacher import images_of
 
 
 def parse_args():

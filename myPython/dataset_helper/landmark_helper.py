@@ -17,6 +17,7 @@ import shutil
 from deep_retrieval import cli, subcommands
 from deep_retrieval.datasets import query_sets
 from deep_retrieval.files import write_aside
+from deep_retrieval.image_means import SIZES
 from deep_retrieval.listing import list_classes
 from deep_retrieval.making import class_sets
 from deep_retrieval.making.downloads import Download, check_id
@@ -24,7 +25,6 @@ from deep_retrieval.making.folders import check_apart, make
 from deep_retrieval.making.retrieval import answers_of, mean_average_precision
 from deep_retrieval.paths import DATASETS
 from deep_retrieval.subcommands import COPYING, FETCH_FLAGS, MAKING, how, say_made, share, size
-from deep_retrieval.training.class_folders import SIZES
 from download_helper import FETCHING, download
 
 

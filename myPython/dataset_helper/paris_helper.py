@@ -14,6 +14,7 @@ from deep_retrieval import cli, subcommands
 from deep_retrieval.datasets import query_sets
 from deep_retrieval.datasets.oxford import DAMAGED, ParisHelper
 from deep_retrieval.files import write_aside
+from deep_retrieval.image_means import SIZES
 from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.listing import list_images
 from deep_retrieval.making import paris_sets
@@ -22,7 +23,6 @@ from deep_retrieval.making.parallel import parallel
 from deep_retrieval.making.retrieval import answers_of, mean_average_precision
 from deep_retrieval.paths import DATASETS
 from deep_retrieval.subcommands import COPYING, MAKING, how, say_made, size
-from deep_retrieval.training.class_folders import SIZES
 from oxford_helper import make_uni
 from tqdm import tqdm
 

@@ -11,8 +11,8 @@ row's own image stands. The features and their list are those that the scripts o
 import argparse
 
 from deep_retrieval import cli
-from deep_retrieval.features import open_features
 from deep_retrieval.gallery import answer_pictures, similar_clusters
+from deep_retrieval.saved_features import open_features
 
 
 def parse_args():

@@ -242,10 +242,14 @@ class Blob:
         """Let go of `data` until somebody asks for it; then `restore()` is to set it."""
         self._data.defer(restore)
 
-    def swap_data(self, memory=None):
-        """Have other memory for `data`, by default zeros; returns that which it had."""
-        had = self._data
-        self._data = SyncedMemory(self._shape) if memory is None else memory
+    def swap(self, state=None):
+        """Exchange shape, data and diff for `state`, by default zeros; returns the previous ones.
+
+        What is returned may be given back to this method later.
+        """
+        had = self._shape, self._data, self._diff
+        self._shape, self._data, self._diff = state or (
+            self._shape, SyncedMemory(self._shape), SyncedMemory(self._shape, shared=True))
         return had
 
     def clear_diff(self):

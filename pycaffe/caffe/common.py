@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from contextlib import contextmanager
 
 import torch
 
@@ -9,17 +10,16 @@ from .errors import CaffeError
 
 TRAIN, TEST = 0, 1
 
-# Caffe computes in full float32; torch would round the inputs of a GPU's convolutions to TF32.
-torch.backends.cudnn.allow_tf32 = False
-torch.backends.cuda.matmul.allow_tf32 = False
 
+def keep_freed_memory() -> None:
+    """Have this process keep the memory of freed blobs for the next ones, instead of returning it.
 
-def _keep_freed_memory():
-    """Have glibc reuse the memory of freed blobs instead of giving it back to the system.
-
-    A forward makes blobs of tens of MB anew each time; fetching their pages from the system again
-    took up to a sixth of it.
+    A forward frees and allocates tens of MB at a time; fetching these pages from the system again
+    takes up to a sixth of its time. This changes glibc's malloc for the whole process, so importing
+    caffe does not call it: a command-line script does. Without effect outside Linux with glibc.
     """
+    if sys.platform != 'linux':
+        return
     mmap_threshold, trim_threshold = -3, -1     # names of <malloc.h>
     libc = ctypes.CDLL(None)
     if hasattr(libc, 'mallopt'):
@@ -27,8 +27,24 @@ def _keep_freed_memory():
         libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
-if sys.platform == 'linux':
-    _keep_freed_memory()
+@contextmanager
+def full_float32():
+    """Compute in full float32 on a GPU, as Caffe does: torch may round inputs to TF32.
+
+    The flags are torch's and process-wide, so they are restored afterwards.
+    """
+    if not _State.gpu:
+        yield
+        return
+    places = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = False
+        yield
+    finally:
+        for place, value in zip(places, before):
+            place.allow_tf32 = value
 
 
 class _State:

@@ -27,7 +27,7 @@ CHECK = os.path.join(os.path.dirname(__file__), 'check_lmdb.py')
 # (device, inode) -> environment: LMDB forbids to open a file twice in a process, yet two nets may
 # read one database
 _open = weakref.WeakValueDictionary()
-_sound = set()      # what `_check` found sound: (device, inode, size, time of the last change)
+_sound = set()      # what `check_lmdb` found sound: (device, inode, size, time of the last change)
 
 
 def check_backend(name):
@@ -58,7 +58,7 @@ class Database:
         place = status.st_dev, status.st_ino
         environment = _open.get(place)
         if environment is None:
-            _check(self.path, (*place, status.st_size, status.st_mtime_ns))
+            check_lmdb(self.path)
             environment = lmdb.open(self.path, readonly=True, create=False, lock=False)
             _open[place] = environment
         return environment
@@ -99,8 +99,13 @@ class Database:
             raise CaffeError(f'{self.path}: no LMDB can be read there ({error})') from None
 
 
-def _check(path, state):
-    """Raise CaffeError where reading the LMDB would end this process; each `state` is read once."""
+def check_lmdb(path: str) -> None:
+    """Raise CaffeError if reading the LMDB `path` would end this process.
+
+    The LMDB is read through in a process of its own, once for each state of its file.
+    """
+    status = os.stat(os.path.join(path, 'data.mdb'))
+    state = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     if state in _sound:
         return
     gigabytes = state[2] >> 30

@@ -7,8 +7,9 @@ from .blob import Blob
 from .errors import CaffeError
 from .filler import fill
 from .gradient import start_gradient
+from .proto.caffe_pb2 import LayerParameter
 
-TYPES = {}      # prototxt type -> callable(layer_param, phase) that makes the layer
+TYPES = {}      # prototxt type -> subclass of Layer
 ALL = range(1 << 16)    # as `no_gradient`: every bottom
 
 
@@ -30,7 +31,7 @@ class Layer:
     bottom_count = (0, None)    # least and most bottoms; None for any number
     top_count = (0, None)
     no_gradient = ()            # indices of bottoms that never get a gradient, or ALL
-    repeatable = False          # a second forward of the same bottoms gives the same tops
+    repeatable = False          # the tops depend on nothing but bottoms, parameters and prototxt
     learns = True               # False: its parameters are statistics, which no solver changes
     is_loss = False             # its first top has loss_weight 1 by default, and need not be named
 
@@ -44,11 +45,19 @@ class Layer:
         self.param_propagate_down = []      # a flag a parameter
         self.loss_weights = []              # a weight a top
 
+    @staticmethod
+    def parameters(layer_param):
+        """Names of the parameter blobs that a layer of this LayerParameter has, in their order."""
+        return []
+
     def setup(self, bottom, top):
         pass
 
     def reshape(self, bottom, top):
         pass
+
+    def skip(self, batches):
+        """Go on as if `batches` forwards had been run; layers that read data override this."""
 
     def forward(self, bottom, top):
         pass
@@ -67,7 +76,6 @@ class TensorLayer(Layer):
 
     bottom_count = (1, 1)
     top_count = (1, 1)
-    repeatable = True
     _leaves = {}        # index -> the parameter's leaf, while `compute` is recorded
     _record = None      # edges of bottoms, leaves of parameters, edges of results, as recorded
 
@@ -84,10 +92,17 @@ class TensorLayer(Layer):
         leaf = self._leaves.get(index % len(self.blobs))
         return self.blobs[index].tensor if leaf is None else leaf
 
-    def add_blob(self, shape, filler):
-        """Append a parameter of this shape, filled as the FillerParameter says."""
-        self.blobs.add_blob(*shape)
-        fill(self.blobs[-1], filler)
+    def add_blobs(self, **blobs):
+        """Make the blobs that `parameters` names.
+
+        Parameters
+        ----------
+        blobs : name -> (shape, FillerParameter), of at least those names
+        """
+        for name in self.parameters(self.layer_param):
+            shape, filler = blobs[name]
+            self.blobs.add_blob(*shape)
+            fill(self.blobs[-1], filler)
 
     def axis(self, index, ndim):
         """An axis of a prototxt, negative ones counted from the end, as 0 .. ndim - 1."""
@@ -198,7 +213,35 @@ def create_layer(layer_param, phase):
 
     Raises CaffeError that lists the known types.
     """
+    return _find_type(layer_param)(layer_param, phase)
+
+
+def param_count(layer_param: LayerParameter) -> int:
+    """Count the parameter blobs of a layer without building its net.
+
+    A Python layer has those that its class names in `parameters`; blobs that it only adds in its
+    `setup` are not known before.
+
+    Parameters
+    ----------
+    layer_param : LayerParameter
+        A layer of an upgraded net, with its bottoms.
+
+    Returns
+    -------
+    int
+        `len(net.layer_dict[name].blobs)` of a net with this layer.
+
+    Raises
+    ------
+    CaffeError
+        If the layer's type is unknown; the message lists the known types.
+    """
+    return len(_find_type(layer_param).parameters(layer_param))
+
+
+def _find_type(layer_param):
     if layer_param.type not in TYPES:
         raise CaffeError(f'unknown layer type {layer_param.type!r}; '
                          f'known types: {", ".join(layer_type_list())}')
-    return TYPES[layer_param.type](layer_param, phase)
+    return TYPES[layer_param.type]

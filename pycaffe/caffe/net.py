@@ -7,13 +7,13 @@ import numpy as np
 
 from .common import TEST, TRAIN
 from .errors import CaffeError
-from .execution import Execution
 from .files import naming
 from .proto.filter import filter_layers
 from .proto.upgrade import read_net
+from .runtime.execution import Execution
+from .runtime.wiring import Wiring
 from .weights import copy_weights, write_weights
 from .weights_hdf5 import copy_hdf5, write_hdf5
-from .wiring import Wiring
 
 
 class Net:
@@ -213,13 +213,22 @@ class Net:
         for index in range(len(self.layers)):
             self._execution.reshape(index)
 
-    def cache_trunk(self, folder):
-        """Keep on disk what the layers below all that learns give for each image.
+    def cache_trunk(self, cache) -> None:
+        """Ask `cache` for the results of the layers below everything that learns.
 
-        They are run once an image then, as long as neither they nor the image change. Raises
-        CaffeError where the net has no such layers.
+        Parameters
+        ----------
+        cache : object
+            Has a method `results(trunk)`, called before a FrozenTrunk (runtime/trunk.py) would be
+            run. It returns one float32 array for each blob of `trunk.results`, or None to have the
+            trunk run as without a cache. `trunk.compute` runs the trunk on other inputs.
+
+        Raises
+        ------
+        CaffeError
+            If the net has no frozen layers below those that learn.
         """
-        if not self._execution.cache_trunks(os.fspath(folder)):
+        if not self._execution.cache_trunks(cache):
             raise CaffeError(f'{self._file}: has no frozen layers below those that learn')
 
     def clear_param_diffs(self):

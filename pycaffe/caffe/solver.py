@@ -117,7 +117,7 @@ class Solver:
         log(f'Solving {self.net.name}')
         log(f'Learning Rate Policy: {self.param.lr_policy}')
         if resume_file is not None:
-            self.restore(resume_file)
+            self.resume(resume_file)
         start = self.iter
         with self._handling(signals or {signal.SIGINT: 'stop'}), self._progress():
             self.step(self.param.max_iter - self.iter)
@@ -263,7 +263,10 @@ class Solver:
         return state
 
     def restore(self, state_file):
-        """Go on from a .solverstate (or .solverstate.h5) and the model that it names."""
+        """Take parameters, history and iteration from a .solverstate(.h5) and the model it names.
+
+        Data layers stay where they are, as in Caffe; `resume` moves them too.
+        """
         state_file = os.fspath(state_file)
         iteration, learned_net, current_step, arrays = read_state(state_file)
         self._check_history(state_file, arrays)
@@ -271,6 +274,34 @@ class Solver:
             self.net.copy_from(find_model(state_file, learned_net))
         self._set_history(arrays)
         self.iter, self._current_step = iteration, current_step
+
+    def resume(self, state_file: str | os.PathLike) -> None:
+        """Restore a state, and move the training net's data layers to where they were then.
+
+        A run that goes on after this gets the batches that an unbroken run would get. Test nets
+        stay where they are. Data layers are moved from this solver's iteration to the state's, by
+        reading; for an earlier state they stay where they are.
+
+        Parameters
+        ----------
+        state_file : path
+            A .solverstate or .solverstate.h5.
+
+        Raises
+        ------
+        CaffeError
+            If the state, its model or a batch to skip cannot be read, or the state is of another
+            solver.
+        """
+        start = self.iter
+        self.restore(state_file)
+        batches = max(0, self.iter - start) * self.param.iter_size
+        for name, layer in self.net.layer_dict.items():
+            # of the class: a user's layer may have an attribute of this name
+            skip = getattr(type(layer), 'skip', None)
+            if batches and skip:
+                with naming(f'{self._file}: layer {name!r} ({layer.type})'):
+                    skip(layer, batches)
 
     @contextmanager
     def _handling(self, signals):

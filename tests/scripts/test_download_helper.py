@@ -173,7 +173,7 @@ def test_checks(server, fetcher, tmp_path):
     fetcher.fetch(f'{server.url}/i', tmp_path / 'i.jpg', check=read_image)
     assert (tmp_path / 'i.jpg').read_bytes() == image
     server.asked.clear()
-    for options, words in (({'check': read_image}, 'is no image that OpenCV reads'),
+    for options, words in (({'check': read_image}, 'is not an image that OpenCV can read'),
                            ({'size': 5}, 'has 100000 bytes, not 5'),
                            ({'sha256': '00'}, 'has another sha256 than 00')):
         server.asked.clear()
@@ -233,7 +233,7 @@ def test_many(server, tmp_path):
     """Logs are in the items' order; a second call fetches what is missing, no more."""
     items = items_of(server, ['b', 'a b', 'ü:1_%', 'gone', 'bad', 'z'])
     del server.files['/3']
-    server.files['/4'] = b'no image'
+    server.files['/4'] = b'not an image'
     server.faults['/0'] = [lambda handler: (time.sleep(0.1), drop(handler))]
     said = []
     fetcher = Fetcher(tries=3, pause=0.001)
@@ -244,7 +244,7 @@ def test_many(server, tmp_path):
         'b', 'a%20b', 'ü:1_%25', 'z', '']
     gone, bad = (tmp_path / 'broken.txt').read_text().splitlines()
     assert gone.split('\t')[:2] == ['gone', f'{server.url}/3'] and '404' in gone
-    assert bad.startswith('bad\t') and 'no image' in bad and len(said) == 2
+    assert bad.startswith('bad\t') and 'not an image' in bad and len(said) == 2
     server.asked.clear()
     server.files['/3'] = jpeg(77)
     (tmp_path / 'z.jpg').unlink()
@@ -269,7 +269,7 @@ def test_an_image_that_no_log_tells_of_is_read(server, tmp_path):
 def test_interrupted(server, tmp_path):
     """The same call again: the same folder as in one go."""
     items = items_of(server, list('abcdefgh'))
-    server.files['/3'] = b'no image'
+    server.files['/3'] = b'not an image'
     download_all(items, str(tmp_path / 'whole'), Fetcher(pause=0.001), 1, say=str)
     wanted = {path.name: path.read_bytes() for path in (tmp_path / 'whole').iterdir()}
     for place in (0, 2, 3, 7):

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 from deep_retrieval import ranking
 from deep_retrieval.datasets import DATASETS
-from deep_retrieval.studies.experiments import MAPS
+from deep_retrieval.studies import MAPS
 from offline_case import (  # noqa: F401
     NETS,
     PROTO,
@@ -119,7 +119,7 @@ def test_a_pca_of_other_images(script, folder, naive, tmp_path):
     status, _, err = script(retrieve, '--maps', 4, '--pca_from', saved)
     assert status == 1 and 'this PCA was made with other components, maps' in err
     status, _, err = script(retrieve, *flags, path, proto=PROTO)
-    assert status == 1 and f'{path}: these features were made with other proto' in err
+    assert status == 1 and f'{path}: these features were made with another proto' in err
 
 
 @pytest.mark.parametrize('name, flags, words', [

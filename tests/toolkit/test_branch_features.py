@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from deep_retrieval.images import ImageError
-from deep_retrieval.studies import branch_features
+from deep_retrieval.studies import MAPS, branch_features
 from deep_retrieval.studies.branch_features import Branches, BranchNet, extract_branches
-from deep_retrieval.studies.experiments import EXPERIMENTS, MAPS, describe
+from deep_retrieval.studies.experiments import EXPERIMENTS, describe
 from offline_case import NETS, TINY, S, branches, folder, items_of, make_dataset  # noqa: F401
 
 
@@ -27,34 +27,33 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(folder, tmp_path):
+def test_an_interrupted_run_goes_on_to_the_same_bytes(folder, tmp_path, caplog):
     _, items = items_of(folder)
     extract_branches(FakeNet, items, S, str(tmp_path / 'whole'), {})
-    told = []
+    caplog.set_level('INFO')
     with pytest.raises(KeyboardInterrupt):
         extract_branches(lambda: FakeNet(33), items, S, str(tmp_path / 'torn'), {})
     net = FakeNet()
-    found = extract_branches(lambda: net, items, S, str(tmp_path / 'torn'), {}, say=told.append)
-    assert net.calls == 2 and 'going on behind 32 of 34 images' in told[0]
+    found = extract_branches(lambda: net, items, S, str(tmp_path / 'torn'), {})
+    assert net.calls == 2 and 'resuming after 32 of 34 images' in caplog.messages[0]
     assert content(tmp_path / 'torn') == content(tmp_path / 'whole')
     assert found.count() == (34, 102)
     extract_branches(None, items, S, str(tmp_path / 'torn'), {})       # needs no net any more
-    extract_branches(FakeNet, items, S, str(tmp_path / 'torn'), {'L': 3}, say=told.append)
-    assert 'made with other L' in told[1]
+    extract_branches(FakeNet, items, S, str(tmp_path / 'torn'), {'L': 3})
+    assert 'made with another L' in caplog.messages[1]
 
 
-def test_a_damaged_image_is_named_or_skipped(tmp_path):
+def test_a_damaged_image_is_named_or_skipped(tmp_path, caplog):
     folder = make_dataset(tmp_path / 'data', 12, seed=1)
     (folder / 'jpg/i03.jpg').write_bytes(b'\xff\xd8\xff')
     _, items = items_of(folder)
     out = str(tmp_path / 'out')
     with pytest.raises(ImageError, match='i03.jpg'):
         extract_branches(FakeNet, items, S, out, {})
-    told = []
-    found = extract_branches(FakeNet, items, S, out, {}, skip_bad=True, say=told.append)
+    found = extract_branches(FakeNet, items, S, out, {}, skip_bad=True)
     rows = describe(EXPERIMENTS['raw_concat']((8,)), found, [])
     assert np.isnan(rows[3]).all() and np.isfinite(np.delete(rows, 3, 0)).all()
-    assert found.count() == (11, 33) and 'i03.jpg' in told[0]
+    assert found.count() == (11, 33) and 'i03.jpg' in caplog.messages[0]
     with pytest.raises(ImageError, match='i03.jpg'):        # the saved features do not hide it
         extract_branches(FakeNet, items, S, out, {})
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deep_retrieval.studies import pca
-from deep_retrieval.studies.experiments import EXPERIMENTS, MAPS, describe, fit_all, fit_last
+from deep_retrieval.studies import MAPS, pca
+from deep_retrieval.studies.experiments import EXPERIMENTS, describe, fit_all, fit_last
 from offline_case import NaivePca, branches, folder, naive, naive_experiment, unit  # noqa: F401
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from deep_retrieval import ranking
 from deep_retrieval.datasets.oxford import GRADES, read_words
+from deep_retrieval.features import find_file
 from deep_retrieval.image_files import stretch
 from deep_retrieval.images import read_image
 from deep_retrieval.images import resize as resize_longer
@@ -123,7 +124,7 @@ def landmark_folders(dataset, grades=GRADES):
 def load_rows(path):
     """Descriptors in an .npy file, N x D; nothing that is pickled is loaded."""
     try:
-        return np.load(path, allow_pickle=False)
+        return np.load(find_file(path), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f'{path}: is no .npy file of numbers: {error}') from None
 

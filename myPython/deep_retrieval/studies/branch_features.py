@@ -12,6 +12,7 @@ does not grow with the images, and a run that was interrupted goes on behind its
 """
 
 import json
+import logging
 import os
 import shutil
 import zipfile
@@ -20,16 +21,18 @@ from itertools import groupby
 from typing import NamedTuple, Optional
 
 import numpy as np
-from custom_layers import normalize
 from tqdm import tqdm
 
-from deep_retrieval.describe import WINDOW, batches, size
+from deep_retrieval.extraction import WINDOW, batches, size
 from deep_retrieval.files import write_aside
 from deep_retrieval.model import END, DescriptorNet, stored_layers
+from deep_retrieval.vectors import normalize
 
 STRIDES = (32, 16, 8, 4)
 MASTER = 'master'       # what is not a map: the released net's descriptor
 MANIFEST = 'manifest.json'
+
+logger = logging.getLogger(__name__)
 
 
 class BranchNet(DescriptorNet):
@@ -127,24 +130,24 @@ class Branches:
         return images, regions
 
 
-def extract_branches(make_net, items, S, folder, about, batch_size=1, skip_bad=False, say=print):
+def extract_branches(make_net, items, S, folder, about, batch_size=1, skip_bad=False):
     """The features of `items` at longer side S in `folder`, made where they are not there yet.
 
     make_net : called for the BranchNet if there is something to do
     about : dict of what the features depend on besides S and the items
     skip_bad : leave damaged images out
-    say : called with a line when features do not match or a run is resumed
     Returns Branches. Raises ImageError for a damaged image, ValueError for features that are not
     finite. Equal runs give equal bytes, interrupted or not.
     """
     key = {**about, 'S': S, 'batch_size': batch_size, 'items': [_identity(item) for item in items]}
-    _begin(folder, key, say)
+    _begin(folder, key)
     todo = [i for index in range(_windows(items))
             if not _is_done(folder, index, None if skip_bad else len(items[_window(index)]))
             for i in range(len(items))[_window(index)]]
     if todo:
         if len(todo) < len(items):
-            say(f'{folder}: going on behind {len(items) - len(todo)} of {len(items)} images')
+            logger.info('%s: resuming after %d of %d images', folder, len(items) - len(todo),
+                        len(items))
         net = make_net()
         with tqdm(total=len(items), initial=len(items) - len(todo), unit='image', disable=None,
                   desc=os.path.basename(folder)) as bar:
@@ -155,7 +158,7 @@ def extract_branches(make_net, items, S, folder, about, batch_size=1, skip_bad=F
                     if bad is None:
                         described.update(zip(indices, net(images)))
                     elif skip_bad:
-                        say(f'skipped: {bad}')
+                        logger.warning('skipped: %s', bad)
                     else:
                         raise bad
                     bar.update(len(indices))
@@ -171,14 +174,14 @@ def _identity(item):
     return [item.name, size(item.path), None if item.box is None else list(item.box)]
 
 
-def _begin(folder, key, say):
+def _begin(folder, key):
     """Make the folder ready for features of `key`; those of something else go."""
     found = _read_manifest(folder)
     if found == key:
         return
     if found is not None:
         other = sorted(name for name in {*found, *key} if found.get(name) != key.get(name))
-        say(f'{folder}: made with other {", ".join(other)}; computing it anew')
+        logger.warning('%s: was made with another %s; recomputing it', folder, ', '.join(other))
         shutil.rmtree(folder)
     elif os.path.isdir(folder) and os.listdir(folder):
         raise ValueError(f'{folder}: holds something else than features; choose another folder')

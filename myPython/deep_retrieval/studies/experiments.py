@@ -9,12 +9,10 @@ is fitted to, and makes the descriptors of the block's images with them.
 """
 
 import numpy as np
-from custom_layers import normalize
 
 from deep_retrieval.studies.pca import fit
+from deep_retrieval.vectors import normalize
 
-# strides of the maps, by the number of them; that of 32 is the last
-MAPS = {'1': (32,), '2': (32, 16), '4': (32, 16, 8, 4), 'middle': (16,)}
 TOO_LONG = "{} {}: what is added to the net's descriptor may have its {} numbers at most"
 
 

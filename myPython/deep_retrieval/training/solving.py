@@ -12,6 +12,7 @@ from google.protobuf import text_format
 
 from deep_retrieval.files import write_aside
 from deep_retrieval.model import stored_layers
+from deep_retrieval.training.trunk_cache import TrunkCache
 
 
 def prepare(solver_file, settings):
@@ -122,13 +123,10 @@ def make_solver(solver_file, weights=(), snapshot=None, cache=None):
         if fresh:
             caffe.log(f'Not in the weights, so they start from their fillers: {", ".join(fresh)}')
     if cache:
-        solver.net.cache_trunk(cache)
+        solver.net.cache_trunk(TrunkCache(cache))
     if snapshot:
         caffe.log(f'Resuming from {snapshot}')
-        solver.restore(snapshot)
-        for layer in solver.net.layers:
-            if hasattr(layer, 'skip'):      # a data layer: its stream goes on where it was
-                layer.skip(solver.iter * solver.param.iter_size)
+        solver.resume(snapshot)
     return solver
 
 

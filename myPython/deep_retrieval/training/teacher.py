@@ -21,33 +21,19 @@ from caffe.database import Database
 from caffe.datum import parse_datum, read_list
 from caffe.proto import caffe_pb2
 from caffe.tools import convert_imageset
-from custom_layers import normalize
 
-from deep_retrieval import files
-from deep_retrieval.describe import Item, extract
+from deep_retrieval.extraction import extract, images_of
 from deep_retrieval.files import write_aside
+from deep_retrieval.image_means import SIZES
 from deep_retrieval.images import MEAN, ImageError, read_image, to_blob
-from deep_retrieval.listing import EXTENSIONS
 from deep_retrieval.model import END as DEPLOY_END
 from deep_retrieval.model import DescriptorNet, check_weights
 from deep_retrieval.store import sha256
-from deep_retrieval.training.class_folders import SIZES
 from deep_retrieval.training.solving import read_text
+from deep_retrieval.vectors import normalize
 
 END = 'rmac/eltwise/normalized'     # layer and blob of a teacher's descriptor
 ANY_SIZE = (192, 256)   # pixels of LMDB images, height x width, where a net's regions fit any
-
-
-def images_of(folder):
-    """The images of a folder and of all folders in it, sorted by name: their paths below it."""
-    names = files.find(folder, EXTENSIONS)
-    if not names:
-        raise ValueError(f'{folder}: holds no image ({" ".join(EXTENSIONS)})')
-    for name in names:
-        if len(name.splitlines()) != 1:
-            raise ValueError(f'{folder}: the name {name!r} holds a line break, where lists are '
-                             'split: rename the file')
-    return [Item(name, os.path.join(folder, name)) for name in names]
 
 
 def longer_side(items, skip_bad=False):

@@ -8,7 +8,12 @@ DATASET_S512_L2_pca_concat_2_2048.npz in --features_dir.
 """
 
 from deep_retrieval import cli
-from deep_retrieval.studies.scripts import add_maps, add_pca, retrieval_parser, retrieve_with_pca
+from deep_retrieval.offline_flags import (
+    add_maps,
+    add_pca,
+    retrieval_parser,
+    retrieve_with_pca,
+)
 from pca_get_features import PROTO
 
 
@@ -17,7 +22,7 @@ def parse_args():
     add_maps(parser)
     parser.add_argument('--branch_dim', type=cli.positive, metavar='DIM',
                         help="components of each map's PCA, at most; by default all")
-    add_pca(parser, 'reduce the descriptors to so many numbers by one more PCA; off by default')
+    add_pca(parser, 'reduce the descriptors to so many dimensions by one more PCA; off by default')
     return parser.parse_args()
 
 
@@ -26,6 +31,4 @@ def main(args):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -8,15 +8,20 @@ DATASET_S512_L2_pca_eltwise_4.npz in --features_dir.
 """
 
 from deep_retrieval import cli
-from deep_retrieval.studies.scripts import add_maps, add_pca, retrieval_parser, retrieve_with_pca
+from deep_retrieval.offline_flags import (
+    add_maps,
+    add_pca,
+    retrieval_parser,
+    retrieve_with_pca,
+)
 from pca_eltwise_get_features import PROTO
 
 
 def parse_args():
     parser = retrieval_parser(__doc__, 'pca_eltwise', PROTO)
     add_maps(parser)
-    add_pca(parser, "components of the PCA; by default as many as the net's descriptor has, and of "
-                    'fewer the rest are zeros')
+    add_pca(parser, "components of the PCA; by default as many as the net's descriptor has; fewer "
+                    'are filled up with zeros')
     return parser.parse_args()
 
 
@@ -25,6 +30,4 @@ def main(args):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -7,28 +7,25 @@ Features that raw_get_features.py has not made yet are made first.
 """
 
 from deep_retrieval import cli
-from deep_retrieval.studies.branch_features import MASTER, STRIDES
-from deep_retrieval.studies.scripts import retrieval_parser, retrieve
+from deep_retrieval.offline_flags import retrieval_parser, study_of
 from raw_get_features import PROTO
+
+MASTER = 'master'
 
 
 def parse_args():
     parser = retrieval_parser(__doc__, 'raw', PROTO)
-    parser.add_argument('--map', choices=[*map(str, STRIDES), MASTER], default='32',
+    parser.add_argument('--map', choices=['32', '16', '8', '4', MASTER], default='32',
                         help="the map's stride, 32 for the last; master: the net's descriptor")
-    parser.add_argument('--multires', action='store_true',
-                        help='sum the descriptors of S / 2, S and 3 S / 2')
+    cli.add_multires(parser, 'original')
     return parser.parse_args()
 
 
 def main(args):
-    if args.map == MASTER:
-        retrieve(args, 'raw_master_concat', (32,), args.multires)
-    else:
-        retrieve(args, 'raw_concat', (int(args.map),), args.multires)
+    name, strides = ('raw_master_concat', (32,)) if args.map == MASTER else (
+        'raw_concat', (int(args.map),))
+    print(*study_of(args).retrieve(name, strides, args.multires).lines(), sep='\n')
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

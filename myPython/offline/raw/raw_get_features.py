@@ -7,7 +7,7 @@ raw_baseline_retrieval.py, raw_concat_retrieval.py and raw_master_concat_retriev
 """
 
 from deep_retrieval import cli
-from deep_retrieval.studies.scripts import features_parser, get_features
+from deep_retrieval.offline_flags import features_parser, get_features
 
 PROTO = 'raw/raw_master_concat_resnet101_normpython.prototxt'
 
@@ -17,6 +17,4 @@ def parse_args():
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        get_features(arguments)
+    cli.run(parse_args, get_features)

@@ -7,8 +7,7 @@ Features that raw_get_features.py has not made yet are made first.
 """
 
 from deep_retrieval import cli
-from deep_retrieval.studies.experiments import MAPS
-from deep_retrieval.studies.scripts import add_maps, retrieval_parser, retrieve
+from deep_retrieval.offline_flags import MAPS, add_maps, retrieval_parser, study_of
 from raw_get_features import PROTO
 
 
@@ -19,10 +18,8 @@ def parse_args():
 
 
 def main(args):
-    retrieve(args, 'raw_master_concat', MAPS[args.maps])
+    print(*study_of(args).retrieve('raw_master_concat', MAPS[args.maps]).lines(), sep='\n')
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -5,7 +5,7 @@
 """
 
 from deep_retrieval import cli
-from deep_retrieval.studies.scripts import features_parser, get_features
+from deep_retrieval.offline_flags import features_parser, get_features
 
 PROTO = 'rmac/rmac_eltwise_resnet101_normpython.prototxt'
 
@@ -15,6 +15,4 @@ def parse_args():
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        get_features(arguments)
+    cli.run(parse_args, get_features)

@@ -13,6 +13,7 @@ class Accuracy(ClassLayer):
 
     A score that equals the label's own stands before it, so a tie counts as wrong.
     """
+    repeatable = True
     no_gradient = ALL
 
     def shape(self, scores, labels):

@@ -13,7 +13,6 @@ from ..proto import caffe_pb2
 @register
 class Input(TensorLayer):
     """Tops of given shapes that the user fills: one shape for all of them, or one each."""
-    repeatable = False
     bottom_count = (0, 0)
     top_count = (1, None)
 
@@ -103,6 +102,11 @@ class MemoryData(Layer):
                              f'batch_size {self.batch_size}')
         self._arrays = data, labels
         self._next = 0
+
+    def skip(self, batches):
+        """Go on as if that many batches had been delivered of the arrays given before."""
+        if self._arrays is not None:
+            self._next = (self._next + batches * self.batch_size) % len(self._arrays[0])
 
     def forward(self, bottom, top):
         if self._arrays is None:

@@ -93,6 +93,7 @@ class ClassLayer(TensorLayer):
 @register
 class SoftmaxWithLoss(ClassLayer):
     """-log softmax(x)[label] along softmax_param's axis; the second top is the softmax."""
+    repeatable = True
     no_gradient = (1,)
     is_loss = True
 
@@ -118,6 +119,7 @@ class InfogainLoss(ClassLayer):
 
     H, classes x classes, is the third bottom or the BINARYPROTO file `source`.
     """
+    repeatable = True
     bottom_count = (2, 3)
     no_gradient = (1, 2)
     is_loss = True
@@ -160,6 +162,7 @@ class SigmoidCrossEntropyLoss(TensorLayer):
 
     The normalization is BATCH_SIZE where it is not set.
     """
+    repeatable = True
     bottom_count = (2, 2)
     no_gradient = (1,)
     is_loss = True
@@ -184,6 +187,7 @@ class SigmoidCrossEntropyLoss(TensorLayer):
 @register
 class EuclideanLoss(TensorLayer):
     """sum((a - b)^2) / 2N"""
+    repeatable = True
     bottom_count = (2, 2)
     is_loss = True
 
@@ -216,6 +220,7 @@ class RowLoss(TensorLayer):
 @register
 class HingeLoss(RowLoss):
     """sum(max(0, 1 - x_l) + sum over the others of max(0, 1 + x_k)) / N; squared with norm L2."""
+    repeatable = True
 
     def compute(self, scores, labels):
         x, index = self.flat(scores, labels)
@@ -229,6 +234,7 @@ class HingeLoss(RowLoss):
 @register
 class MultinomialLogisticLoss(RowLoss):
     """-sum(log p[label]) / N, over probabilities p."""
+    repeatable = True
 
     def compute(self, scores, labels):
         x, index = self.flat(scores, labels)

@@ -20,6 +20,7 @@ def as_indices(x, count):
 @register
 class Slice(TensorLayer):
     """The bottom cut along `axis` before each `slice_point`, by default into equal parts."""
+    repeatable = True
     top_count = (1, None)
 
     def shape(self, bottom):
@@ -56,6 +57,7 @@ class ArgMax(TensorLayer):
     Of equal values the last comes first. With `out_max_val` the values take the indices' place
     where there is an axis, else they stand behind them: N x 2 x top_k.
     """
+    repeatable = True
     no_gradient = ALL
 
     def shape(self, bottom):
@@ -93,6 +95,7 @@ class ArgMax(TensorLayer):
 @register
 class BatchReindex(TensorLayer):
     """Items of the first bottom in the order of the second, a list of their numbers."""
+    repeatable = True
     bottom_count = (2, 2)
     no_gradient = (1,)
 
@@ -111,6 +114,7 @@ class Filter(TensorLayer):
 
     So the tops' first dim follows from the data; until the first forward it is the bottoms'.
     """
+    repeatable = True
     bottom_count = (2, None)
     top_count = (1, None)
     kept = None     # how many items the last reshape found

@@ -1,14 +1,12 @@
 """The layers of a net run forward and backward."""
 
-import os
-
 import torch
 
-from .errors import CaffeError
-from .files import naming
+from ..common import full_float32
+from ..errors import CaffeError
+from ..files import naming
 from .fusion import find_chains, find_norm_chains
 from .trunk import find_trunks
-from .trunk_cache import TrunkCache
 
 MOMENTS = ('before_forward', 'after_forward', 'before_backward', 'after_backward')
 
@@ -47,6 +45,7 @@ class Execution:
         with torch.set_grad_enabled(record):
             return self.run(first, last, chains, trunks)
 
+    @full_float32()
     def run(self, first, last, chains, trunks):
         """Run layers first .. last with these chains as one, and these trunks dropped."""
         loss, index, trunk = 0.0, first, None
@@ -73,15 +72,13 @@ class Execution:
             if trunk is not None:
                 for i in range(index, stop + 1):
                     trunk.drop(i)
-                if stop == trunk.last:
-                    trunk.end()
             index = stop + 1
         return loss
 
-    def cache_trunks(self, folder):
-        """Keep what the trunks give for each image in `folder`; returns how many there are."""
+    def cache_trunks(self, cache):
+        """Ask `cache` for the results of all trunks; returns how many trunks there are."""
         for trunk in self._trunks.values():
-            trunk.cache = TrunkCache(trunk, os.path.join(folder, str(trunk.first)))
+            trunk.cache = cache
         return len(self._trunks)
 
     def restore(self, first, last):
@@ -97,6 +94,7 @@ class Execution:
         return sum(float((top.tensor * top.diff_tensor).sum())
                    for top, weight in zip(tops, layer.loss_weights) if weight)
 
+    @full_float32()
     def backward(self, first, last):
         """Run layers first .. last (indices, first >= last) backward."""
         seen = self.callbacks['before_backward'] or self.callbacks['after_backward']
