@@ -103,7 +103,8 @@ def test_what_is_beside_a_hit(write):
 
 def test_counts_at_every_threshold_are_a_brute_force_count(write):
     rng = random.Random(0)
-    entries = [Entry('plain.jpg', [Hit('a#b.jpg', 0.69, 'positive'), Hit('a#b.jpg', 0.4, 'negative')] + [
+    ends = [Hit('a#b.jpg', 0.69, 'positive'), Hit('a#b.jpg', 0.4, 'negative')]
+    entries = [Entry('plain.jpg', ends + [
         Hit('a#b.jpg', rng.randrange(400, 1001) / 1000,
             rng.choice(['positive', 'negative', 'junk', None]))
         for _ in range(rng.randrange(20))]) for _ in range(23)]
@@ -165,7 +166,8 @@ def test_pages_link_to_each_other(write, tmp_path):
 
 
 def test_without_similarities_ranks_are_shown_and_no_slider(write):
-    _, pages = write([Entry('plain.jpg', [Hit('a#b.jpg', None), Hit('what?.jpg', None)])], noun='queries')
+    hits = [Hit('a#b.jpg', None), Hit('what?.jpg', None)]
+    _, pages = write([Entry('plain.jpg', hits)], noun='queries')
     page = pages['index.html']
     assert not list(page.all('form'))
     assert [node.text for node in page.all('', 'similarity')] == ['#1', '#2']

@@ -4,9 +4,11 @@ import os
 import shutil
 
 import html_tree
+import numpy as np
 import pytest
 from deep_retrieval import store
-from deep_retrieval.gallery import thumbs
+from deep_retrieval.features import Features
+from deep_retrieval.gallery import answer_pictures, similar_clusters, thumbs
 from deep_retrieval.gallery.pages import Entry
 from deep_retrieval.ranking import Hit
 from test_gallery import NAMES, content, images, write  # noqa: F401 (fixtures)
@@ -104,3 +106,28 @@ def test_a_linked_output_stays_a_link(write, tmp_path):  # noqa: F811
     assert (tmp_path / 'link').is_symlink() and (tmp_path / 'real/index.html').exists()
     href = next(html_tree.read((tmp_path / 'real/index.html').read_text()).one('section').all('a'))
     assert href.attributes['href'] == '../images/plain.jpg'
+
+
+def test_pictures_of_a_killed_run_are_taken_over(tmp_path):
+    """What it was writing is cleaned, whether the next run writes that picture or not."""
+    folder, source = tmp_path / 'out', tmp_path / 'a.jpg'
+    source.write_bytes(b'picture')
+    copy = answer_pictures.copy_of(str(source))
+    answer_pictures.fill(str(folder), {'1/a.jpg': copy, '2/a.jpg': copy}, False)
+    for name in ('1/a.jpg.aside', '2/a.jpg.aside', 'pictures.json.aside'):
+        (folder / name).write_bytes(b'half')
+    answer_pictures.fill(str(folder), {'1/a.jpg': copy}, True)
+    assert sorted(content(folder)) == ['1/a.jpg', 'pictures.json']
+    (folder / 'mine.aside').touch()
+    with pytest.raises(ValueError, match='mine.aside'):
+        answer_pictures.fill(str(folder), {'1/a.jpg': copy}, False)
+
+
+def test_similarities_of_other_features_are_refused(tmp_path):
+    path, rows = str(tmp_path / 'sim.npy'), np.eye(4, dtype=np.float32)
+    features = Features('x', list('abcd'), rows)
+    found = similar_clusters.similarities_of(features, 2, path)
+    np.testing.assert_array_equal(found, rows[:2])
+    np.testing.assert_array_equal(similar_clusters.similarities_of(features, 2, path), found)
+    with pytest.raises(ValueError, match='sim.npy: was made from other features'):
+        similar_clusters.similarities_of(Features('x', list('abcd'), 1 - rows), 2, path)
