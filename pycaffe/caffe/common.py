@@ -1,4 +1,4 @@
-"""Caffe's global state: the mode, the device and the random numbers (common.hpp)."""
+"""Caffe's global state: mode, device and random numbers (common.hpp)."""
 
 import ctypes
 import sys
@@ -64,14 +64,14 @@ def set_mode_cpu():
 def set_mode_gpu():
     """Compute on the GPU of `set_device` from the next call on.
 
-    Raises CaffeError where torch sees no such GPU.
+    Raises CaffeError if torch finds no such GPU.
     """
     _check_device(_State.device_id)
     _State.gpu = True
 
 
 def set_device(device_id):
-    """Choose the GPU by its number; it is used once the mode is GPU."""
+    """Choose the GPU by its number; it is used when the mode is GPU."""
     _check_device(device_id)
     _State.device_id = device_id
 
@@ -84,14 +84,14 @@ def device():
 def set_random_seed(seed, shared=None):
     """Make every random number that follows (fillers, dropout) repeatable.
 
-    `shared`, by default `seed`, is for what processes that train together must draw alike.
+    `shared`, by default `seed`, seeds what processes that train together must draw identically.
     """
     _State.generator.manual_seed(seed)
     _State.shared_seed = seed if shared is None else shared
 
 
 def shared_seed():
-    """The seed of what processes that train together draw alike."""
+    """The seed of what processes that train together draw identically."""
     return _State.shared_seed
 
 
@@ -106,22 +106,22 @@ def solver_count():
 
 
 def solver_rank():
-    """Which of them this one is, from 0."""
+    """The rank of this process among those that train together, from 0."""
     return _State.solver_rank
 
 
 def set_solver_count(count):
-    """Say how many processes train together; a Data layer then reads its share of the records."""
+    """Set how many processes train together; a Data layer then reads its share of the records."""
     _State.solver_count = count
 
 
 def set_solver_rank(rank):
-    """Say which of them this one is, from 0; only rank 0 writes snapshots."""
+    """Set the rank of this process, from 0; only rank 0 writes snapshots."""
     _State.solver_rank = rank
 
 
 def set_multiprocess(multiprocess):
-    """Accepted for pycaffe's sake: processes that train together are all that there is."""
+    """Accepted for compatibility with pycaffe; training together always uses processes."""
 
 
 def _check_device(device_id):

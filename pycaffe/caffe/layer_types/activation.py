@@ -1,4 +1,4 @@
-"""Activations: one number in, one number out."""
+"""Activations: functions of each single value."""
 
 import math
 
@@ -78,7 +78,7 @@ class Log(TensorLayer):
 
 
 def affine(x, scale, shift):
-    """scale * x + shift; a shift of 0 is not added, as it would make -0 to 0 and 1 / y to +inf."""
+    """scale * x + shift; a shift of 0 is not added, since it would turn -0 into 0."""
     return x * scale + shift if shift else x * scale
 
 
@@ -105,7 +105,7 @@ class Power(TensorLayer):
 
 @register
 class PReLU(TensorLayer):
-    """max(0, x) + slope * min(0, x); one slope a channel (axis 1), or one with `channel_shared`."""
+    """max(0, x) + slope * min(0, x); one slope per channel (axis 1), or one in all."""
     repeatable = True
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Layers of any use."""
+"""Common layers: InnerProduct, Dropout, Embed."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Normalization: values centred, scaled, or brought to unit length."""
+"""Normalization: centring, scaling, and scaling to unit length."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from ..proto import caffe_pb2
 
 @register
 class BatchNorm(TensorLayer):
-    """(x - mean) / sqrt(variance + eps) a channel (axis 1).
+    """(x - mean) / sqrt(variance + eps) per channel (axis 1).
 
     The parameters are the sums of mean and variance and the weight by which to divide them. In
     training the batch's own statistics are used, and added to the decayed sums.

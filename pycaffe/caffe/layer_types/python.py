@@ -1,4 +1,4 @@
-"""Layers that the user writes in Python."""
+"""Python: layers that the user writes."""
 
 import importlib
 

@@ -1,7 +1,7 @@
 """Layers over time: LSTM, RNN.
 
 x is T x N x ..., T steps of N streams; cont, T x N, is 0 where a sequence begins and 1 where it
-goes on. At step 0 a stream goes on from where the last forward left it.
+continues. At step 0 a stream continues from the state that the last forward left.
 """
 
 import math
@@ -21,7 +21,7 @@ class Recurrent(TensorLayer):
     those after the last step further tops; as in Caffe, no gradient passes through either.
     """
     gates = 1           # rows of W_x and W_h for each of num_output
-    num_states = 1      # what a step leaves to the next
+    num_states = 1      # arrays that a step passes to the next
     static_item = ()    # an item of x_static
 
     def __init__(self, layer_param, phase):

@@ -1,4 +1,4 @@
-"""A bottom scaled or shifted by a smaller blob."""
+"""Scale and Bias: a bottom scaled or shifted by a smaller blob."""
 
 import torch
 
@@ -66,7 +66,7 @@ class Scale(Spanning):
         scale = self.weight(0) if scale is None else scale
         bias = self.weight(-1) if self.layer_param.scale_param.bias_term else None
         if scale.dim() == 1 and len(self.broadcast) == x.dim() - 1:
-            # One value a channel: torch's batch norm with mean 0 and variance 1 is that, in one
+            # One value per channel: torch's batch norm with mean 0 and variance 1 is that, in one
             # pass, and twice as fast with its gradients.
             mean, variance = x.new_zeros(len(scale)), x.new_ones(len(scale))
             x = usual_strides(x)

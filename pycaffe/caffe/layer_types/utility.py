@@ -1,4 +1,4 @@
-"""Blobs copied, joined, combined and reshaped."""
+"""Layers that copy, join, combine and reshape blobs."""
 
 import math
 
@@ -10,12 +10,12 @@ from ..layer import Layer, TensorLayer, register
 
 @register
 class Split(TensorLayer):
-    """The bottom, once for each top; nets insert it where several layers read one blob."""
+    """A copy of the bottom per top; nets insert it where several layers read one blob."""
     repeatable = True
     top_count = (1, None)
 
     def compute(self, x):
-        return tuple(x.view_as(x) for _ in range(self.num_top))     # autograd tells them apart
+        return tuple(x.view_as(x) for _ in range(self.num_top))   # distinct for autograd
 
 
 @register
@@ -65,7 +65,7 @@ class Eltwise(TensorLayer):
         if param.operation == param.PROD:
             return math.prod(others, start=first)
         if param.operation == param.MAX:
-            # Of equal values the second bottom's counts, then the earlier one's.
+            # Among equal values the second bottom's counts, then the earlier one's.
             second, *others = others
             largest = torch.where(first > second, first, second)
             for other in others:
@@ -141,7 +141,7 @@ class Flatten(TensorLayer):
 
 
 def refuse_in_place(bottom, top):
-    """A blob of another shape cannot take the bottom's place: the next reshape would read it."""
+    """Raise if the top is the bottom: the next reshape would read the top's shape."""
     if top[0] is bottom[0]:
         raise CaffeError('cannot work in place; give its top another name')
 
@@ -194,7 +194,7 @@ class Tile(TensorLayer):
 
 @register
 class Silence(TensorLayer):
-    """Reads blobs that nothing else reads, so that they are no outputs; their gradient is 0."""
+    """Reads blobs so that they are not outputs of the net; their gradient is 0."""
     repeatable = True
     bottom_count = (1, None)
     top_count = (0, 0)

@@ -1,4 +1,4 @@
-"""Layers over space: convolutions, their columns, and crops."""
+"""Layers over spatial axes: Convolution, Deconvolution, Im2col, Crop."""
 
 import math
 
@@ -15,7 +15,7 @@ DECONVOLUTIONS = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch
 def per_axis(param, name, num_axes, default):
     """kernel, stride, pad or dilation for each spatial axis.
 
-    They stand as `NAME_size` or `NAME`, once or an axis, or as `NAME_h` and `NAME_w` in 2-d.
+    Given as `NAME_size` or `NAME`, once or per axis, or as `NAME_h` and `NAME_w` for two axes.
     """
     field = 'kernel_size' if name == 'kernel' else name
     values = getattr(param, field)

@@ -42,7 +42,7 @@ class FrozenTrunk:
             if last_reader.get(key, last + 1) <= last:
                 self._drops.setdefault(last_reader[key], []).append(blob)
         dropped = {id(blob) for blobs in self._drops.values() for blob in blobs}
-        # the copies of a source are made each time
+        # copies of a source are made on every forward
         self._splits = [index for index in range(first, last + 1)
                         if execution.layers[index].type == 'Split'
                         and id(execution.bottoms[index][0]) in sources]
