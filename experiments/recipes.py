@@ -3,37 +3,30 @@
 
     python experiments/recipes.py distill
 
-Prints each command as you would type it, runs it, and ends with a table of mAP before and after.
-The pictures that score show none of the facades that were trained on. recipes.yaml has the
-commands. What a run made is kept: the next one, of another recipe too, goes on from there.
+Prints each step as the command that you would type, does it, and ends with a table of mAP before
+and after. The pictures that score show none of the facades that were trained on. recipes.yaml has
+the steps. A finished step is not repeated while its flags and the files that it reads stay the
+same, in this recipe or another one.
 """
 
-import argparse
-import hashlib
-import json
 import os
 import re
-import shlex
 import time
 from pathlib import Path
 
 import yaml
-from deep_retrieval import cli
-from deep_retrieval.files import write_aside
-from measuring import ROOT, run_script
+from deep_retrieval import cli, paths, store
+from steps import Step
 
 RECIPES = Path(__file__).with_name('recipes.yaml')
-TEMP = 'tmp/recipes'        # below ROOT
-MEAN = re.compile(r'Mean: ([\d.]+) ')
-# what the pictures were rendered from stands for them
+TEMP = 'tmp/recipes'        # below the repository
+# they stand for the pictures that were rendered
 PICTURES = ('datasets/tiny/landmark/manifest.json', 'datasets/tiny/demo/manifest.json')
 
 
 def parse_args():
     recipes = read_recipes()
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument('recipe', choices=sorted(recipes), metavar='RECIPE', help='; '.join(
         f'{name}: {recipe["title"]}' for name, recipe in sorted(recipes.items())))
     parser.add_argument('--dry_run', action='store_true', help='print the commands, run nothing')
@@ -42,65 +35,77 @@ def parse_args():
 
 def main(args):
     recipe = read_recipes()[args.recipe]
-    os.chdir(ROOT)          # where the paths in the prototxts begin
-    os.makedirs(TEMP, exist_ok=True)
+    os.chdir(paths.ROOT)        # the paths in prototxts are relative to it
     start = time.monotonic()
-    for step in recipe['steps']:
-        print('$ python ' + step['run'], flush=True)
+    for number, step in enumerate(recipe['steps'], start=1):
+        print('$ python ' + step.command(), flush=True)
         if not args.dry_run:
+            cli.warn(f'step {number} of {len(recipe["steps"])}: {step.name}')
             run_step(step)
     if args.dry_run:
         return
     print(f'\n{recipe["title"]}\n')
     width = max(len(row['name']) for row in recipe['rows'])
     for row in recipe['rows']:
-        print(f'{row["name"]:{width}}  {mean_of(row["command"]):6.2f} mAP', flush=True)
+        print(f'{row["name"]:{width}}  {100 * mean_of(**row["test"]):6.2f} mAP', flush=True)
     print(f'\n{time.monotonic() - start:.0f} s')
 
 
-def read_recipes():
-    """Recipe -> title, steps (run, makes) and rows (name, command)."""
+def read_recipes() -> dict:
+    """Return recipe -> title, steps (list of Step) and rows (name, test: flags of test.py)."""
     text = yaml.safe_load(RECIPES.read_text(encoding='utf-8'))
     begin, test = text.pop('begin'), text.pop('test')
-    return {name: {'title': recipe['title'], 'steps': begin + recipe['commands'],
-                   'rows': [{'name': row['name'],
-                             'command': f'{test} {row["test"]} --temp_dir {TEMP}/{name}_{number}'}
-                            for number, row in enumerate(recipe['rows'])]}
+    return {name: {'title': recipe['title'],
+                   'steps': [_step(dict(step)) for step in begin + recipe['steps']],
+                   'rows': [{'name': row.pop('name'), 'test': {**test, **row}}
+                            for row in map(dict, recipe['rows'])]}
             for name, recipe in text.items()}
 
 
-def run_step(step):
-    """Run a command, unless it left what it `makes` already, from the same files."""
-    made = step.get('makes')
-    note = made and Path(TEMP, made.replace('/', '_') + '.json')
-    about = made and {'run': step['run'], 'files': fingerprints(step['run'])}
-    if made and os.path.exists(made) and note.exists() and json.loads(note.read_text()) == about:
-        cli.warn(f'{made} is there already')
+def _step(flags):
+    name, makes = flags.pop('step'), flags.pop('makes', None)
+    outputs = [flags[flag] for flag in ('output', 'output_proto') if flag in flags]
+    return Step(name, flags, outputs if makes is None else [makes])
+
+
+def run_step(step: Step) -> None:
+    """Do a step, unless the files that it makes exist and were made from the same."""
+    files = [path for path in step.makes if not os.path.isdir(path)]
+    if not files:       # it makes a folder, and knows itself what is in it
+        step.run()
         return
-    run_script(shlex.split(step['run']))
-    if made:
-        if not os.path.exists(made):
-            raise RuntimeError(f'{shlex.split(step["run"])[0]} left no {made}')
-        text = json.dumps(about, indent=1) + '\n'
-        write_aside(str(note), lambda file: file.write(text.encode()))
+    note = store.Manifest(f'{TEMP}/{files[0].replace("/", "_")}.json')
+    made_from = {'command': step.command(), 'files': fingerprints(step)}
+    if note.check(made_from, otherwise='redo'):
+        cli.warn(f'{files[0]} exists already')
+        return
+    step.run()
+    note.write(made_from, files)
 
 
-def fingerprints(command):
-    """SHA-256 of the files that a command names, and of what the pictures were rendered from."""
-    names = [word for word in shlex.split(command) if os.path.isfile(word)]
-    return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest()
-            for name in [*names, *filter(os.path.exists, PICTURES)]}
+def fingerprints(step: Step) -> dict:
+    """Return the SHA-256 of the files that a step reads.
+
+    Those are the files that its flags name, the net that a solver names, and what the pictures were
+    rendered from.
+    """
+    values = [word for value in step.flags.values()
+              for word in (value if isinstance(value, list) else [value])]
+    names = [name for name in map(str, values) if os.path.isfile(name) and name not in step.makes]
+    for name in [name for name in names if name.endswith('solver.prototxt')]:
+        names += re.findall(r'^net: "(.*)"', Path(name).read_text(encoding='utf-8'), re.M)
+    return {name: store.sha256(name) for name in [*names, *filter(os.path.exists, PICTURES)]}
 
 
-def mean_of(command):
-    """The mean that a command of test.py prints."""
-    found = MEAN.match(run_script(shlex.split(command)).splitlines()[-1])
-    if not found:
-        raise RuntimeError(f'{command}: printed no mean')
-    return float(found[1])
+def mean_of(dataset, proto, weights, gpu=0, S=None, end=None, partial_weights=False,
+            **options) -> float:
+    """Return the mean that test.py prints for its flags, 0 to 1."""
+    import deep_retrieval as dr
+    cli.use_device(gpu)
+    model = dr.load_model(weights, proto=proto, S=S, end=end, partial_weights=partial_weights)
+    return dr.evaluate(model, dr.open_dataset(dataset), cache=TEMP, eval_binary=paths.EVAL_BINARY,
+                       **options).mean
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

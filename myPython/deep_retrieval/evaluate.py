@@ -106,17 +106,33 @@ def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = Fal
     with progress.hidden(not show_progress):
         queries, database = _features(model, dataset, scales, query_crop, cache, batch_size,
                                       skip_bad)
-        asked, ranked = _there(dataset, queries, database)
-        queries, database = queries[asked], database[ranked]
-        if dbe:
-            database = ranking.expand_database(database, dbe)
-        if aqe:
-            queries = ranking.expand_queries(queries, database, aqe)
-        indices, similarities = ranking.rank(queries, database)
+        return score(dataset, queries, database, aqe=aqe, dbe=dbe, query_crop=query_crop,
+                     cache=cache, eval_binary=eval_binary)
+
+
+def score(dataset, queries, database, *, aqe: int | None = None, dbe: int | None = None,
+          query_crop: str = 'roi', cache: str | os.PathLike | None = None,
+          eval_binary: str | os.PathLike | None = None) -> Result:
+    """Score the descriptors of a dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    queries, database : Q x D and N x D float32
+        One row per query and per image of the dataset; rows of NaN are left out, with a warning.
+    Others are those of `evaluate`.
+    """
+    asked, ranked = _there(dataset, queries, database)
+    queries, database = queries[asked], database[ranked]
+    if dbe:
+        database = ranking.expand_database(database, dbe)
+    if aqe:
+        queries = ranking.expand_queries(queries, database, aqe)
+    indices, similarities = ranking.rank(queries, database)
     images = [dataset.images[i] for i in ranked]
     rankings = [[images[i] for i in row] for row in indices]
     return _judge(dataset, [dataset.queries[i] for i in asked], rankings, similarities, query_crop,
-                  cache, eval_binary)
+                  os.fspath(paths.TEMP if cache is None else cache), eval_binary)
 
 
 def _check(dataset, aqe, dbe, query_crop):

@@ -1,12 +1,23 @@
-"""The flags that the scripts of myPython/offline share."""
+"""The flags that the scripts of myPython/offline share; only they import this module.
+
+    parser = offline_flags.retrieval_parser(__doc__, 'pca_concat', PROTO)
+    result = retrieval.retrieve(**offline_flags.values(parser.parse_args()), ...)
+"""
 
 from deep_retrieval import cli, paths
 from deep_retrieval.datasets import DATASETS
 from deep_retrieval.studies import MAPS
 
+# flags -> the keyword arguments of retrieval.py that have another name
+NAMES = {'temp_dir': 'rankings_dir'}
+OTHERS = ('gpu', 'debug', 'dataset_name')       # flags that are no keyword arguments of it
 
-def features_parser(doc, folder, proto):
-    """Return the parser of a *_get_features.py; `folder` is that of its features."""
+
+def features_parser(doc: str, folder: str, proto: str):
+    """Return a parser with the flags of a *_get_features.py.
+
+    folder : name of the folder of its features. proto : its net, below proto/offline
+    """
     parser = cli.parser(doc)
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
     parser.add_argument('--S', type=cli.positive, default=512,
@@ -20,21 +31,21 @@ def features_parser(doc, folder, proto):
     parser.add_argument('--dataset_name', choices=sorted(DATASETS), default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')
     parser.add_argument('--features_dir', default=paths.TEMP / 'offline' / folder,
-                        help='folder of the features, and of the PCAs')
+                        help='folder for the features and the PCAs')
     parser.add_argument('--query_crop', choices=('roi', 'full'), default='full',
                         help="the query's box, or its full image as in the published tables of "
-                             'these experiments')
+                             'these studies')
     parser.add_argument('--batch_size', type=cli.positive, default=4,
                         help='images of one size that the net takes at once')
     parser.add_argument('--skip_bad', action='store_true',
                         help='leave damaged images out of the ranking')
     parser.add_argument('--partial_weights', action='store_true',
-                        help='accept weights for a part of the net')
+                        help='accept weights that lack layers of the net')
     return parser
 
 
-def retrieval_parser(doc, folder, proto):
-    """Return the parser of a *_retrieval.py: the flags of the features, and where rankings go."""
+def retrieval_parser(doc: str, folder: str, proto: str):
+    """Return a parser with the flags of a *_retrieval.py; see `features_parser`."""
     parser = features_parser(doc, folder, proto)
     parser.add_argument('--eval_binary', default=paths.EVAL_BINARY, help='the compiled compute_ap')
     parser.add_argument('--temp_dir', default=paths.TEMP / 'offline' / folder / 'rankings',
@@ -42,48 +53,32 @@ def retrieval_parser(doc, folder, proto):
     return parser
 
 
-def add_maps(parser):
-    """Add the flag that chooses the maps."""
+def add_maps(parser) -> None:
+    """Add the flag --maps."""
     parser.add_argument('--maps', choices=sorted(MAPS), default='4',
                         help='how many maps, from the last stage backwards; middle: stage 4 alone')
 
 
-def add_pca(parser, dim):
-    """Add the flags of an experiment with PCA; `dim` is the help of --dim."""
+def add_pca(parser, dim: str) -> None:
+    """Add the flags of a study with PCA; `dim` is the help of --dim."""
     parser.add_argument('--dim', type=cli.positive, help=dim)
     parser.add_argument('--pca_from', nargs='+', metavar='PATH',
                         help='fit the PCA to other images, whose features are in these folders '
-                             '(DIR/Paris_S512_L2_dataset), or take an .npz that an earlier run '
-                             'saved; by default it is fitted to the queries and images that are '
-                             'scored, which flatters the result')
+                             '(as *_get_features.py prints them), or take an .npz that an earlier '
+                             'run saved; by default it is fitted to the queries and images that '
+                             'are scored, which flatters the result')
     parser.add_argument('--incremental', action='store_true',
-                        help='use IncrementalPCA, which is used anyway for vectors that do not fit '
-                             'into memory')
+                        help="use IncrementalPCA, as is done anyway beyond the PCA's memory")
     parser.add_argument('--fewer', action='store_true',
-                        help='where the vectors are too few for the wanted components, take fewer: '
+                        help='if there are too few vectors for the wanted components, take fewer: '
                              '1 for 2 vectors, and no more than their rank')
 
 
-def study_of(args):
-    """Return the Study that the flags describe."""
+def values(args) -> dict:
+    """Return the keyword arguments of retrieval.py that flags say, and use their GPU."""
     from deep_retrieval.datasets import open_dataset
-    from deep_retrieval.studies.retrieval import Study
+    found = {NAMES.get(name, name): value for name, value in vars(args).items()
+             if name not in OTHERS}
+    found['dataset'] = open_dataset(args.dataset, args.dataset_name)
     cli.use_device(args.gpu)
-    return Study(open_dataset(args.dataset, args.dataset_name), args.proto, args.weights,
-                 args.features_dir, S=args.S, L=args.L, query_crop=args.query_crop,
-                 batch_size=args.batch_size, skip_bad=args.skip_bad,
-                 partial_weights=args.partial_weights, temp_dir=getattr(args, 'temp_dir', None),
-                 eval_binary=getattr(args, 'eval_binary', None))
-
-
-def get_features(args):
-    """Make the features, and print what there is."""
-    print(*study_of(args).describe_features(), sep='\n')
-
-
-def retrieve_with_pca(args, name, branch_dim=None, dim=None):
-    """Score an experiment with PCA of --maps, and print the result."""
-    result = study_of(args).retrieve_with_pca(
-        name, args.maps, branch_dim=branch_dim, dim=dim, pca_from=args.pca_from or (),
-        incremental=args.incremental, fewer=args.fewer)
-    print(*result.lines(), sep='\n')
+    return found

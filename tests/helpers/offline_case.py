@@ -1,4 +1,4 @@
-"""What tests of offline experiments share: a small dataset, and scikit-learn image by image."""
+"""What tests of the studies share: a small dataset, and scikit-learn image by image."""
 
 import os
 import runpy
@@ -13,7 +13,7 @@ from conftest import ROOT
 from deep_retrieval.datasets import DATASETS
 from deep_retrieval.extraction import Item
 from deep_retrieval.images import MEAN
-from deep_retrieval.studies.branch_features import BranchNet, extract_branches
+from deep_retrieval.studies.maps import MapNet, extract_maps
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
@@ -29,7 +29,7 @@ S = 64
 
 
 def make_dataset(folder, images, seed):
-    """Random pictures in Oxford's layout, every fourth a square, and two queries."""
+    """Random pictures in Oxford's layout, every fourth of them square, and two queries."""
     random = np.random.default_rng(seed)
     for part in ('jpg', 'lab'):
         (folder / part).mkdir(parents=True)
@@ -67,14 +67,14 @@ def items_of(folder, crop=False):
 
 @pytest.fixture(scope='session')
 def branches(folder, tmp_path_factory):
-    out, net = tmp_path_factory.mktemp('features'), BranchNet(PROTO, TINY, L=2)
-    return [extract_branches(lambda: net, items, S, str(out / part), {'L': 2})
+    out, net = tmp_path_factory.mktemp('features'), MapNet(PROTO, TINY, L=2)
+    return [extract_maps(lambda: net, items, S, str(out / part), {'L': 2})
             for part, items in zip(('queries', 'dataset'), items_of(folder))]
 
 
 @pytest.fixture(scope='session')
 def naive(folder):
-    """What the net gives of each query and image: a dict an image, stride -> R x D, master -> D."""
+    """The net's output for each query and image: a dict per image, stride -> R x D, master -> D."""
     net = caffe.Net(str(PROTO), str(TINY), caffe.TEST)
     return [[naive_features(net, item) for item in items] for items in items_of(folder)]
 

@@ -1,10 +1,15 @@
 """The scripts of myPython/offline as a user runs them, with the tiny nets."""
 
+import os
+import re
+import runpy
+import sys
+
 import caffe
 import numpy as np
 import offline_case
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_script
 from deep_retrieval import ranking
 from deep_retrieval.datasets import DATASETS
 from deep_retrieval.studies import MAPS
@@ -87,13 +92,47 @@ def test_three_resolutions_are_summed(chosen, key, script, folder, monkeypatch):
     assert mean.endswith(', sum of S 32, 64, 96)')
 
 
+SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('myPython/offline/*/*.py'))
+
+
+def test_there_are_ten_scripts():
+    assert len(SCRIPTS) == 10
+
+
+@pytest.mark.parametrize('name', SCRIPTS)
+def test_defaults_are_the_repositorys_from_any_folder(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / name
+    monkeypatch.syspath_prepend(path.parent)
+    monkeypatch.setattr(sys, 'argv', [str(path)])
+    args = vars(runpy.run_path(str(path))['parse_args']())
+    assert os.path.isfile(args['proto']) and f'{ROOT}/proto/offline/' in str(args['proto'])
+    study = path.parent.name
+    wanted = {'weights': 'caffemodel/model.caffemodel', 'dataset': 'datasets/Oxford',
+              'features_dir': f'tmp/offline/{study}', 'eval_binary': 'eval/compute_ap',
+              'temp_dir': f'tmp/offline/{study}/rankings'}
+    found = {key: args[key] for key in wanted if key in args}
+    assert found == {key: ROOT / wanted[key] for key in found}
+    assert len(found) == (5 if 'retrieval' in name else 3)
+
+
+@pytest.mark.parametrize('name', SCRIPTS)
+def test_help_needs_nothing_heavy(name):
+    done = run_script('-X', 'importtime', name, '-h')
+    assert done.returncode == 0 and '--weights' in done.stdout
+    imported = set(re.findall(r'\| +([\w.]+)$', done.stderr, re.M))
+    assert 'deep_retrieval.cli' in imported
+    assert not imported & {'torch', 'caffe', 'cv2', 'sklearn', 'scipy', 'numpy', 'yaml'}
+
+
 @pytest.mark.parametrize('name', ['raw/raw_get_features.py', 'pca_concat/pca_get_features.py',
                                   'rmac_eltwise/rmac_eltwise_get_features.py',
                                   'pca_eltwise/pca_eltwise_get_features.py'])
 def test_features_are_made_once(name, script, tmp_path):
     status, out, _ = script(name)
     assert status == 0
-    assert 'Oxford_S64_L2_dataset: 34 images, 245 regions; 256-d at stride 32, 128-d at ' in out
+    assert re.search(r'/Oxford_S64_L2_[0-9a-f]{8}_dataset: 34 images, 245 regions; 256-d at stride '
+                     '32, 128-d at ', out)
     assert out.splitlines()[0].endswith('descriptor 128-d')
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.npz')}
     assert len(made) == 3 and script(name)[1:] == (out, '')
@@ -104,7 +143,7 @@ def test_a_pca_of_other_images(script, folder, naive, tmp_path):
     other = make_dataset(tmp_path / 'other', 40, seed=2)
     get, retrieve = 'pca_concat/pca_get_features.py', 'pca_concat/pca_concat_retrieval.py'
     script(get, '--dataset', other, '--features_dir', tmp_path / 'learned')
-    path = tmp_path / 'learned/Oxford_S64_L2_dataset'
+    path, = (tmp_path / 'learned').glob('Oxford_S64_L2_*_dataset')
     flags = ['--maps', 2, '--branch_dim', 9, '--pca_from']
     status, out, err = script(retrieve, *flags, path)
     assert status == 0 and out.splitlines()[-1].endswith(f', PCA fitted to {path})'), err
@@ -113,7 +152,7 @@ def test_a_pca_of_other_images(script, folder, naive, tmp_path):
                             [naive_features(net, item) for item in items_of(other)[1]])
     mean = float(out.splitlines()[-1].split()[1])
     assert mean == pytest.approx(naive_mean(folder, rows), abs=0.011)
-    saved = tmp_path / 'pca_concat/Oxford_S64_L2_pca_concat_2_9.npz'
+    saved, = (tmp_path / 'pca_concat').glob('Oxford_S64_L2_*_pca_concat_2_9.npz')
     again = script(retrieve, *flags, saved)
     assert again[0] == 0 and again[1].splitlines()[:3] == out.splitlines()[:3]
     status, _, err = script(retrieve, '--maps', 4, '--pca_from', saved)
@@ -125,7 +164,7 @@ def test_a_pca_of_other_images(script, folder, naive, tmp_path):
 @pytest.mark.parametrize('name, flags, words', [
     ('rmac_eltwise/rmac_eltwise_retrieval.py', [],
      ['128 components need more than 128 images', 'only 36', '--dim 35']),
-    ('pca_eltwise/pca_eltwise_retrieval.py', ['--dim', 129], ['--dim 129', '128 numbers at most']),
+    ('pca_eltwise/pca_eltwise_retrieval.py', ['--dim', 129], ['--dim 129', '128 dimensions at most']),
     ('pca_concat/pca_concat_retrieval.py', ['--dim', 36, '--branch_dim', 9], ['--dim 35']),
     ('pca_concat/pca_concat_retrieval.py', ['--pca_from', 'nowhere'], ['nowhere', 'no features']),
     ('pca_concat/pca_concat_retrieval.py', ['--pca_from', 'nowhere.npz'], ['nowhere.npz']),

@@ -1,173 +1,209 @@
-"""Experiments with several maps of a net, scored on a dataset.
+"""Combinations of maps, scored on a dataset.
 
-    study = Study(open_dataset('datasets/Oxford'), proto, weights, 'tmp/offline/raw', S=512)
-    result = study.retrieve('raw_concat', (32, 16))
-    result = study.retrieve_with_pca('pca_concat', '2', dim=2048)
+    dataset = open_dataset('datasets/Oxford')
+    result = retrieve(dataset, proto, weights, 'raw_concat', '2', features_dir='tmp/maps')
+    result = retrieve_with_pca(dataset, proto, weights, 'pca_concat', '2', dim=2048,
+                               features_dir='tmp/maps')
+    result.mean, result.per_query, result.protocol, result.dim
+
+Each function makes the features that do not exist yet, and keeps them in `features_dir`.
 """
 
-import copy
 import dataclasses
-import logging
 import os
 from functools import cache
+from typing import NamedTuple
 
-import numpy as np
-
-from deep_retrieval import compute_ap, ranking
-from deep_retrieval.evaluate import Result
-from deep_retrieval.extraction import Item
+from deep_retrieval.evaluate import Result, score
+from deep_retrieval.extraction import Item, feature_path
+from deep_retrieval.model import model_key
+from deep_retrieval.saved_features import PARTS
 from deep_retrieval.scales import scales_of
-from deep_retrieval.store import sha256
-from deep_retrieval.studies import MAPS
-from deep_retrieval.studies.branch_features import Branches, BranchNet, extract_branches
-from deep_retrieval.studies.experiments import EXPERIMENTS, describe, fit_all, fit_last
-from deep_retrieval.studies.pca import load, save
+from deep_retrieval.studies.combinations import (
+    COMBINATIONS,
+    describe,
+    fit_all,
+    fit_last,
+    pca,
+    strides_of,
+)
+from deep_retrieval.studies.maps import MapNet, SavedMaps, extract_maps
 from deep_retrieval.vectors import normalize
 
-logger = logging.getLogger(__name__)
+
+class DatasetMaps(NamedTuple):
+    """The maps of a dataset's queries and of its images."""
+
+    queries: SavedMaps
+    database: SavedMaps
 
 
-@dataclasses.dataclass
-class Study:
-    """A dataset, a net that pools several maps, and where its features are kept.
+@dataclasses.dataclass(frozen=True)
+class StudyResult(Result):
+    """A Result with the dimensions of the descriptors, and the file of the PCAs, if any."""
+
+    dim: int = 0
+    pca_file: str | None = None
+
+
+def get_features(dataset, proto, weights, *, features_dir, S: int = 512, L: int = 2,
+                 query_crop: str = 'full', batch_size: int = 4, skip_bad: bool = False,
+                 partial_weights: bool = False) -> DatasetMaps:
+    """Make the maps of a dataset that do not exist yet.
 
     Parameters
     ----------
     dataset : Dataset
-    proto, weights : paths of the net
-    folder : path of the folder of features and PCAs
-    S : longer side in pixels that images are resized to
-    L : levels of the rigid grid
-    query_crop : 'roi' or 'full'
-    temp_dir : folder for rankings
-    eval_binary : path of the compiled compute_ap
+        As `open_dataset` returns it.
+    proto, weights : paths
+        A net of proto/offline.
+    features_dir : path of a folder
+        Keeps the maps, in folders whose names differ for every model.
+    S : int
+        Longer side in pixels that images are resized to.
+    L : int
+        Levels of the rigid grid.
+    query_crop : {'full', 'roi'}
+        Take whole queries, as the published tables of these studies do, or their boxes.
+    batch_size : int
+        Images of one size that the net takes at once.
+    skip_bad : bool
+        Leave damaged images out, with a warning.
+    partial_weights : bool
+        Accept weights that lack layers of the net.
+
+    Raises
+    ------
+    ImageError, ValueError, FileNotFoundError
+        An image is damaged, or net and weights do not fit; one line that names the file.
     """
-
-    dataset: object
-    proto: str
-    weights: str
-    folder: str
-    S: int = 512
-    L: int = 2
-    query_crop: str = 'full'
-    batch_size: int = 4
-    skip_bad: bool = False
-    partial_weights: bool = False
-    temp_dir: str | None = None
-    eval_binary: str | None = None
-
-    def stem(self, S: int) -> str:
-        """Return the path of the features and PCAs without what they are called at the end."""
-        return os.path.join(self.folder, f'{self.dataset.name}_S{S}_L{self.L}')
-
-    def features(self, S: int | None = None) -> list[Branches]:
-        """Return the Branches of the queries and of the images, made where they are missing."""
-        crop = self.query_crop == 'roi'
-        path = self.dataset.image_path
-        parts = {
-            'queries': [Item(query.image, path(query.image), query.box if crop else None)
-                        for query in self.dataset.queries],
-            'dataset': [Item(name, path(name)) for name in self.dataset.images],
-        }
-
-        @cache
-        def net():
-            return BranchNet(self.proto, self.weights, self.L, self.partial_weights)
-        made_from = {'weights': sha256(self.weights), 'proto': sha256(self.proto), 'L': self.L}
-        S = S or self.S
-        return [extract_branches(net, items, S, f'{self.stem(S)}_{part}', made_from,
-                                 self.batch_size, self.skip_bad)
-                for part, items in parts.items()]
-
-    def describe_features(self) -> list[str]:
-        """Make the features; returns lines that say what there is."""
-        lines = []
-        for part in self.features():
-            images, regions = part.count()
-            first = next(part.blocks())
-            maps = ', '.join(f'{vectors.shape[1]}-d at stride {stride}'
-                             for stride, vectors in first.maps.items())
-            master = '' if first.master is None else f'; descriptor {first.master.shape[1]}-d'
-            lines.append(f'{part.folder}: {images} images, {regions} regions; {maps}{master}')
-        return lines
-
-    def retrieve(self, name: str, strides: tuple, multires: str | None = None) -> Result:
-        """Score an experiment without PCA, of maps of these strides.
-
-        multires : name of a set of scales whose descriptors are summed
-        """
-        experiment, rows = EXPERIMENTS[name](strides), []
-        sizes = scales_of(self.S, multires)
-        for S in sizes:
-            rows.append([describe(experiment, part, []) for part in self.features(S)])
-        summed = [normalize(sum(parts)) for parts in zip(*rows, strict=True)] if (
-            len(sizes) > 1) else rows[0]
-        more = f', sum of S {", ".join(map(str, sizes))}' if len(sizes) > 1 else ''
-        return self._score(summed, len(strides), more)
-
-    def retrieve_with_pca(self, name: str, maps: str, *, branch_dim: int | None = None,
-                          dim: int | None = None, pca_from=(), incremental: bool = False,
-                          fewer: bool = False) -> Result:
-        """Score an experiment with PCA.
-
-        Parameters
-        ----------
-        maps : a name of MAPS
-        branch_dim : components of the PCAs of the experiment
-        dim : components of one more PCA, of the descriptors themselves
-        pca_from : folders of features that the PCA is fitted to, or one .npz of saved PCAs; by
-            default it is fitted to what is scored
-        incremental, fewer : as of `pca.fit`
-        """
-        branches = self.features()
-        experiment = EXPERIMENTS[name](MAPS[maps])
-        net = {key: branches[0].about[key] for key in ('weights', 'proto', 'L')}
-        about = {**net, 'experiment': name, 'maps': maps, 'components': branch_dim, 'dim': dim}
-        given = list(pca_from)
-        if len(given) == 1 and given[0].endswith('.npz'):
-            pcas = load(given[0], about)
-        else:
-            sources = [other_features(path, net) for path in given] or branches
-            options = {'incremental': incremental, 'fewer': fewer}
-            flag = '--branch_dim' if name == 'pca_concat' else '--dim'
-            pcas = fit_all(experiment, sources, branch_dim, flag, **options)
-            if dim:
-                pcas.append(fit_last(experiment, sources, pcas, dim, **options))
-            words = [self.stem(self.S), name, maps, *(str(size) for size in (branch_dim, dim)
-                                                      if size)]
-            save('_'.join(words) + '.npz', pcas, about)
-        last = pcas.pop() if dim else None
-        rows = [describe(experiment, part, pcas, last) for part in branches]
-        return self._score(rows, len(experiment.strides),
-                           f', PCA fitted to {", ".join(given) or "what is scored"}')
-
-    def _score(self, rows, maps, more=''):
-        """Rank the images for each query, and judge the rankings."""
-        queries, database = rows
-        asked, ranked = (np.flatnonzero(np.isfinite(part).all(axis=1)) for part in rows)
-        left_out = len(database) - len(ranked)
-        if left_out:
-            logger.warning('%d of %d images are left out', left_out, len(database))
-        if len(asked) < len(queries):
-            logger.warning('%d queries without an image are left out of the mean',
-                           len(queries) - len(asked))
-        indices, _ = ranking.rank(queries[asked], database[ranked])
-        images = [self.dataset.images[i] for i in ranked]
-        dataset = copy.copy(self.dataset)
-        dataset.queries = [self.dataset.queries[i] for i in asked]
-        rankings = [[images[i] for i in row] for row in indices]
-        per_query = compute_ap.score(dataset, rankings, self.temp_dir, self.eval_binary)
-        protocol = (f'query_crop {self.query_crop}, {maps} map{"s" * (maps > 1)}, '
-                    f'{queries.shape[1]}-d{more}')
-        return Result(sum(per_query.values()) / len(per_query), per_query, protocol,
-                      self.query_crop, queries=dataset.queries, rankings=rankings)
+    if query_crop not in PARTS:
+        raise ValueError(f'query_crop is {query_crop!r}, but must be roi or full')
+    items = {
+        PARTS[query_crop]: [Item(query.image, dataset.image_path(query.image),
+                                 query.box if query_crop == 'roi' else None)
+                            for query in dataset.queries],
+        'dataset': [Item(name, dataset.image_path(name)) for name in dataset.images],
+    }
+    made_from = _made_from(proto, weights, L)
+    net = cache(lambda: MapNet(proto, weights, L, partial_weights))
+    return DatasetMaps(*(
+        extract_maps(net, some, S, _path(features_dir, dataset, S, made_from, part), made_from,
+                     batch_size, skip_bad)
+        for part, some in items.items()))
 
 
-def other_features(folder: str, wanted: dict) -> Branches:
-    """Return the Branches in a folder. ValueError where they were not made as `wanted` says."""
-    branches = Branches(folder)
-    other = sorted(name for name in wanted if branches.about.get(name) != wanted[name])
+def retrieve(dataset, proto, weights, name: str, maps: str | tuple, *,
+             multires: str | bool = False, S: int = 512, query_crop: str = 'full',
+             eval_binary=None, rankings_dir=None, **options) -> StudyResult:
+    """Score a combination without PCA.
+
+    Parameters
+    ----------
+    name : a name of COMBINATIONS
+    maps : a name of MAPS, or a tuple of strides
+    multires : bool or str
+        Sum the descriptors of several scales: a name of `scales.SCALES`.
+    eval_binary, rankings_dir : paths, optional
+        Score with this compiled `compute_ap`, which reads the rankings from this folder.
+    Others are those of `get_features`.
+    """
+    combination, parts = COMBINATIONS[name](strides_of(maps)), []
+    scales = scales_of(S, multires)
+    for scale in scales:
+        found = get_features(dataset, proto, weights, S=scale, query_crop=query_crop, **options)
+        parts.append([describe(combination, part, []) for part in found])
+    rows = [normalize(sum(some)) for some in zip(*parts, strict=True)] if multires else parts[0]
+    more = f', sum of S {", ".join(map(str, scales))}' if multires else ''
+    return _score(dataset, rows, combination, more, query_crop, rankings_dir, eval_binary)
+
+
+def retrieve_with_pca(dataset, proto, weights, name: str, maps: str | tuple, *, features_dir,
+                      branch_dim: int | None = None, dim: int | None = None, pca_from=(),
+                      incremental: bool = False, fewer: bool = False, S: int = 512, L: int = 2,
+                      query_crop: str = 'full', eval_binary=None, rankings_dir=None,
+                      **options) -> StudyResult:
+    """Score a combination with PCA, and save the PCAs.
+
+    Parameters
+    ----------
+    name : a name of COMBINATIONS
+    maps : a name of MAPS, or a tuple of strides
+    branch_dim : int, optional
+        Components of the combination's PCAs, as of `combinations.fit_all`.
+    dim : int, optional
+        Reduce the descriptors to so many dimensions by one more PCA. Of a combination that adds
+        to the net's descriptor, it is the components of its PCA instead.
+    pca_from : list of paths
+        Folders of maps that the PCAs are fitted to, or one .npz that an earlier call saved; by
+        default they are fitted to what is scored, which flatters the result.
+    incremental : bool
+        Use IncrementalPCA; beyond `pca.MEMORY` bytes that is done anyway.
+    fewer : bool
+        If there are too few vectors for the wanted components, take fewer.
+    eval_binary, rankings_dir : paths, optional
+        Score with this compiled `compute_ap`, which reads the rankings from this folder.
+    Others are those of `get_features`.
+
+    Raises
+    ------
+    ValueError
+        The vectors do not allow so many components, or `pca_from` was made by another net.
+    """
+    found = get_features(dataset, proto, weights, features_dir=features_dir, S=S, L=L,
+                         query_crop=query_crop, **options)
+    combination = COMBINATIONS[name](strides_of(maps))
+    flag = '--branch_dim'
+    if combination.adds:
+        branch_dim, dim, flag = dim, None, '--dim'
+    net = _made_from(proto, weights, L)
+    label = maps if isinstance(maps, str) else '-'.join(map(str, maps))
+    made_from = {**net, 'experiment': name, 'maps': label, 'components': branch_dim, 'dim': dim}
+    given = [os.fspath(path) for path in pca_from or ()]
+    if len(given) == 1 and given[0].endswith('.npz'):
+        path, pcas = given[0], pca.load(given[0], made_from)
+    else:
+        sources = [_other_maps(folder, net) for folder in given] or list(found)
+        fit = {'incremental': incremental, 'fewer': fewer}
+        pcas = fit_all(combination, sources, branch_dim, flag, **fit)
+        if dim:
+            pcas.append(fit_last(combination, sources, pcas, dim, **fit))
+        key = {**made_from, 'fitted to': [os.path.basename(source.folder) for source in sources]}
+        words = [name, label, *(str(size) for size in (branch_dim, dim) if size)]
+        path = _path(features_dir, dataset, S, key, '_'.join(words)) + '.npz'
+        pca.save(path, pcas, made_from)
+    last = pcas.pop() if dim else None
+    rows = [describe(combination, part, pcas, last) for part in found]
+    more = f', PCA fitted to {", ".join(given) or "what is scored"}'
+    result = _score(dataset, rows, combination, more, query_crop, rankings_dir, eval_binary)
+    return dataclasses.replace(result, pca_file=path)
+
+
+def _made_from(proto, weights, L):
+    """What maps depend on besides S and the images; they are of the whole net, not of a blob."""
+    made_from = model_key(weights, proto, L, None)
+    return {key: made_from[key] for key in ('weights', 'proto', 'L')}
+
+
+def _path(folder, dataset, S, made_from, part):
+    """A path in `folder` that differs for every `made_from`."""
+    return os.path.splitext(feature_path(folder, dataset.name, S, made_from, part))[0]
+
+
+def _other_maps(folder, wanted):
+    """The SavedMaps in a folder; ValueError if another net made them."""
+    maps = SavedMaps(folder)
+    other = sorted(name for name in wanted if maps.made_from.get(name) != wanted[name])
     if other:
         raise ValueError(f'{folder}: these features were made with another {", ".join(other)}; a '
-                         'PCA fits those of its own net')
-    return branches
+                         'PCA fits the features of its own net')
+    return maps
+
+
+def _score(dataset, rows, combination, more, query_crop, rankings_dir, eval_binary):
+    result = score(dataset, *rows, query_crop=query_crop, cache=rankings_dir,
+                   eval_binary=eval_binary)
+    count, dim = len(combination.strides), rows[0].shape[1]
+    protocol = f'{result.protocol}, {count} map{"s" * (count > 1)}, {dim}-d{more}'
+    values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    return StudyResult(**{**values, 'protocol': protocol}, dim=dim)

@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
-"""Save the region vectors of four maps, and the descriptors, for pca_eltwise_retrieval.py.
+"""Save the region vectors of four maps and the descriptors for pca_eltwise_retrieval.py.
 
     python myPython/offline/pca_eltwise/pca_eltwise_get_features.py --dataset datasets/Oxford
 """
 
-from deep_retrieval import cli
-from deep_retrieval.offline_flags import features_parser, get_features
+from deep_retrieval import cli, offline_flags
 
 PROTO = 'pca/pca_features_resnet101_normpython.prototxt'
 
 
 def parse_args():
-    return features_parser(__doc__, 'pca_eltwise', PROTO).parse_args()
+    return offline_flags.features_parser(__doc__, 'pca_eltwise', PROTO).parse_args()
+
+
+def main(args):
+    from deep_retrieval.studies import retrieval
+    for maps in retrieval.get_features(**offline_flags.values(args)):
+        print(maps.summary())
 
 
 if __name__ == '__main__':
-    cli.run(parse_args, get_features)
+    cli.run(parse_args, main)

@@ -6,25 +6,26 @@
 Features that raw_get_features.py has not made yet are made first.
 """
 
-from deep_retrieval import cli
-from deep_retrieval.offline_flags import retrieval_parser, study_of
+from deep_retrieval import cli, offline_flags
+from deep_retrieval.studies import MASTER, STRIDES
 from raw_get_features import PROTO
-
-MASTER = 'master'
 
 
 def parse_args():
-    parser = retrieval_parser(__doc__, 'raw', PROTO)
-    parser.add_argument('--map', choices=['32', '16', '8', '4', MASTER], default='32',
+    parser = offline_flags.retrieval_parser(__doc__, 'raw', PROTO)
+    parser.add_argument('--map', choices=[*map(str, STRIDES), MASTER], default='32',
                         help="the map's stride, 32 for the last; master: the net's descriptor")
     cli.add_multires(parser, 'original')
     return parser.parse_args()
 
 
 def main(args):
-    name, strides = ('raw_master_concat', (32,)) if args.map == MASTER else (
-        'raw_concat', (int(args.map),))
-    print(*study_of(args).retrieve(name, strides, args.multires).lines(), sep='\n')
+    from deep_retrieval.studies import retrieval
+    values = offline_flags.values(args)
+    chosen = values.pop('map')
+    name, stride = ('raw_master_concat', 32) if chosen == MASTER else ('raw_concat', int(chosen))
+    result = retrieval.retrieve(name=name, maps=(stride,), **values)
+    print(*result.lines(), sep='\n')
 
 
 if __name__ == '__main__':

@@ -1,11 +1,11 @@
-"""Offline experiments and their PCA against scikit-learn, one image at a time."""
+"""Combinations of maps and their PCA against scikit-learn, one image at a time."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 from deep_retrieval.studies import MAPS, pca
-from deep_retrieval.studies.experiments import EXPERIMENTS, describe, fit_all, fit_last
+from deep_retrieval.studies.combinations import COMBINATIONS, describe, fit_all, fit_last
 from offline_case import NaivePca, branches, folder, naive, naive_experiment, unit  # noqa: F401
 
 
@@ -14,9 +14,9 @@ from offline_case import NaivePca, branches, folder, naive, naive_experiment, un
     ('raw_concat', None), ('raw_master_concat', None), ('pca_concat', None), ('pca_concat', 20),
     ('pca_eltwise', 64), ('pca_eltwise', 10), ('rmac_eltwise', 12)])
 def test_descriptors_equal_a_naive_computation(name, dim, maps, branches, naive):
-    experiment = EXPERIMENTS[name](MAPS[maps])
-    pcas = fit_all(experiment, branches, dim)
-    found = np.vstack([describe(experiment, part, pcas) for part in branches])
+    combination = COMBINATIONS[name](MAPS[maps])
+    pcas = fit_all(combination, branches, dim)
+    found = np.vstack([describe(combination, part, pcas) for part in branches])
     expected = naive_experiment(name, naive[0] + naive[1], MAPS[maps], dim)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -24,22 +24,22 @@ def test_descriptors_equal_a_naive_computation(name, dim, maps, branches, naive)
 
 @pytest.mark.parametrize('maps', ['2', '4'])
 def test_a_last_pca_reduces_the_descriptors(maps, branches, naive):
-    experiment = EXPERIMENTS['pca_concat'](MAPS[maps])
-    pcas = fit_all(experiment, branches)
-    last = fit_last(experiment, branches, pcas, 7)
-    found = np.vstack([describe(experiment, part, pcas, last) for part in branches])
+    combination = COMBINATIONS['pca_concat'](MAPS[maps])
+    pcas = fit_all(combination, branches)
+    last = fit_last(combination, branches, pcas, 7)
+    found = np.vstack([describe(combination, part, pcas, last) for part in branches])
     rows = naive_experiment('pca_concat', naive[0] + naive[1], MAPS[maps])
     naive_pca = NaivePca(rows, 7)
     expected = np.array([unit(naive_pca(row)) for row in rows])
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize('name', EXPERIMENTS)
+@pytest.mark.parametrize('name', COMBINATIONS)
 def test_queries_are_scaled_as_the_database_is(name, branches, folder):
     """A query that is an image of the database gets that image's descriptor."""
-    experiment = EXPERIMENTS[name](MAPS['4'])
-    pcas = fit_all(experiment, branches, 10)
-    queries, database = (describe(experiment, part, pcas) for part in branches)
+    combination = COMBINATIONS[name](MAPS['4'])
+    pcas = fit_all(combination, branches, 10)
+    queries, database = (describe(combination, part, pcas) for part in branches)
     rows = [branches[1].names.index(name) for name in branches[0].names]
     np.testing.assert_allclose(queries, database[rows], atol=1e-6)
 

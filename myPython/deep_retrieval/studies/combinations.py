@@ -1,0 +1,201 @@
+"""Descriptors of several maps of a net: pooled, whitened and combined, without training.
+
+    combination = COMBINATIONS['pca_concat'](strides_of('2'))
+    pcas = fit_all(combination, [queries, database])
+    rows = describe(combination, database, pcas)
+
+A combination says which vectors of a Block (maps.py) each of its PCAs is fitted to, and makes the
+descriptors of the block's images with them.
+"""
+
+import numpy as np
+
+from deep_retrieval.studies import MAPS, pca
+from deep_retrieval.studies.maps import Block, SavedMaps
+from deep_retrieval.vectors import normalize
+
+TOO_LONG = "{} {}: what is added to the net's descriptor may have its {} dimensions at most"
+
+
+class Combination:
+    """How descriptors are made of the maps with some strides; 32 is the last map.
+
+    Attributes
+    ----------
+    fitted : 'regions', 'images' or None
+        What the PCAs are fitted to; None without PCAs.
+    adds : bool
+        Whether something is added to the net's descriptor, and so can be no longer than that.
+    """
+
+    fitted, adds = None, False
+
+    def __init__(self, strides):
+        self.strides = strides
+
+    def vectors(self, block: Block) -> list[np.ndarray]:
+        """Return the vectors that each PCA is fitted to."""
+        return []
+
+    def descriptors(self, block: Block, pcas: list) -> np.ndarray:
+        """Return the descriptors of the block's images: n x D."""
+        raise NotImplementedError
+
+
+class RawConcat(Combination):
+    """The R-MACs of the maps, concatenated."""
+
+    def descriptors(self, block, pcas):
+        return concatenated([block.rmac(stride) for stride in self.strides])
+
+
+class RawMasterConcat(Combination):
+    """The R-MACs of the maps, concatenated, with the net's descriptor in place of the last map."""
+
+    def descriptors(self, block, pcas):
+        return concatenated([master_of(block) if stride == 32 else block.rmac(stride)
+                             for stride in self.strides])
+
+
+class RmacEltwise(Combination):
+    """The R-MACs of the maps, whitened together, and added to the net's descriptor."""
+
+    fitted, adds = 'images', True
+
+    def vectors(self, block):
+        return [np.hstack([block.rmac(stride) for stride in self.strides])]
+
+    def descriptors(self, block, pcas):
+        vectors, = self.vectors(block)
+        return added(master_of(block), normalize(pcas[0](vectors)))
+
+
+class PcaEltwise(Combination):
+    """The region vectors of the maps, whitened together, summed, and added to the descriptor."""
+
+    fitted, adds = 'regions', True
+
+    def vectors(self, block):
+        return [np.hstack([block.regions(stride) for stride in self.strides])]
+
+    def descriptors(self, block, pcas):
+        vectors, = self.vectors(block)
+        return added(master_of(block), block.pooled(normalize(pcas[0](vectors))))
+
+
+class PcaConcat(Combination):
+    """The region vectors of each map, whitened and summed; the descriptor for the last map."""
+
+    fitted = 'regions'
+
+    def vectors(self, block):
+        return [block.regions(stride) for stride in self.strides if stride != 32]
+
+    def descriptors(self, block, pcas):
+        parts = [block.pooled(normalize(whiten(vectors)))
+                 for whiten, vectors in zip(pcas, self.vectors(block), strict=True)]
+        return concatenated(parts + ([master_of(block)] if 32 in self.strides else []))
+
+
+COMBINATIONS = {'raw_concat': RawConcat, 'raw_master_concat': RawMasterConcat,
+                'rmac_eltwise': RmacEltwise, 'pca_eltwise': PcaEltwise, 'pca_concat': PcaConcat}
+
+
+def strides_of(maps: str | tuple) -> tuple:
+    """Return the strides of `maps`: a name of MAPS, or the strides themselves."""
+    if isinstance(maps, str) and maps not in MAPS:
+        raise ValueError(f'unknown maps {maps!r}; known are {", ".join(MAPS)}')
+    return MAPS[maps] if isinstance(maps, str) else tuple(maps)
+
+
+def master_of(block: Block) -> np.ndarray:
+    """Return the released net's descriptors: n x D; ValueError if the net does not have them."""
+    if block.master is None:
+        raise ValueError("the features lack the released net's descriptor, rmac/normalized: make "
+                         'them with a net that has it')
+    return block.master
+
+
+def concatenated(parts: list[np.ndarray]) -> np.ndarray:
+    """Return unit vectors side by side, each times its dimensions, and normalized."""
+    return normalize(np.hstack([part * part.shape[1] for part in parts]))
+
+
+def added(master: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the normalized sum of two unit vectors; shorter `rows` are padded with zeros."""
+    missing = master.shape[1] - rows.shape[1]
+    if missing < 0:
+        raise ValueError(TOO_LONG.format('--dim', rows.shape[1], master.shape[1]))
+    return normalize(master + np.pad(rows, ((0, 0), (0, missing))))
+
+
+def fit_all(combination: Combination, sources: list[SavedMaps], dim: int | None = None,
+            flag: str = '--dim', **options) -> list:
+    """Fit the PCAs of a combination.
+
+    Parameters
+    ----------
+    combination : Combination
+    sources : list of SavedMaps
+        What the PCAs are fitted to, together.
+    dim : int, optional
+        Components of each PCA, at most; by default all of them or, of what is added to the net's
+        descriptor, as many as that has.
+    flag : str
+        How `dim` is given, for messages.
+    **options
+        `incremental` and `fewer`, of the fit.
+
+    Raises
+    ------
+    ValueError
+        The vectors do not allow `dim` components.
+    """
+    if combination.fitted is None:
+        return []
+    first = next(sources[0].blocks())
+    widths = [part.shape[1] for part in combination.vectors(first)]
+    if combination.adds:
+        master = master_of(first).shape[1]
+        if dim and dim > master:
+            raise ValueError(TOO_LONG.format(flag, dim, master))
+        dim = dim or min(master, *widths)
+    count = count_of(combination.fitted, sources)
+
+    def blocks(number):
+        return lambda: (combination.vectors(block)[number]
+                        for source in sources for block in source.blocks())
+    return [pca.fit(blocks(number), count,
+                    dim if combination.adds or not dim else min(dim, width),
+                    combination.fitted, flag, **options) for number, width in enumerate(widths)]
+
+
+def fit_last(combination: Combination, sources: list[SavedMaps], pcas: list, dim: int,
+             flag: str = '--dim', **options):
+    """Fit one more PCA, of `dim` components, to the descriptors themselves; see `fit_all`."""
+    def blocks():
+        return (combination.descriptors(block, pcas)
+                for source in sources for block in source.blocks())
+    return pca.fit(blocks, count_of('images', sources), dim, 'images', flag, **options)
+
+
+def count_of(what: str, sources: list[SavedMaps]) -> int:
+    """Return how many 'images' or 'regions' several SavedMaps have together."""
+    images, regions = np.sum([source.count() for source in sources], axis=0)
+    return int({'images': images, 'regions': regions}[what])
+
+
+def describe(combination: Combination, maps: SavedMaps, pcas: list, last=None) -> np.ndarray:
+    """Return the descriptors of all images: N x D float32, NaN for images that were skipped.
+
+    last : a PCA of the descriptors, or None
+    """
+    rows = None
+    for block in maps.blocks():
+        part = combination.descriptors(block, pcas)
+        if last:
+            part = normalize(last(part))
+        if rows is None:
+            rows = np.full((len(maps.names), part.shape[1]), np.nan, np.float32)
+        rows[block.rows] = part
+    return rows
