@@ -9,7 +9,8 @@
 Without a trained trunk the first convolution gets Gabor filters over brightness and colours, the
 others are random (He et al., 2015), from a seed, and the BatchNorm statistics are measured on
 images. The centring and the PCA are fitted to the regions of images: those of a folder, or the
-dataset's distractors, which no query's ground truth names.
+dataset's distractors, which no query's ground truth names. X.json beside X.caffemodel describes the
+weights.
 """
 
 from deep_retrieval import cli, paths
@@ -19,13 +20,10 @@ def parse_args():
     parser = cli.parser(__doc__)
     parser.add_argument('--proto', default=paths.PROTO, help='prototxt of the net')
     parser.add_argument('--dataset', default=paths.DATASETS / 'demo',
-                        help="folder of Oxford's layout whose distractors are used")
-    parser.add_argument('--img_dir',
-                        help='folder of images to use instead; folders in it are searched too')
-    parser.add_argument('--trunk',
-                        help='caffemodel with a trained trunk; without it the trunk is random')
-    parser.add_argument('--output', default=paths.DEMO_WEIGHTS,
-                        help='the caffemodel to write')
+                        help="folder in Oxford's layout, whose distractors are used")
+    parser.add_argument('--img_dir', help='folder of images to use instead, with all folders below')
+    parser.add_argument('--trunk', help='caffemodel with a trained trunk; else it is random')
+    parser.add_argument('--output', default=paths.DEMO_WEIGHTS, help='the caffemodel to write')
     parser.add_argument('--S', type=cli.positive, default=512,
                         help='longer side of the images that the PCA is fitted to')
     parser.add_argument('--components', type=cli.positive, default=128,
@@ -41,19 +39,10 @@ def parse_args():
 def main(args):
     from deep_retrieval.surgery import demo_weights
     cli.use_device(args.gpu)
-    demo_weights.make(args.proto, args.output, image_paths(args), trunk=args.trunk, S=args.S,
-                      components=args.components, whitening=args.whitening, seed=args.seed)
-
-
-def image_paths(args):
-    """Paths of the images that statistics and PCA are measured on."""
-    if args.img_dir:
-        from deep_retrieval.extraction import images_of
-        return [item.path for item in images_of(args.img_dir)]
-    from deep_retrieval.datasets import open_dataset
-    from deep_retrieval.surgery.demo_weights import distractors
-    dataset = open_dataset(args.dataset)
-    return [dataset.image_path(name) for name in distractors(dataset)]
+    demo_weights.make(args.proto, args.output,
+                      demo_weights.image_paths(args.dataset, args.img_dir), trunk=args.trunk,
+                      S=args.S, components=args.components, whitening=args.whitening,
+                      seed=args.seed)
 
 
 if __name__ == '__main__':

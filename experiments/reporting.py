@@ -40,10 +40,11 @@ def differences(table, rows, args, dataset) -> list[str]:
 
 def made_of(weights) -> str:
     """Return how make_demo_model.py made these weights, in brackets; '' for other weights."""
-    trained = read_info(weights).trained
-    if trained is None:
+    from deep_retrieval.surgery.demo_weights import SOURCE
+    info = read_info(weights)
+    if info.source != SOURCE:
         return ''
-    return (' (trained on rendered facades)' if trained else
+    return (' (trained on rendered facades)' if info.trained else
             ' (untrained: they show that it runs, not how good it is)')
 
 
@@ -64,8 +65,7 @@ def markdown(table, rows, notes) -> str:
     lines = [header(table), *map(cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ['-' * width for width in widths])
-    body = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + ' |'
-            for line in lines]
+    body = [f'| {" | ".join(map(str.ljust, line, widths))} |' for line in lines]
     return '\n'.join([f'# {table["title"]}', '', *body, '', *(f'- {note}' for note in notes)])
 
 

@@ -7,11 +7,8 @@
 A step's flags are those of its script; they are the keyword arguments of its function in STEPS.
 """
 
-import importlib.util
 import os
 import shlex
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 from deep_retrieval import cli, paths
@@ -46,39 +43,19 @@ def words(flags: dict) -> list[str]:
 
 
 def make_demo(**flags):
-    _call_script('datasets/make_demo.py', flags)
+    from deep_retrieval.scenes.demo import render_demo
+    render_demo(flags.pop('output', paths.DATASETS / 'demo'), **flags)
 
 
 def make_training_demo(**flags):
-    _call_script('datasets/make_training_demo.py', flags)
+    from deep_retrieval.scenes.training_demo import render_training_demo
+    render_training_demo(flags.pop('output', paths.DATASETS / 'tiny/landmark'), **flags)
 
 
-def _call_script(script, flags):
-    """Call the `main` of a script whose work is not in the library, in this process."""
-    spec = importlib.util.spec_from_file_location(Path(script).stem, paths.ROOT / script)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    argv, sys.argv = sys.argv, [script, *words(flags)]
-    try:
-        spec.loader.exec_module(module)
-        module.main(module.parse_args())
-    finally:
-        sys.argv = argv
-        del sys.modules[spec.name]
-
-
-def make_demo_model(proto, output, img_dir=None, dataset=None, trunk=None, S=512, components=128,
-                    whitening=1, seed=0, gpu=-1):
-    from deep_retrieval.datasets import open_dataset
-    from deep_retrieval.extraction import images_of
+def make_demo_model(proto, output, img_dir=None, dataset=paths.DATASETS / 'demo', gpu=-1, **flags):
     from deep_retrieval.surgery import demo_weights
     cli.use_device(gpu)
-    if img_dir:
-        images = [item.path for item in images_of(img_dir)]
-    else:
-        opened = open_dataset(dataset or paths.DATASETS / 'demo')
-        images = [opened.image_path(name) for name in demo_weights.distractors(opened)]
-    demo_weights.make(proto, output, images, trunk=trunk, S=S, components=components,
-                      whitening=whitening, seed=seed)
+    demo_weights.make(proto, output, demo_weights.image_paths(dataset, img_dir), **flags)
 
 
 def train(solver, weights=(), cache_trunk=None, set=(), gpu=0):

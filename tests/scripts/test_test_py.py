@@ -250,7 +250,7 @@ def test_demo_weights_fit_the_net_and_are_repeatable(small, tmp_path):
     assert outputs[0] == outputs[1]
     again = run_script('caffemodel/make_demo_model.py', '--proto', PROTO, '--dataset', small,
                        '--output', path, '--S', 96, '--components', 16)
-    assert 'there already' in again.stderr
+    assert 'exists already' in again.stderr
     net = model.DescriptorNet(PROTO, path, L=2)
     dataset = DATASETS['Oxford'](small)
     rows = []

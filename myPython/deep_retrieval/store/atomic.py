@@ -70,8 +70,7 @@ def clean(folder: str) -> None:
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         if name.startswith('.') and name.endswith(2 * ASIDE):
-            if discard(path.removesuffix(ASIDE), wait=False):
-                _bring_back(path, os.path.join(folder, name[1:].removesuffix(2 * ASIDE)))
+            recover(os.path.join(folder, name[1:].removesuffix(2 * ASIDE)))
         elif name.endswith(ASIDE):
             discard(path, wait=False)
 
@@ -104,11 +103,10 @@ def replace_folder(folder: str):
     folder = os.path.realpath(folder)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise StoreError(f'{folder}: is a file; give another folder')
-    parent, name = os.path.split(folder)
-    new = os.path.join(parent, f'.{name}{ASIDE}')
+    new = _hidden(folder)
     old = new + ASIDE
     with named(folder, new):
-        os.makedirs(parent, exist_ok=True)
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
     with _claimed(new, _new_folder, wait=False):
         _bring_back(old, folder)
         yield new
@@ -120,6 +118,34 @@ def replace_folder(folder: str):
                 os.rename(new, folder)
         finally:
             _bring_back(old, folder)
+
+
+def recover(folder: str) -> None:
+    """Finish or undo a replacement of `folder` that was killed, so that nothing is left over.
+
+    While a living process replaces it, nothing happens.
+    """
+    folder = os.path.realpath(folder)
+    if discard(_hidden(folder), wait=False):
+        _bring_back(_hidden(folder) + ASIDE, folder)
+
+
+@contextmanager
+def scratch(path: str):
+    """Yield a hidden folder beside `path` for temporary files; it is removed in the end.
+
+    What a killed run left in it is removed first.
+
+    Raises
+    ------
+    StoreError
+        Another process uses it, since it makes `path` too.
+    """
+    folder = _hidden(os.path.realpath(path))
+    with named(path, folder):
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with _claimed(folder, _new_folder, wait=False):
+        yield folder
 
 
 def check_folder(folder: str, ours: re.Pattern, overwrite: bool = False,
@@ -174,6 +200,11 @@ def is_at(descriptor: int, path: str) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:
         return False
+
+
+def _hidden(folder):
+    parent, name = os.path.split(folder)
+    return os.path.join(parent, f'.{name}{ASIDE}')
 
 
 def _parents(paths):
