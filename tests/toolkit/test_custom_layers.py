@@ -83,7 +83,7 @@ def test_aggregate_groups_by_the_rois_image(make_net):
 
 
 def test_regions_that_do_not_fit_are_refused(make_net):
-    with pytest.raises(ValueError, match='5 regions are no multiple of num_rois 2'):
+    with pytest.raises(ValueError, match='5 regions are not a multiple of num_rois 2'):
         make_net(python_net('AggregateLayer', (5, 3), "{'num_rois': 2}"))
     with pytest.raises(ValueError, match='positive integer'):
         make_net(python_net('AggregateLayer', (5, 3), "{'num_rois': many}"))
@@ -139,13 +139,16 @@ def test_files_of_features_that_are_refused(features, make_net, tmp_path):
     rows, path = features
     text = inputs(label=(2,)) + layer('FeatureLayer', 'label', 'y', f"{{'features': '{path}'}}")
     np.save(path, rows[0])
-    with pytest.raises(ValueError, match='is no array of N x D'):
+    with pytest.raises(ValueError, match='is not an N x D array of numbers'):
         make_net(text)
     np.save(path, [{'an': 'object'}])
-    with pytest.raises(ValueError, match='is no whole .npy'):
+    with pytest.raises(ValueError, match='is damaged or is not an .npy file'):
         make_net(text)
     (tmp_path / 'features.npy').write_bytes(b'')
-    with pytest.raises(ValueError, match='is no whole .npy'):
+    with pytest.raises(ValueError, match='is damaged or is not an .npy file'):
+        make_net(text)
+    np.save(path, np.array([['a', 'b']]))
+    with pytest.raises(ValueError, match='is not an N x D array of numbers'):
         make_net(text)
     (tmp_path / 'features.npy').unlink()
     with pytest.raises(FileNotFoundError):
@@ -227,7 +230,7 @@ def test_no_gradient_passes_features_and_regions(features, make_net):
     ('ResizeLayer', "{'h': 3, 'w': 4, 'mean': [1, 2]}", 'mean must be 3 numbers'),
     ('ResizeLayer', "{'h': 3, 'w': 4, 'mean': {}}", 'mean must be 3 numbers'),
     ('ResizeLayer', '[3, 4]', 'must be a dict'),
-    ('ResizeLayer', '{3, 4', 'is no YAML'),
+    ('ResizeLayer', '{3, 4', 'is not YAML'),
     ('FeatureLayer', '', 'must be a dict with features')])
 def test_parameters_that_are_refused(name, param_str, words, make_net):
     with pytest.raises(ValueError) as error:
@@ -244,6 +247,7 @@ class Indexed(tuple):
 @pytest.mark.parametrize('name, shapes, param_str', [
     ('NormalizeLayer', [(4, 3)], '{}'), ('AggregateLayer', [(4, 3)], '{}'),
     ('AggregateLayer', [(4, 3), (4, 5)], '{}'), ('ResizeLayer', [(2, 3, 6, 8)], "{'h': 3, 'w': 3}"),
+    ('GeMLayer', [(2, 3, 4, 5)], '{}'), ('GeMLayer', [(2, 3, 4, 5), (4, 5)], '{}'),
     ('RigidGridLayer', [(2, 3, 64, 64)], '{}'), ('FeatureLayer', [(4,)], "{'features': '%s'}"),
     ('PairL2LossLayer', [(4, 3), (4, 5)], '{}'),
     ('PairLiftedStructuredLossLayer', [(4, 3), (4, 5)], '{}')])
