@@ -6,7 +6,7 @@
         --features tmp/ROxford_S800_L2 --dataset datasets/Oxford
 
 Prints the AP of every query, their mean, and what the plain ranking gives; or, with --gnd, the
-figures of the revisited protocols. The protocol's name stands beside each number.
+figures of the revisited metrics. The protocol's name stands beside each number.
 """
 
 import os
@@ -17,9 +17,9 @@ from deep_retrieval.datasets import DATASETS
 
 def report(args, method):
     """Rank by a method, a function of the flags and saved features, and print the scores."""
-    from deep_retrieval import protocols, saved_features, whitening
+    from deep_retrieval import metrics, saved_features, whitening
     dataset = open_dataset(args)
-    uni = protocols.uni_size(dataset) if args.uni else None
+    uni = metrics.uni_size(dataset) if args.uni else None
     saved = saved_features.load(args.features, dataset)
     if args.whitening:
         saved = saved_features.whitened(saved, whitening.load(args.whitening), args.whitening)
@@ -43,28 +43,28 @@ def named(saved, indices):
 
 def report_published(args, dataset, uni, saved, rankings, plain_rankings):
     """Print AP of every query and their mean, by compute_ap, and the plain ranking's mean."""
-    from deep_retrieval import compute_ap, protocols
-    protocol = protocols.published(args.dataset_name, saved.made_from['crop'], uni)
+    from deep_retrieval import compute_ap, metrics
+    protocol = metrics.published(args.dataset_name, saved.made_from['crop'], uni)
     precisions = compute_ap.score(dataset, rankings, args.temp_dir, args.eval_binary)
-    print(*compute_ap.report(precisions, protocol), sep='\n')
+    print(*metrics.report(precisions, protocol), sep='\n')
     if args.mode != 'plain':
-        before = 100 * compute_ap.mean(compute_ap.score(
+        before = 100 * metrics.mean(compute_ap.score(
             dataset, plain_rankings, os.path.join(args.temp_dir, 'plain'), args.eval_binary))
-        gain = 100 * compute_ap.mean(precisions) - before
+        gain = 100 * metrics.mean(precisions) - before
         print(f'Plain: {before:.2f} ({protocol}); {args.mode} gives {gain:+.2f}')
 
 
 def report_revisited(args, dataset, uni, saved, rankings, plain_rankings):
     """Print mAP and mP@k by Easy, Medium and Hard, and the plain ranking's mAP."""
-    from deep_retrieval import protocols
-    conditions = protocols.conditions(saved.made_from['crop'], uni)
-    scores, before = (protocols.revisited(dataset.truth, dataset.queries, some)
+    from deep_retrieval import metrics
+    conditions = metrics.conditions(saved.made_from['crop'], uni)
+    scores, before = (metrics.revisited(dataset.gnd, dataset.queries, some)
                       for some in (rankings, plain_rankings))
     for score, plainly in zip(scores, before, strict=True):
         change = '' if args.mode == 'plain' else (
             f'; plain mAP {100 * plainly.mean:.2f}, '
             f'{args.mode} gives {100 * (score.mean - plainly.mean):+.2f}')
-        print(protocols.line(score, conditions) + change)
+        print(metrics.line(score, conditions) + change)
 
 
 def ranked(saved):

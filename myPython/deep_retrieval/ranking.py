@@ -95,55 +95,6 @@ def expand_queries(queries, database, k, block=BLOCK):
     return expanded / np.float32(k + 1)
 
 
-def average_precision(ranked, positives, junk=()):
-    """Average precision of one ranking as `eval/compute_ap` defines it, in float64.
-
-    That is the area under the precision-recall curve by trapezoids, from precision 1 at recall 0
-    on. Junk is skipped as if absent, also where it is positive; recall divides by all positives,
-    ranked or not; of an item ranked twice the first place counts.
-
-    ranked: items (names or indices), the best first. positives, junk: items, in any order.
-    Returns 0..1. ValueError when there is no positive.
-    """
-    positives, junk = set(positives), set(junk)
-    if not positives:
-        raise ValueError('average precision needs at least one positive')
-    area, hits, last_precision = 0.0, 0, 1.0
-    items = (item for item in dict.fromkeys(ranked) if item not in junk)
-    for place, item in enumerate(items, start=1):
-        hit = item in positives
-        hits += hit
-        precision = hits / place
-        if hit:  # recall moves by one positive, and only at a hit
-            area += (last_precision + precision) / 2
-        last_precision = precision
-    return area / len(positives)
-
-
-def voc_average_precision(ranked_relevance, positives):
-    """Average precision of one ranking as VOC 2010 defines it, in float64.
-
-    That is the area under the precision-recall curve once precision is made monotone: at each
-    recall it is the best of any recall from there on. (Everingham and Winn, The PASCAL Visual
-    Object Classes Challenge 2010 Development Kit.) Positives that are not ranked count as zero.
-
-    ranked_relevance: N booleans, whether each place holds a positive, the best place first, junk
-    left out. positives: how many positives there are, ranked or not. Returns 0..1. ValueError when
-    there is none, or when the ranking holds more.
-    """
-    places = np.flatnonzero(_relevance(ranked_relevance, positives))
-    precisions = np.arange(1, len(places) + 1) / (places + 1)  # at each recall that is reached
-    return float(np.maximum.accumulate(precisions[::-1]).sum() / positives)
-
-
-def precision_at_r(ranked_relevance, positives):
-    """The share of positives in the first R places, where R is how many positives there are.
-
-    Arguments and errors as of `voc_average_precision`; places that are not ranked count as wrong.
-    """
-    return float(_relevance(ranked_relevance, positives)[:positives].sum() / positives)
-
-
 def _first_k(values, k):
     """Columns of the k largest values of each row, descending, ties by lower column: Q x k."""
     if k == values.shape[1]:
@@ -186,18 +137,6 @@ def _descriptor_rows(name, rows):
     if len(broken):
         raise ValueError(f'{name}: row {broken[0]} holds a value that is not finite')
     return rows
-
-
-def _relevance(ranked_relevance, positives):
-    """One ranking's relevance as booleans, checked against the number of positives."""
-    relevance = np.asarray(ranked_relevance, bool)
-    if relevance.ndim != 1:
-        raise ValueError(f'the relevance of one ranking is a list, not of shape {relevance.shape}')
-    if positives < 1:
-        raise ValueError('a ranking is scored by at least one positive')
-    if relevance.sum() > positives:
-        raise ValueError(f'{relevance.sum()} places hold a positive, but there are {positives}')
-    return relevance
 
 
 def _check_range(name, value, low, high, why):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import saved_set
 from conftest import assert_one_line
-from deep_retrieval import ranking, reranking, store
+from deep_retrieval import metrics, ranking, reranking, store
 from deep_retrieval import whitening as whiten
 from deep_retrieval.datasets import revisited as gnd_files
 
@@ -37,7 +37,7 @@ def expected(folder, queries, database):
     dataset, result = saved_set.opened(folder), {}
     for query, row in zip(dataset.queries, np.argsort(-(queries @ database.T), axis=1)):
         good, ok, junk = dataset.ground_truth(query)
-        result[query.name] = 100 * ranking.average_precision(
+        result[query.name] = 100 * metrics.average_precision_oxford(
             [dataset.images[i] for i in row], good + ok, junk)
     return result
 
@@ -147,11 +147,11 @@ def test_revisited(run, revisited):
     for line, (name, wanted) in zip(done.stdout.splitlines(), positive.items(), strict=True):
         precisions = []
         for query, row in zip(dataset.queries, np.argsort(-(q @ d.T), axis=1)):
-            grades = dataset.truth.grades[query.name]
+            grades = dataset.gnd.grades[query.name]
             good = sum((grades[grade] for grade in wanted), [])
             skipped = sum(grades.values(), [])
             if good:
-                precisions.append(ranking.average_precision(
+                precisions.append(metrics.average_precision_oxford(
                     [dataset.images[i] for i in row], good, set(skipped) - set(good)))
         assert line.startswith(f'rtiny {name}: mAP {100 * np.mean(precisions):.2f}, mP@1 ')
         assert line.endswith(f'({len(precisions)} queries, query_crop roi)')

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from conftest import ROOT, assert_one_line, run_script
-from deep_retrieval import images, model, ranking
+from deep_retrieval import images, metrics, model
 from deep_retrieval.datasets import DATASETS
 from tiny import PROTO
 from tiny import WEIGHTS as TINY
@@ -60,7 +60,7 @@ def naive_precisions(dataset, S, L=2, crop=True, scales=(0,), dbe=0, aqe=0):
     result = {}
     for query, row in zip(dataset.queries, np.argsort(-(Q @ X.T), axis=1)):
         good, ok, junk = dataset.ground_truth(query)
-        result[query.name] = 100 * ranking.average_precision(
+        result[query.name] = 100 * metrics.average_precision_oxford(
             [dataset.images[i] for i in row], good + ok, junk)
     return result
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from deep_retrieval import ranking
+from deep_retrieval import metrics, ranking
 
 BLOCKS = [1, 7, 1000]
 
@@ -194,29 +194,29 @@ def test_shapes_that_do_not_fit():
 def test_average_precision_by_hand():
     # Junk j is absent, so the places are x a b. Trapezoids, each half a positive wide:
     # a: (0 + 1/2)/2 * 1/2 = 1/8;  b: (1/2 + 2/3)/2 * 1/2 = 7/24;  together 10/24.
-    assert ranking.average_precision(['x', 'a', 'j', 'b'], ['a', 'b'], ['j']) == pytest.approx(
+    assert metrics.average_precision_oxford(['x', 'a', 'j', 'b'], ['a', 'b'], ['j']) == pytest.approx(
         10 / 24, abs=1e-15)
     # Four positives, two never ranked. a: (1 + 1)/2 * 1/4 = 1/4;  b, third after x:
     # (1/2 + 2/3)/2 * 1/4 = 7/48;  together 19/48.
-    assert ranking.average_precision('axb', 'abyz') == pytest.approx(19 / 48, abs=1e-15)
+    assert metrics.average_precision_oxford('axb', 'abyz') == pytest.approx(19 / 48, abs=1e-15)
 
 
 def test_average_precision_at_the_ends():
-    assert ranking.average_precision('abcx', 'abc') == 1
-    assert ranking.average_precision('xyz', 'abc') == 0
-    assert ranking.average_precision([], 'abc') == 0
+    assert metrics.average_precision_oxford('abcx', 'abc') == 1
+    assert metrics.average_precision_oxford('xyz', 'abc') == 0
+    assert metrics.average_precision_oxford([], 'abc') == 0
     # the first place counts: as of a x, recall is 1 at the first place
-    assert ranking.average_precision('axaa', 'a') == 1
+    assert metrics.average_precision_oxford('axaa', 'a') == 1
     # a is junk and positive: skipped, but recall divides by it
-    assert ranking.average_precision('ab', 'ab', 'a') == 0.5
+    assert metrics.average_precision_oxford('ab', 'ab', 'a') == 0.5
     with pytest.raises(ValueError, match='at least one positive'):
-        ranking.average_precision('abc', [])
+        metrics.average_precision_oxford('abc', [])
 
 
 def test_average_precision_of_indices():
     ranked = np.array([4, 0, 2, 1, 3])
-    assert ranking.average_precision(ranked, {0, 1}, {4}) == ranking.average_precision(
-        'eacbd', 'ab', 'e')
+    assert metrics.average_precision_oxford(
+        ranked, {0, 1}, {4}) == metrics.average_precision_oxford('eacbd', 'ab', 'e')
 
 
 def test_average_precision_against_a_naive_loop():
@@ -226,5 +226,5 @@ def test_average_precision_against_a_naive_loop():
         positives = rng.integers(0, 50, rng.integers(1, 15)).tolist()
         junk = rng.integers(0, 50, rng.integers(0, 10)).tolist()
         expected = naive_average_precision(ranked, positives, junk)
-        found = ranking.average_precision(ranked, positives, junk)
+        found = metrics.average_precision_oxford(ranked, positives, junk)
         assert found == pytest.approx(float(expected), abs=1e-12)
