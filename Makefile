@@ -51,7 +51,7 @@ distill-demo metric-demo reduce-demo: %-demo: install
 	$(PYTHON) experiments/recipes.py $*
 
 test: install
-	$(PYTHON) -m pytest -n auto
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto
 
 bench: install
 	$(PYTHON) benchmarks/extraction_rate.py

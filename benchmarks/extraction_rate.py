@@ -31,7 +31,7 @@ def parse_args():
 
 def main(args):
     from deep_retrieval.datasets import open_dataset
-    from deep_retrieval.describe import Item, batches, extract
+    from deep_retrieval.extraction import Item, batches, extract
     from deep_retrieval.model import DescriptorNet
     dataset = open_dataset(args.dataset)
     items = [Item(name, dataset.image_path(name)) for name in dataset.images[:args.images]]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 from deep_retrieval import store
+from deep_retrieval.model import read_info
 from deep_retrieval.paths import shown
 
 FOLDER = Path(__file__).resolve().parent
@@ -39,12 +40,12 @@ def differences(table, rows, args, dataset) -> list[str]:
 
 def made_of(weights) -> str:
     """Return how make_demo_model.py made these weights, in brackets; '' for other weights."""
-    note = Path(f'{weights}.json')
-    if not note.exists():
+    from deep_retrieval.surgery.demo_weights import SOURCE
+    info = read_info(weights)
+    if info.source != SOURCE:
         return ''
-    if store.read_json(note).get('trunk'):
-        return ' (trained on rendered facades)'
-    return ' (untrained: they show that it runs, not how good it is)'
+    return (' (trained on rendered facades)' if info.trained else
+            ' (untrained: they show that it runs, not how good it is)')
 
 
 def header(table) -> list[str]:
@@ -64,10 +65,8 @@ def markdown(table, rows, notes) -> str:
     lines = [header(table), *map(cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ['-' * width for width in widths])
-    body = [' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            for line in lines]
-    return '\n'.join([f'# {table["title"]}', '', *(f'| {line} |' for line in body), '',
-                      *(f'- {note}' for note in notes)])
+    body = [f'| {" | ".join(map(str.ljust, line, widths))} |' for line in lines]
+    return '\n'.join([f'# {table["title"]}', '', *body, '', *(f'- {note}' for note in notes)])
 
 
 def save(folder, name, text, table, rows) -> None:

@@ -183,7 +183,7 @@ def save_pictures(args, grouping):
     check_apart(args.img_dir, args.dst_dir)
     steps_, texts = group_folders.plan(grouping, args.img_dir)
     made = make(args.dst_dir, {'command': 'check_on_cover.py groups'}, steps_, texts,
-                subcommands.how(args), cli.warn)
+                subcommands.how(args))
     print(f'{args.dst_dir}: {made} pictures in {len(grouping)} groups')
 
 
@@ -192,7 +192,7 @@ def copy_groups(args, chosen, found):
     check_apart(args.src_dir, args.dst_dir)
     made = make(args.dst_dir, {'command': 'check_on_cover.py copy'},
                 group_folders.copies(args.src_dir, {group: found[group] for group in chosen}),
-                how=subcommands.how(args), say=cli.warn)
+                how=subcommands.how(args))
     print(f'{args.dst_dir}: {made} pictures in {len(chosen)} groups')
 
 

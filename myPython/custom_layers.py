@@ -5,17 +5,19 @@
 The maths of a layer is a plain function over arrays, the class moves blobs.
 """
 
+import logging
+
 import caffe
 import cv2
 import numpy as np
-from deep_retrieval.cli import warn
+from deep_retrieval.image_means import SIZES
 from deep_retrieval.images import MEAN
 from deep_retrieval.training.class_data import (  # noqa: F401
     BinDataLayer,
     BinDataWithoutLabelLayer,
     TripletDataLayer,
 )
-from deep_retrieval.training.class_folders import SIZES, show_size
+from deep_retrieval.training.class_folders import show_size
 from deep_retrieval.training.layer_parameters import (
     ConstantLayer,
     as_list,
@@ -25,15 +27,12 @@ from deep_retrieval.training.layer_parameters import (
     parameters,
 )
 from deep_retrieval.training.pair_losses import pair_l2, pair_lifted
+from deep_retrieval.vectors import EPSILON, normalize
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
-EPSILON = 1e-8      # keeps a vector of zeros from being divided by zero
 LEVELS = 2          # of the rigid grid
 
-
-def normalize(x):
-    """x / (EPSILON + its L2 norm over axis 1)."""
-    return x / (EPSILON + np.linalg.norm(x, axis=1, keepdims=True))
+logger = logging.getLogger('deep_retrieval.custom_layers')
 
 
 def normalize_backward(x, diff):
@@ -190,8 +189,9 @@ class RigidGridLayer(ConstantLayer):
     def _rois(self, images, size):
         fixed = SIZES.get(self.dataset, size)
         if fixed != size:
-            warn(f'RigidGridLayer: the images are of {show_size(size)}, the regions those of '
-                 f'{show_size(fixed)} (dataset {self.dataset!r}); any other name fits them')
+            logger.warning('RigidGridLayer: the images are of %s, the regions those of %s (dataset '
+                           '%r); any other name fits them', show_size(size), show_size(fixed),
+                           self.dataset)
         return pack_regions_for_network([get_rmac_region_coordinates(*fixed, LEVELS)] * images)
 
 

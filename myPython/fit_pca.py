@@ -7,51 +7,43 @@
 The serial reduction of the pair losses starts so from the PCA of the whole descriptors.
 """
 
-import argparse
-
-from deep_retrieval import cli
-from deep_retrieval.model import DescriptorNet
-from deep_retrieval.paths import ROOT
-from deep_retrieval.surgery.pca_layers import fit
-from deep_retrieval.training.teacher import images_of
+from deep_retrieval import cli, paths
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument('--proto',
-                        default=ROOT / 'proto/reduce/serial/deploy_resnet101_pca512.prototxt',
+                        default=paths.ROOT / 'proto/reduce/serial/deploy_resnet101_pca512.prototxt',
                         help='prototxt of the deploy net')
-    parser.add_argument('--weights', default=ROOT / 'caffemodel/model.caffemodel',
-                        help='caffemodel of all of the net before the centring')
-    parser.add_argument('--img_dir', default=ROOT / 'datasets/landmark/clean',
-                        help='folder of images, all in it and below')
+    parser.add_argument('--weights', default=paths.WEIGHTS,
+                        help='caffemodel with all layers of the net before the centring')
+    parser.add_argument('--img_dir', default=paths.DATASETS / 'landmark/clean',
+                        help='folder of images; folders in it are searched too')
     parser.add_argument('--centre', default='pooled_rois/shift', metavar='LAYER',
                         help='the Scale layer that centres')
     parser.add_argument('--project', default='pooled_rois/reduce', metavar='LAYER',
                         help='the InnerProduct layer that projects')
     parser.add_argument('--S', type=cli.positive, default=512,
-                        help='longer side of the images, in pixels')
+                        help='longer side of the images in pixels')
     parser.add_argument('--L', type=cli.natural, default=2, help='levels of the rigid grid')
-    parser.add_argument('--whitening', type=float, default=0, help='see make_demo_model.py')
+    parser.add_argument('--whitening', type=float, default=0,
+                        help='power of the standard deviations that directions are divided by: 0 '
+                             'leaves them as they are, 1 makes them equal')
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
-    parser.add_argument('--output', default=ROOT / 'caffemodel/reduce_serial_start.caffemodel',
+    parser.add_argument('--output', default=paths.ROOT
+                        / 'caffemodel/reduce_serial_start.caffemodel',
                         help='the caffemodel to write')
     return parser.parse_args()
 
 
 def main(args):
+    from deep_retrieval.surgery import pca_layers
     cli.use_device(args.gpu)
-    paths = [item.path for item in images_of(args.img_dir)]
-    net = DescriptorNet(args.proto, args.weights, args.L, end=args.project,
-                                   partial_weights=True)
-    components = fit(net, paths, args.S, args.centre, args.project, whitening=args.whitening)
-    net.net.save(str(args.output))
-    print(f'{args.output}: {components} directions of {len(paths)} images')
+    components, images = pca_layers.fit_folder(
+        args.proto, args.weights, args.img_dir, args.output, S=args.S, L=args.L,
+        centre=args.centre, project=args.project, whitening=args.whitening)
+    print(f'{args.output}: {components} directions of {images} images')
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -17,8 +17,9 @@ from pathlib import Path
 from deep_retrieval import cli
 from deep_retrieval.datasets import DATASETS
 from deep_retrieval.duplicates import mapped_files
-from deep_retrieval.features import check_same, open_features
+from deep_retrieval.features import check_same
 from deep_retrieval.paths import ROOT
+from deep_retrieval.saved_features import open_features
 from deep_retrieval.search import faiss_index, milvus_store
 
 

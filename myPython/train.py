@@ -9,33 +9,31 @@ to the same parameters as a run that was never ended. What is trained (solver an
 `--set` changed) is written beside the snapshots, and so is the log.
 """
 
-import argparse
+import os
 import sys
 
-from deep_retrieval import cli
-from deep_retrieval.training import solving
+from deep_retrieval import cli, paths
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--solver',
-                        default='proto/distilling/train_resnet101_distilling_solver.prototxt',
-                        help='solver prototxt; paths in it begin in the folder you call this from')
+    parser = cli.parser(__doc__)
+    parser.add_argument('--solver', default=paths.ROOT / 'proto/distilling'
+                        '/train_resnet101_distilling_solver.prototxt',
+                        help='solver prototxt; relative paths in it belong to the current folder, '
+                             "and if they do not exist there to the repository's root")
     parser.add_argument('--weights', nargs='*', default=[],
-                        help='caffemodels to start from; a later one goes over an earlier one')
-    parser.add_argument('--snapshot', help='solverstate to go on from')
+                        help='caffemodels to start from; a later one overrides an earlier one')
+    parser.add_argument('--snapshot', help='solverstate to resume from')
     parser.add_argument('--gpu', type=int, default=0,
-                        help='GPU to compute on, -1 for the CPU; where it is not there, the CPU')
+                        help='GPU to compute on, -1 for the CPU; without a GPU, the CPU')
     parser.add_argument('--set', nargs='*', default=[], metavar='NAME.FIELD=VALUE', dest='settings',
                         help='change a field of a layer (data.batch_size=4, data.source=FOLDER) or '
                              'of the solver (solver.max_iter=100)')
     parser.add_argument('--cache_trunk', metavar='FOLDER',
-                        help='keep here what the frozen part of the net gives for each image, and '
-                             'run it but once an image')
+                        help='keep the results of the frozen part of the net for each image in '
+                             'this folder, and compute them once per image')
     parser.add_argument('--plot', metavar='FILE',
-                        help='draw loss and learning rate of the log into this picture')
+                        help="draw the log's loss and learning rate into this picture")
     args = parser.parse_args()
     if args.snapshot and args.weights:
         parser.error('--snapshot brings its weights: leave out --weights')
@@ -43,23 +41,23 @@ def parse_args():
 
 
 def main(args):
+    from deep_retrieval.training import solving
     cli.use_device(args.gpu)
-    solver_file, log_file = solving.prepare(args.solver, args.settings)
-    with solving.logging_to(log_file):
-        solver = solving.make_solver(solver_file, args.weights, args.snapshot,
-                                      args.cache_trunk)
-        try:
-            solver.solve()
-        finally:
-            if args.plot:
-                solving.plot(log_file, args.plot)
-    if solver.iter < solver.param.max_iter:
-        cli.warn(f'stopped early at iteration {solver.iter}; --snapshot '
-                 f'{solver.param.snapshot_prefix}_iter_{solver.iter}.solverstate goes on')
+    for name in ('solver', 'snapshot', 'cache_trunk', 'plot'):
+        if getattr(args, name):
+            setattr(args, name, os.path.abspath(getattr(args, name)))
+    args.weights = [os.path.abspath(path) for path in args.weights]
+    folder = solving.base_folder(args.solver)
+    if folder != os.getcwd():
+        cli.warn(f'{args.solver}: its paths belong to {folder}')
+        os.chdir(folder)
+    done = solving.train(args.solver, weights=args.weights, snapshot=args.snapshot,
+                         settings=args.settings, cache_trunk=args.cache_trunk, plot_file=args.plot)
+    if not done.finished:
+        cli.warn(f'stopped early at iteration {done.iteration}; --snapshot {done.snapshot} '
+                 'resumes')
         sys.exit(130)
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -1,5 +1,6 @@
 """What tests share: nets from text, and scripts run as a user runs them."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -19,6 +20,18 @@ torch.set_num_threads(1)
 def cpu():
     caffe.set_mode_cpu()
     caffe.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def library_log():
+    """Undo what a script that runs in this process does to the library's log (cli.start_logging).
+
+    Otherwise caplog would not see the messages of later tests.
+    """
+    yield
+    logger = logging.getLogger('deep_retrieval')
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 @pytest.fixture
@@ -62,7 +75,7 @@ def check_gradients(net, name, **options):
 
     def function(*leaves):
         tensors = list(bottoms)
-        for i, leaf in zip(varied, leaves):
+        for i, leaf in zip(varied, leaves, strict=False):
             tensors[i] = leaf
         layer._leaves = dict(enumerate(leaves[len(varied):]))
         try:

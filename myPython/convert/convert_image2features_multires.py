@@ -26,9 +26,10 @@ def parse_args():
 
 
 def main(args):
+    from deep_retrieval.extraction import images_of
     from deep_retrieval.model import DescriptorNet, model_key
     from deep_retrieval.training import teacher
-    items = teacher.images_of(args.img_dir)
+    items = images_of(args.img_dir)
     cli.use_device(args.gpu)
     net = DescriptorNet(args.proto, args.weights, args.L, args.end, args.partial_weights)
     features = teacher.convert(net, items, args.scales, args.features_npy,

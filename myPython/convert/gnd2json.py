@@ -3,33 +3,30 @@
 
     python myPython/convert/gnd2json.py datasets/gnd_roxford5k.pkl datasets/gnd_rparis6k.pkl
 
-Each becomes a .json beside it. Nothing in a pickle is run: one that is more than data is refused.
+Each becomes a .json beside it. No code in a pickle is run: one that holds more than data is
+refused.
 """
 
-import argparse
 import os
 
-from deep_retrieval import cli
-from deep_retrieval.datasets import revisited
+from deep_retrieval import cli, paths
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('gnd', nargs='*', default=['datasets/gnd_roxford5k.pkl'],
+    parser = cli.parser(__doc__)
+    parser.add_argument('gnd', nargs='*', default=[str(paths.DATASETS / 'gnd_roxford5k.pkl')],
                         help='pickles of the ground truth')
     parser.add_argument('--output_dir', help="folder for the .json; by default each pickle's own")
     return parser.parse_args()
 
 
 def main(args):
+    from deep_retrieval.datasets import revisited
     for path in args.gnd:
         if not path.endswith('.pkl'):
             raise ValueError(f'{path}: a .pkl is expected')
         truth = revisited.read(path)
-        name = f'gnd_{truth.name}.json'
-        output = os.path.join(args.output_dir or os.path.dirname(path), name)
+        output = os.path.join(args.output_dir or os.path.dirname(path), f'gnd_{truth.name}.json')
         revisited.write(output, truth)
         counted = ', '.join(f'{sum(len(grades[grade]) for grades in truth.grades.values())} {grade}'
                             for grade in revisited.GRADES)
@@ -37,6 +34,4 @@ def main(args):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -10,24 +10,19 @@ The files go where the training net reads them, paths beginning in the folder yo
 the list is features.txt beside features.npy. A run that was interrupted goes on where it ended.
 """
 
-import argparse
 import os
 
 from deep_retrieval import cli, convert_flags
-from deep_retrieval.training.teacher import make_lmdb, places, teach
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = cli.parser(__doc__)
     convert_flags.add_teacher(parser)
-    parser.add_argument('--train_proto',
-                        default=convert_flags.TINY
+    parser.add_argument('--train_proto', default=convert_flags.TINY
                         / 'pca32/train_resnet_tiny_student_pca32.prototxt',
                         help="the student's training net, which names the files to make")
     parser.add_argument('--phase', choices=('TRAIN', 'TEST'), default='TRAIN',
-                        help='the phase of it whose files to make')
+                        help='the phase whose files to make')
     for name in ('height', 'width'):
         parser.add_argument(f'--resize_{name}', type=cli.positive,
                             help=f"{name} of the LMDB's images in pixels; by default that of the "
@@ -36,18 +31,17 @@ def parse_args():
 
 
 def main(args):
-    lmdb, features_npy, (height, width) = places(args.train_proto, args.phase)
+    from deep_retrieval.training import teacher
+    lmdb, features_npy, (height, width) = teacher.places(args.train_proto, args.phase)
     features_txt = os.path.splitext(features_npy)[0] + '.txt'
     cli.use_device(args.gpu)
-    teach(args.img_dir, args.proto, args.weights, features_npy, features_txt, S=args.S,
-          end=args.end, batch_size=args.batch_size, skip_bad=args.skip_bad, seed=args.seed,
-          partial_weights=args.partial_weights)
+    teacher.teach(args.img_dir, args.proto, args.weights, features_npy, features_txt, S=args.S,
+                  end=args.end, batch_size=args.batch_size, skip_bad=args.skip_bad,
+                  seed=args.seed, partial_weights=args.partial_weights)
     size = args.resize_height or height, args.resize_width or width
-    make_lmdb(args.img_dir, features_txt, lmdb, size, cli.warn)
+    teacher.make_lmdb(args.img_dir, features_txt, lmdb, size)
     print(f'{lmdb}: images of {size[0]} x {size[1]} pixels')
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

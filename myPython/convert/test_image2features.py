@@ -24,10 +24,10 @@ def parse_args():
 
 
 def main(args):
-    from deep_retrieval.describe import extract
+    from deep_retrieval.extraction import extract, images_of
     from deep_retrieval.model import model_key
     from deep_retrieval.training import teacher
-    items = teacher.images_of(args.img_dir)
+    items = images_of(args.img_dir)
     cli.use_device(args.gpu)
     net = teacher.open_net(args.proto, args.weights, args.L, args.end, args.partial_weights)
     features, _ = extract(net, items, None, args.features_npy,

@@ -6,41 +6,22 @@
     python myPython/dataset_helper/cover_helper.py make_clean_set
     python myPython/dataset_helper/cover_helper.py make_queries_for_test
 
-The groups' file has a line ID<TAB>CSMID CSMID ... a group. Images come from a folder (--images), of
-which they are copied, or from a news service (--service), of which they are downloaded.
+The file of groups has one line ID<TAB>CSMID CSMID ... per group. Covers are copied out of a folder
+(--images) or downloaded from a news service (--service).
 """
 
-import os
 from collections import Counter
 
-from deep_retrieval import cli, subcommands
-from deep_retrieval.datasets import query_sets
-from deep_retrieval.duplicates import mapped_files
-from deep_retrieval.files import write_aside
-from deep_retrieval.gallery import answer_pictures
-from deep_retrieval.listing import list_classes
-from deep_retrieval.making import class_sets, cover_sets
-from deep_retrieval.making.downloads import Download, check_id
-from deep_retrieval.making.folders import check_apart, make
-from deep_retrieval.making.retrieval import answers_of, mean_average_precision, precision_at_r
-from deep_retrieval.paths import DATASETS
-from deep_retrieval.subcommands import COPYING, FETCH_FLAGS, how, say_made
-from download_helper import FETCHING, SERVICE, download, service
+from deep_retrieval import cli, paths, subcommands
+from deep_retrieval.subcommands import COPYING, FETCH_FLAGS, FETCHING, SERVICE, how, say_made
+from download_helper import download
 from oxford_helper import cal_image_mean_channel
-
-
-def read_groups(args):
-    """The groups of a command, their ids and members fit for file names."""
-    groups = mapped_files.read_groups(args.groups, cli.warn)
-    for key, names in groups.items():
-        for name in (key, *names):
-            check_id(name)
-    return groups
 
 
 def count_items(args):
     """Print how many groups and items there are, and how many groups have each size."""
-    groups = mapped_files.read_groups(args.groups, cli.warn)
+    from deep_retrieval.duplicates import mapped_files
+    groups = mapped_files.read_groups(args.groups)
     for size, count in sorted(Counter(map(len, groups.values())).items()):
         print(f'groups of {size} items: {count}')
     print(f'{args.groups}: {sum(map(len, groups.values()))} items in {len(groups)} groups')
@@ -48,66 +29,60 @@ def count_items(args):
 
 def get_csmid_list(args):
     """Write the groups of --least to --most items as test.txt, and the others as training.txt."""
-    os.makedirs(args.output, exist_ok=True)
-    parts = cover_sets.by_size(read_groups(args), args.least, args.most)
-    for name, groups in zip(('test.txt', 'training.txt'), parts):
-        text = ''.join(f'{mapped_files.encode(key)}\t{" ".join(map(mapped_files.encode, names))}\n'
-                       for key, names in groups.items())
-        path = os.path.join(args.output, name)
-        write_aside(path, lambda file: file.write(os.fsencode(text)))
+    from deep_retrieval.making import cover_sets
+    parts = cover_sets.write_lists(cover_sets.read_groups(args.groups), args.output, args.least,
+                                   args.most)
+    for path, groups in parts.items():
         say_made(path, sum(map(len, groups.values())), f'items in {len(groups)} groups')
 
 
 def make_test_set(args):
-    """Make the test set: the covers of the groups of --least to --most items, a folder a group."""
-    test, _ = cover_sets.by_size(read_groups(args), args.least, args.most)
-    _fill(args, cover_sets.grouped(test))
+    """Make the test set: the covers of the groups of --least to --most items, a folder per group.
+    """
+    from deep_retrieval.making import cover_sets
+    test, _ = cover_sets.by_size(cover_sets.read_groups(args.groups), args.least, args.most)
+    copy_or_download(args, cover_sets.grouped(test))
 
 
 def make_training_set(args):
     """Make the training set: the covers of all other groups, in one folder."""
-    _, training = cover_sets.by_size(read_groups(args), args.least, args.most)
-    _fill(args, cover_sets.flat(training))
+    from deep_retrieval.making import cover_sets
+    _, training = cover_sets.by_size(cover_sets.read_groups(args.groups), args.least, args.most)
+    copy_or_download(args, cover_sets.flat(training))
 
 
-def _fill(args, paths):
-    """Copy or download named covers: (name, path) pairs."""
-    if not args.images:
-        source = service(args)
-        return download(args, [Download(name, cover_sets.with_extension(path), source.url(name))
-                               for name, path in paths], source)
-    steps, lost = cover_sets.steps_of(paths, args.images)
-    if lost:
-        cli.warn(f'{args.images}: has not got {len(lost)} of {len(paths)} covers, as {lost[0]!r}')
-    say_made(args.output, make(args.output, {'command': args.mode}, steps, how=how(args),
-                               say=cli.warn))
+def copy_or_download(args, pairs):
+    """Copy named covers out of --images, or download them; pairs : (name, path)."""
+    from deep_retrieval.making import cover_sets
+    if args.images:
+        say_made(args.output, cover_sets.make_set(args.output, args.mode, pairs, args.images,
+                                                  how(args)))
+    else:
+        source = subcommands.service(args)
+        download(args, cover_sets.downloads_of(pairs, source), source)
 
 
 def make_clean_set(args):
-    """Copy whole covers, equal ones once, of the groups that keep --least_size of them."""
-    check_apart(args.input, args.output)
-    steps = class_sets.clean(args.input, list_classes(args.input), args.least_size, cli.warn)
-    about = {'command': args.mode, 'least_size': args.least_size}
-    say_made(args.output, make(args.output, about, steps, how=how(args), say=cli.warn))
+    """Copy undamaged covers, duplicates once, of the groups that keep --least_size of them."""
+    from deep_retrieval.making import class_sets
+    say_made(args.output, class_sets.make_clean(args.input, args.output, args.least_size,
+                                                how(args)))
 
 
 def make_queries_for_test(args):
     """Copy one random cover of each group of --least_size into queries/, the others to dataset/."""
-    check_apart(args.input, args.output)
-    steps, texts = class_sets.flat_queries(args.input, list_classes(args.input), args.least_size,
-                                           args.seed)
-    about = {'command': args.mode, 'least_size': args.least_size, 'seed': args.seed}
-    say_made(args.output, make(args.output, about, steps, texts, how(args), cli.warn),
-             f'images, {texts["query.txt"].count(chr(10))} of them queries')
+    from deep_retrieval.making import class_sets
+    count, queries = class_sets.make_flat_queries(args.input, args.output, args.least_size,
+                                                  args.seed, how(args))
+    say_made(args.output, count, f'images, {queries} of them queries')
 
 
 def cls_training_set(args):
-    """Copy the training set into a folder for each of its groups, numbered from 0 on."""
-    check_apart(args.images, args.output)
-    _, training = cover_sets.by_size(read_groups(args), args.least, args.most)
-    paths = [(name, f'{number}/{name}') for number, names in enumerate(training.values())
-             for name in names]
-    _fill(args, paths)
+    """Copy the training set into one folder per group, numbered from 0 on."""
+    from deep_retrieval.making import cover_sets
+    _, training = cover_sets.by_size(cover_sets.read_groups(args.groups), args.least, args.most)
+    say_made(args.output, cover_sets.make_class_set(args.output, args.mode, training, args.images,
+                                                    how(args)))
 
 
 def cal_precision(args):
@@ -115,39 +90,45 @@ def cal_precision(args):
 
     R is the number of a query's answers.
     """
-    answers = _answers(args)
+    from deep_retrieval.making.retrieval import precision_at_r
+    answers = read_answers(args)
     print(f'precision: {precision_at_r(answers):.2f} (at R, {len(answers)} queries)')
     if args.wrong_dir:
+        from deep_retrieval.gallery import answer_pictures
         answer_pictures.save_answers(args.wrong_dir, answers, args.overwrite)
 
 
 def cal_mAP(args):
     """Print the mAP of saved descriptors, as VOC 2010 defines it."""
-    answers = _answers(args)
+    from deep_retrieval.making.retrieval import mean_average_precision
+    answers = read_answers(args)
     print(f'mAP: {mean_average_precision(answers):.2f} (VOC 2010, {len(answers)} queries)')
 
 
-def _answers(args):
+def read_answers(args):
+    """Return the answers that saved descriptors give to the queries of a test set."""
+    from deep_retrieval.datasets import query_sets
+    from deep_retrieval.making.retrieval import answers_of
     return answers_of(*query_sets.cover(args.test_set), args.queries_npy, args.dataset_npy)
 
 
-COVER = DATASETS / 'cover'
+COVER = paths.DATASETS / 'cover'
 FLAGS = {
     **FETCH_FLAGS,
     'groups': dict(default=COVER / 'demo_shortv.txt', metavar='FILE',
-                   help='lines ID<TAB>CSMID CSMID ...'),
-    'images': dict(metavar='FOLDER', help='folder of the covers, named by csmid; without it they '
+                   help='file of lines ID<TAB>CSMID CSMID ...'),
+    'images': dict(metavar='FOLDER', help='folder of the covers, named by csmid; by default they '
                    'are downloaded'),
-    'input': dict(help='folder that holds a folder for each group'),
+    'input': dict(help='folder that holds one folder per group'),
     'output': dict(help='folder to make'),
-    'least': dict(type=cli.positive, default=20, help='items of a group of the test set, at least'),
-    'most': dict(type=cli.positive, default=24, help='items of a group of the test set, at most'),
-    'least_size': dict(type=cli.positive, default=3, help='images of a group, at least'),
+    'least': dict(type=cli.positive, default=20, help='least size of a group of the test set'),
+    'most': dict(type=cli.positive, default=24, help='greatest size of a group of the test set'),
+    'least_size': dict(type=cli.positive, default=3, help='least number of images of a group'),
     'test_set': dict(default=COVER / 'clean', help='folder with query.txt, answer.txt, queries/ '
                      'and dataset/'),
-    'queries_npy': dict(default='tmp/test_on_cover_S496_L2_queries.npy',
+    'queries_npy': dict(default=paths.TEMP / 'test_on_cover_S496_L2_queries.npy',
                         help="the queries' descriptors, as test_on_cover.py leaves them"),
-    'dataset_npy': dict(default='tmp/test_on_cover_S496_L2_dataset.npy',
+    'dataset_npy': dict(default=paths.TEMP / 'test_on_cover_S496_L2_dataset.npy',
                         help="the database's descriptors"),
     'wrong_dir': dict(metavar='FOLDER', help='folder for pictures of the wrong results'),
 }

@@ -24,7 +24,7 @@ API = {
     'load_model': 'model',
     'Model': 'model',
     'describe': 'describe',
-    'open_features': 'features',
+    'open_features': 'saved_features',
     'search': 'nearest',
     'find_groups': 'duplicates.groups',
     'gallery': 'gallery.show',

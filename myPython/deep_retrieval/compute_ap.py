@@ -3,7 +3,7 @@
     dataset = DATASETS['Oxford']('datasets/Oxford')
     rankings = [[dataset.images[i] for i in row] for row in indices]  # a list for each query
     precisions = score(dataset, rankings, 'temp', 'eval/compute_ap')  # {'all_souls_1': 0.502734...}
-    report(precisions, 'query_crop roi')
+    print(*report(precisions, 'query_crop roi'), sep='\n')
 """
 import math
 import os
@@ -38,17 +38,18 @@ def score(dataset, rankings, temp_dir, eval_binary):
     return precisions
 
 
-def report(precisions, condition):
-    """Print each query's AP and their mean with its `condition`; returns the mean, in percent.
+def mean(precisions: dict) -> float:
+    """Return the mean of {query: AP}."""
+    return sum(precisions.values()) / len(precisions)
 
-    precisions: what `score` returns.
+
+def report(precisions, condition) -> list[str]:
+    """Return each query's AP and their mean with its `condition`, in percent, as lines of text.
+
+    precisions : what `score` returns
     """
-    for name, precision in precisions.items():
-        print(f'{name}: {100 * precision:.2f}')
-    mean = 100 * sum(precisions.values()) / len(precisions)
-    print('-' * 20)
-    print(f'Mean: {mean:.2f} ({condition})')
-    return mean
+    return [*(f'{name}: {100 * value:.2f}' for name, value in precisions.items()), '-' * 20,
+            f'Mean: {100 * mean(precisions):.2f} ({condition})']
 
 
 def write_ranking(path, names):

@@ -11,8 +11,8 @@ import os
 
 import numpy as np
 
-from deep_retrieval import paths, progress, protocols, ranking
-from deep_retrieval.describe import Item, extract_scales, feature_path
+from deep_retrieval import compute_ap, paths, progress, protocols, ranking
+from deep_retrieval.extraction import Item, extract_scales, feature_path
 from deep_retrieval.saved_features import PARTS
 from deep_retrieval.scales import STEP, scales_of
 
@@ -55,8 +55,7 @@ class Result:
         if self.scores:
             return [protocols.line(score, protocols.conditions(self.query_crop))
                     for score in self.scores]
-        return [*(f'{name}: {100 * value:.2f}' for name, value in self.per_query.items()),
-                '-' * 20, f'Mean: {100 * self.mean:.2f} ({self.protocol})']
+        return compute_ap.report(self.per_query, self.protocol)
 
 
 def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = False,
@@ -181,7 +180,6 @@ def _judge(dataset, queries, rankings, similarities, query_crop, cache, eval_bin
         protocol = f'{medium.protocol}, {protocols.conditions(query_crop)}'
         return Result(medium.mean, medium.precisions, protocol, scores=scores, **more)
     if eval_binary:
-        from deep_retrieval import compute_ap
         dataset = copy.copy(dataset)
         dataset.queries = queries
         per_query = compute_ap.score(dataset, rankings, cache, eval_binary)

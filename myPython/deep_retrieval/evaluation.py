@@ -1,39 +1,28 @@
-"""What the scripts of myPython/test share: queries and database described, ranked and scored.
+"""Retrieval judged by VOC 2010: queries and a database described, ranked and scored.
 
     queries, database = query_sets.cover('datasets/cover')
-    found = describe(options, 'cover', queries, database)
-    answers = [judge(found, *ranked) for ranked in rank(found)]
-    report(answers)
+    answers = run(load_model(S=496), 'test_on_cover', queries, database)
+    print(*report(answers), sep='\n')
 """
 
+import copy
+import logging
 import os
 from typing import NamedTuple
 
 import numpy as np
-from custom_layers import normalize
 
-from deep_retrieval import cli, ranking
-from deep_retrieval.describe import Item, extract
+from deep_retrieval import compute_ap, paths, ranking
+from deep_retrieval.datasets import query_sets
+from deep_retrieval.datasets.query_sets import Query
+from deep_retrieval.extraction import Item, extract_scales, feature_path
 from deep_retrieval.gallery import answer_pictures
-from deep_retrieval.images import MEAN
-from deep_retrieval.model import DescriptorNet
-from deep_retrieval.store import sha256
+from deep_retrieval.saved_features import PARTS
+from deep_retrieval.scales import scales_of
 
-SCALES = (1 / 2, 1, 3 / 2)    # times S: 248, 496, 744 of covers, 256, 512, 768 of Oxford
 TOP = 10    # places of a ranking that its picture shows
 
-
-class Query(NamedTuple):
-    """A query: its name, its image, and the names of the database's images that answer it.
-
-    positives may name images that the database has not got: they count as never found. junk is
-    skipped as if absent.
-    """
-
-    name: str
-    item: Item
-    positives: frozenset
-    junk: frozenset = frozenset()
+logger = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
@@ -81,58 +70,87 @@ class Described:
             self.asked = ranking.expand_queries(self.asked, self.stored, aqe)
 
 
-class MeanNet(DescriptorNet):
-    """A DescriptorNet that subtracts `mean` (B, G, R; None for the usual one) from the images."""
+def run(model, name, queries, database, *, multires=None, cache=None, batch_size=4,
+        skip_bad=False, wrong_dir=None, overwrite=False) -> list[Answer]:
+    """Describe, rank and judge by VOC 2010, and save the wrong answers if asked to.
 
-    def __init__(self, *args, mean=None, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._shift = 0 if mean is None else (MEAN - np.float32(mean))[:, None, None]
-
-    def feed(self, name, array):
-        super().feed(name, array + self._shift if name == 'data' else array)
-
-
-def run(options, name, queries, database):
-    """Describe, rank, score by VOC 2010, print, and save the wrong answers where asked for."""
-    if options.wrong_dir:
-        answer_pictures.check(options.wrong_dir, options.overwrite)     # before long work
-    found = describe(options, name, queries, database)
+    Parameters
+    ----------
+    model : Model
+    name, queries, database, multires, cache, batch_size, skip_bad
+        As of `describe`.
+    wrong_dir : path, optional
+        Folder for a picture of each query and of its wrong answers.
+    overwrite : bool
+        Write into a `wrong_dir` that holds something else.
+    """
+    if wrong_dir:
+        answer_pictures.check(wrong_dir, overwrite)     # before long work
+    found = describe(model, name, queries, database, multires=multires, cache=cache,
+                     batch_size=batch_size, skip_bad=skip_bad)
     answers = [judge(found, *ranked) for ranked in rank(found)]
-    report(answers)
-    if options.wrong_dir:
-        answer_pictures.save_answers(options.wrong_dir, answers, options.overwrite)
+    if wrong_dir:
+        answer_pictures.save_answers(wrong_dir, answers, overwrite)
+    return answers
 
 
-def describe(options, name, queries, database):
-    """Described queries and database, the sum over all scales normalized.
+def oxford(model, dataset, *, multires=None, cache=None, batch_size=4, skip_bad=False, aqe=None,
+           dbe=None, query_crop='full', eval_binary=None, wrong_dir=None, overwrite=False) -> dict:
+    """Score Oxford or Paris by compute_ap, and save the wrong answers if asked to.
 
-    options : the flags of test/shared_flags.py
-    name : the features stay in the files `NAME_S512_L2_queries.npy` and `..._dataset.npy` of
-        `options.temp_dir`, from where a further run takes them or goes on
-    queries, database : lists of Query and Item. Queries without positives and, with
-        `options.skip_bad`, damaged images are left out, which is said on stderr.
+    Parameters are those of `run` and of `evaluate.evaluate`. Returns {query name: AP, 0 to 1}.
+    """
+    check_expansion(aqe, dbe, len(dataset.images))
+    if wrong_dir:
+        answer_pictures.check(wrong_dir, overwrite)
+    queries, database = query_sets.oxford(dataset, crop=query_crop == 'roi')
+    found = describe(model, dataset.name, queries, database, multires=multires, cache=cache,
+                     batch_size=batch_size, skip_bad=skip_bad, part=PARTS[query_crop])
+    found.expand(aqe, dbe)
+    ranked = list(rank(found))
+    dataset = copy.copy(dataset)
+    dataset.queries = [query for query, _, _ in ranked]
+    rankings = [[found.database[row].name for row in rows] for _, rows, _ in ranked]
+    per_query = compute_ap.score(dataset, rankings, cache or paths.TEMP,
+                                 eval_binary or paths.EVAL_BINARY)
+    if wrong_dir:
+        answer_pictures.save_answers(wrong_dir, [judge(found, *row) for row in ranked], overwrite)
+    return per_query
+
+
+def report_oxford(per_query: dict, query_crop: str) -> list[str]:
+    """Return the lines of `oxford`'s result."""
+    return compute_ap.report(per_query, f'compute_ap, query_crop {query_crop}')
+
+
+def describe(model, name, queries, database, *, multires=None, cache=None, batch_size=4,
+             skip_bad=False, part='queries') -> Described:
+    """Describe queries and database, the sum over all scales normalized.
+
+    Parameters
+    ----------
+    model : Model
+    name : str
+        Begins the names of the files in `cache` that keep the features; a later run takes them
+        from there, and an interrupted one resumes.
+    queries, database : lists of Query and Item
+        Queries without positives and, with `skip_bad`, damaged images are left out and logged.
+    multires : name of a set of scales, optional
+    cache : path of a folder; by default `tmp` in the repository
+    part : str
+        End of the names of the queries' files.
     """
     queries = _with_positives(queries)
-    cli.use_device(options.gpu)
-    net = MeanNet(options.proto, options.weights, options.L, options.end,
-                  options.partial_weights, mean=options.mean)
-    about = {'weights': sha256(options.weights), 'proto': sha256(options.proto),
-             'L': options.L, 'end': options.end}
-    if options.mean is not None:
-        about['mean'] = list(options.mean)
-    scales = [max(1, round(options.S * part)) for part in SCALES] if options.multires else [
-        options.S]
+    cache = paths.TEMP if cache is None else cache
     features, kept = [], []
-    for part, items in (('queries', [query.item for query in queries]), ('dataset', database)):
-        rows, skipped = [], set()
-        for S in scales:
-            path = os.path.join(options.temp_dir, f'{name}_S{S}_L{options.L}_{part}.npy')
-            found, left_out = extract(net, items, S, path, about, options.batch_size,
-                                      options.skip_bad)
-            rows.append(found)
-            skipped.update(left_out)
+    for part, items in ((part, [query.item for query in queries]), ('dataset', database)):
+        rows, skipped = extract_scales(
+            model.net, items, scales_of(model.S, multires),
+            lambda S, part=part: feature_path(cache, name, S, model.made_from, part),
+            model.made_from, batch_size, skip_bad)
+        skipped = set(skipped)
         kept.append([i for i, item in enumerate(items) if item.name not in skipped])
-        features.append((normalize(sum(rows)) if options.multires else rows[0])[kept[-1]])
+        features.append(rows[kept[-1]])
     _tell_skipped(queries, database, *kept)
     return Described([queries[i] for i in kept[0]], [database[i] for i in kept[1]], *features)
 
@@ -167,15 +185,14 @@ def judge(found, query, rows, similarities):
                   [place(i) for i in counted[:count] if not positive[i]])
 
 
-def report(answers):
-    """Print each query's AP, and the means over the queries, in percent."""
-    for answer in answers:
-        print(f'{printable(answer.query.name)}: {100 * answer.average_precision:.2f}')
-    print('-' * 20)
+def report(answers) -> list[str]:
+    """Return each query's AP, and the means over the queries, in percent, as lines of text."""
     precision = np.mean([answer.precision for answer in answers])
-    print(f'precision: {100 * precision:.2f} (at R, the number of positives of a query)')
     mean = np.mean([answer.average_precision for answer in answers])
-    print(f'mAP: {100 * mean:.2f} (VOC 2010)')
+    return [*(f'{printable(answer.query.name)}: {100 * answer.average_precision:.2f}'
+              for answer in answers), '-' * 20,
+            f'precision: {100 * precision:.2f} (at R, the number of positives of a query)',
+            f'mAP: {100 * mean:.2f} (VOC 2010)']
 
 
 def printable(name):
@@ -194,7 +211,8 @@ def _with_positives(queries):
 
 def _tell_skipped(queries, database, asked, stored):
     if len(stored) < len(database):
-        cli.warn(f'{len(database) - len(stored)} of {len(database)} images are left out')
+        logger.warning('%d of %d images are left out', len(database) - len(stored),
+                       len(database))
     _tell_queries('whose image is damaged',
                   [queries[i] for i in sorted(set(range(len(queries))) - set(asked))])
 
@@ -202,4 +220,4 @@ def _tell_skipped(queries, database, asked, stored):
 def _tell_queries(why, queries):
     if queries:
         names = ', '.join(printable(query.name) for query in queries)
-        cli.warn(f'queries {why} are left out of the mean: {names}')
+        logger.warning('queries %s are left out of the mean: %s', why, names)

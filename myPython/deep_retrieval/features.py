@@ -1,14 +1,12 @@
-"""Saved descriptors of every kind behind one interface.
-
-    features = open_features('tmp/features')        # a folder of shards
-    features = open_features('tmp/x.npy')           # with the names of its rows in tmp/x.txt
-    features.names, features.dim, features.rows(0, 4096)
+"""Descriptors of many images behind one interface, in memory or in an .npy file.
 
 The interface: `names` (one per row), `dim`, `len()`, `rows(start, stop)` (float32), `made_from`
-(a dict, empty if unknown), `bad` (images without a row, and why) and `path` (for messages).
-`saved_features.py` adds the queries and images of a dataset as test.py saves them.
+(a dict, empty if unknown), `bad` (images without a row, and why), `folder` (where the images are,
+or None) and `path` (for messages). `feature_shards.py` has it for folders of shards, and
+`saved_features.open_features` opens whatever is saved.
 """
 
+import glob
 import os
 import re
 
@@ -88,39 +86,6 @@ class NamedRows:
         return np.asarray(self._array[self.numbers[start:stop]], np.float32)
 
 
-def open_features(path: str | os.PathLike, names: str | os.PathLike | None = None, *,
-                  dataset=None, part: str = 'database'):
-    """Open saved descriptors of any kind.
-
-    Parameters
-    ----------
-    path : a folder of shards (convert_images2shards.py), an .npy file with a list of names
-        (convert_image2features.py), or a STEM of test.py's features
-    names : path of the list of names; by default the .txt beside the .npy file
-    dataset : Dataset, or a function without arguments that opens it; needed for a STEM
-    part : 'queries' or 'database' of a STEM
-
-    Returns
-    -------
-    FeatureFolder, NamedRows or Features
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        Nothing of these kinds is there, or it is damaged; one line that names it.
-    """
-    path = os.fspath(path)
-    if os.path.isdir(path):
-        from deep_retrieval.feature_shards import FeatureFolder
-        return FeatureFolder(path)
-    if names is not None or path.endswith('.npy'):
-        return NamedRows(path, names or f'{os.path.splitext(path)[0]}.txt')
-    from deep_retrieval import saved_features
-    if dataset is None:
-        raise ValueError(f'{path}: is neither a folder of features nor an .npy file')
-    return saved_features.rows_of(path, dataset() if callable(dataset) else dataset, part)
-
-
 def read_list(path, count: int) -> dict[int, str]:
     """Read {row: name} from a list of names for `count` rows.
 
@@ -148,6 +113,29 @@ def read_list(path, count: int) -> dict[int, str]:
     if not found:
         raise ValueError(f'{path}: names no row')
     return found
+
+
+def find_file(path: str | os.PathLike) -> str:
+    """Return the features `STEM_HASH_PART.npy` for a path `STEM_PART.npy` that does not exist.
+
+    The hash stands for the model, so that features of different models have different names.
+
+    Raises
+    ------
+    ValueError
+        There are features of several models.
+    """
+    path = os.fspath(path)
+    match = re.fullmatch(r'(.*)_(queries|queries_full|dataset)\.npy', path)
+    if os.path.exists(path) or not match:
+        return path
+    stem, part = match.groups()
+    found = sorted(other for other in glob.glob(f'{glob.escape(stem)}_*_{part}.npy')
+                   if re.fullmatch(r'_[0-9a-f]{8}_', other[len(stem):-len(f'{part}.npy')]))
+    if len(found) > 1:
+        stems = ', '.join(other.removesuffix(f'_{part}.npy') for other in found)
+        raise ValueError(f'{stem}: there are features of several models; give one of {stems}')
+    return found[0] if found else path
 
 
 def check_same(path, made_from: dict, other_path, other: dict, keys=MODEL) -> None:

@@ -9,7 +9,9 @@ import os
 import cv2
 import numpy as np
 
-MEAN = np.array([103.93900299, 116.77899933, 123.68000031], np.float32)     # B, G, R
+from deep_retrieval import image_means
+
+MEAN = np.array(image_means.NET, np.float32)     # B, G, R
 LEAST_SIDE = 3      # pixels; below that nothing is left to pool after the first convolution
 
 JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG'

@@ -11,11 +11,11 @@ exact: neighbours by comparison with every row, diffusion by its linear system, 
 
 import numpy as np
 import scipy.sparse
-from custom_layers import normalize
 from scipy.sparse.linalg import cg
 from tqdm import tqdm
 
 from deep_retrieval import ranking
+from deep_retrieval.vectors import normalize
 
 BLOCK = 4096    # rows at a time of those whose neighbours are looked for
 

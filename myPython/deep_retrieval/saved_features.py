@@ -1,6 +1,8 @@
-"""The descriptors of a dataset that test.py saved, checked against what they were made from.
+"""Saved descriptors of every kind, checked against what they were made from.
 
-    saved = load(['tmp/demo/Oxford_S512_L2'], dataset)
+    features = open_features('tmp/features')        # a folder of shards
+    features = open_features('tmp/x.npy')           # with the names of its rows in tmp/x.txt
+    saved = load(['tmp/demo/Oxford_S512_L2'], dataset)      # queries and images of test.py
     indices, similarities = ranking.rank(saved.queries, saved.database)
 
 A STEM names the files STEM_queries.npy (or STEM_queries_full.npy, of queries that were not cropped)
@@ -9,17 +11,16 @@ and STEM_dataset.npy with their manifests. It may leave out the hash of the mode
 recomputed here: what does not fit is refused.
 """
 
-import glob
 import logging
 import os
-import re
 from typing import NamedTuple
 
 import numpy as np
 
 from deep_retrieval import store
-from deep_retrieval.describe import Item, fingerprint
-from deep_retrieval.features import MODEL, Features, check_rows, check_same
+from deep_retrieval.extraction import Item, fingerprint
+from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import MODEL, Features, NamedRows, check_rows, check_same, find_file
 from deep_retrieval.vectors import normalize
 
 PARTS = {'roi': 'queries', 'full': 'queries_full'}      # crop of the queries -> end of the file
@@ -39,6 +40,37 @@ class Saved(NamedTuple):
     asked: list
     images: list
     made_from: dict
+
+
+def open_features(path: str | os.PathLike, names: str | os.PathLike | None = None, *,
+                  dataset=None, part: str = 'database'):
+    """Open saved descriptors of any kind.
+
+    Parameters
+    ----------
+    path : a folder of shards (convert_images2shards.py), an .npy file with a list of names
+        (convert_image2features.py), or a STEM of test.py's features
+    names : path of the list of names; by default the .txt beside the .npy file
+    dataset : Dataset, or a function without arguments that opens it; needed for a STEM
+    part : 'queries' or 'database' of a STEM
+
+    Returns
+    -------
+    FeatureFolder, NamedRows or Features
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        Nothing of these kinds is there, or it is damaged; one line that names it.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return FeatureFolder(path)
+    if names is not None or path.endswith('.npy'):
+        return NamedRows(path, names or f'{os.path.splitext(path)[0]}.txt')
+    if dataset is None:
+        raise ValueError(f'{path}: is neither a folder of features nor an .npy file')
+    return rows_of(path, dataset() if callable(dataset) else dataset, part)
 
 
 def load(stems: list[str], dataset, crop: str | None = None) -> Saved:
@@ -81,17 +113,10 @@ def find_stem(stem: str) -> str:
     ValueError
         There are no such features, or those of several models.
     """
-    stem = os.fspath(stem)
-    if os.path.exists(f'{stem}_dataset.npy'):
-        return stem
-    found = sorted(path for path in glob.glob(f'{glob.escape(stem)}_*_dataset.npy')
-                   if re.fullmatch(r'_[0-9a-f]{8}_dataset\.npy', path[len(stem):]))
-    if not found:
-        raise ValueError(f'{stem}_dataset.npy: there is no such file; test.py makes it')
-    if len(found) > 1:
-        stems = ', '.join(path.removesuffix('_dataset.npy') for path in found)
-        raise ValueError(f'{stem}: there are features of several models; give one of {stems}')
-    return found[0].removesuffix('_dataset.npy')
+    path = find_file(f'{os.fspath(stem)}_dataset.npy')
+    if not os.path.exists(path):
+        raise ValueError(f'{path}: there is no such file; test.py makes it')
+    return path.removesuffix('_dataset.npy')
 
 
 def rows_of(stem: str, dataset, part: str) -> Features:
@@ -110,13 +135,17 @@ def _load(stem, dataset, crop):
     (queries, asked), (database, ranked) = map(read, paths)
     check_same(paths[0], asked, paths[1], ranked, (*MODEL, 'L', 'S'))
     images = [Item(name, dataset.image_path(name)) for name in dataset.images]
-    cropped = [Item(query.image, dataset.image_path(query.image),
-                    query.box if crop == 'roi' else None) for query in dataset.queries]
-    for path, note, items, what in ((paths[1], ranked, images, 'images'),
-                                    (paths[0], asked, cropped, 'queries')):
-        if note.get('items') != fingerprint(items):
-            raise ValueError(f'{path}: was made from other {what} than those of {dataset.path}; '
-                             'test.py recomputes it')
+    if ranked.get('items') != fingerprint(images):
+        raise ValueError(f'{paths[1]}: was made from other images than those of {dataset.path}; '
+                         'test.py recomputes it')
+    # the manifest decides how the queries were cropped, whatever the file is called
+    cuts = {fingerprint([Item(query.image, dataset.image_path(query.image),
+                              query.box if cut == 'roi' else None) for query in dataset.queries]):
+            cut for cut in PARTS}
+    crop = cuts.get(asked.get('items'))
+    if crop is None:
+        raise ValueError(f'{paths[0]}: was made from other queries than those of {dataset.path}; '
+                         'test.py recomputes it')
     check_rows(paths[0], queries, [query.image for query in dataset.queries], asked['skipped'])
     check_rows(paths[1], database, dataset.images, ranked['skipped'])
     return queries, database, {**ranked, 'crop': crop}

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from deep_retrieval import feature_shards, progress, store
-from deep_retrieval.describe import (
+from deep_retrieval.extraction import (
     MANY_PIXELS,
     Item,
     as_items,

@@ -1,90 +1,131 @@
-"""What the helpers' commands share: subcommands from tables, and flags that many of them have.
+"""Scripts with subcommands: a table of functions, and the flags that many of them share.
 
-    MODES = {'count_items': (count_items, 'groups'), ...}       # function(args), its flags
+    def count_items(args):
+        \"\"\"Print how many groups there are.\"\"\"        # the subcommand's help
+        ...
+
+    FLAGS = {'groups': dict(default='groups.txt', help='file of groups')}
+    MODES = {'count_items': (count_items, 'groups')}
+
     if __name__ == '__main__':
         subcommands.run(__doc__, MODES, FLAGS)
+
+An entry of MODES is (function, names of its flags in one text[, {flag: default}]), where flags are
+those of FLAGS and of SHARED; `args.mode` is the subcommand's name. Every subcommand also has
+--debug. Only scripts import this module. It imports nothing heavy, so that `--help` answers at
+once; functions import what they need themselves.
 """
 
 import argparse
 import os
 
 from deep_retrieval import cli
-from deep_retrieval.making.folders import How
 
 # flag -> its arguments for argparse
 SHARED = {
     'link': dict(action='store_true',
                  help='make hard links instead of copies, where the disk can'),
     'overwrite': dict(action='store_true',
-                      help='replace all that the output folder holds, if it is something else'),
-    'skip_bad': dict(action='store_true', help='leave damaged images out, and name them'),
-    'jobs': dict(type=cli.positive, default=os.cpu_count() or 1, help='threads that work'),
+                      help='replace everything in the output folder if it holds something else'),
+    'skip_bad': dict(action='store_true', help='leave out damaged images, with a warning'),
+    'jobs': dict(type=cli.positive, default=os.cpu_count() or 1, help='number of threads'),
     'seed': dict(type=cli.natural, default=0, help='seed of everything random'),
-    'height': dict(type=cli.positive, help='of the images to make, in pixels'),
-    'width': dict(type=cli.positive, help='of the images to make, in pixels'),
-    'delete': dict(action='store_true', help='delete, instead of saying what would be deleted'),
+    'height': dict(type=cli.positive, help='height of the new images in pixels'),
+    'width': dict(type=cli.positive, help='width of the new images in pixels'),
+    'delete': dict(action='store_true', help='delete instead of listing what would be deleted'),
 }
 FETCH_FLAGS = {
     'timeout': dict(type=float, default=30, help='seconds without an answer that end a try'),
-    'tries': dict(type=cli.positive, default=10, help='of an image, before it counts as broken'),
+    'tries': dict(type=cli.positive, default=10,
+                  help='tries without progress, before a file counts as broken'),
     'pause': dict(type=float, default=0.5, metavar='SECONDS',
-                  help='before the second try; it doubles from one to the next'),
+                  help='pause before the second try; it doubles from one try to the next'),
     'largest': dict(type=cli.positive, default=100_000_000, metavar='BYTES',
-                    help='that an image may have'),
+                    help='greatest size of an image'),
     'jobs': dict(type=cli.positive, default=8, help='downloads at once'),
-    'service': dict(metavar='URL', help='URL that gives the JSON of an id, with {id} in it'),
+    'service': dict(metavar='URL', help='URL that answers an id with JSON, with {id} in it'),
     'cover_field': dict(default='cover', metavar='NAME',
-                        help="where the JSON has the cover's URL: names with dots between, and "
-                             'numbers in lists'),
+                        help="where the JSON has the cover's URL: names, or numbers in lists, "
+                             'separated by dots'),
 }
-MAKING = 'overwrite skip_bad jobs'      # the flags of what makes a folder of images
-COPYING = f'link {MAKING}'              # and of what copies them
+MAKING = 'overwrite skip_bad jobs'              # flags of commands that make a folder of images
+COPYING = f'link {MAKING}'                      # and of those that copy them
+TRYING = 'timeout tries pause'                  # flags of `fetcher`
+FETCHING = f'{TRYING} largest jobs overwrite'   # flags of commands that fetch a folder of images
+SERVICE = 'service cover_field'                 # and of those that ask a service for their URLs
 
 
-def parse(doc, modes, flags, argv=None):
-    """The arguments of a helper's command line.
+def parse(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse a command line.
 
-    modes : subcommand -> (function, names of its flags, and optionally a dict of defaults)
-    flags : flag -> its arguments for argparse, in addition to SHARED
+    Parameters
+    ----------
+    doc : docstring of the script
+    modes : subcommand -> (function, names of its flags[, defaults])
+    flags : flag -> its arguments for argparse, in addition to SHARED and in place of its entries
+    argv : by default the command line of the process
+
+    Returns
+    -------
+    Namespace
+        The flags, `mode`, and `function`: what is called with them.
     """
     flags = {**SHARED, **flags}
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser = cli.parser(doc)
     subparsers = parser.add_subparsers(dest='mode', required=True, metavar='SUBCOMMAND')
     for mode, (function, names, *defaults) in modes.items():
-        text = ' '.join(function.__doc__.split()).replace('%', '%%')
-        sub = subparsers.add_parser(mode, help=text, description=text,
+        text = ' '.join(function.__doc__.split())
+        sub = subparsers.add_parser(mode, help=text.replace('%', '%%'), description=text,
                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         for name in names.split():
             sub.add_argument(f'--{name}', **flags[name])
+        cli.add_debug(sub)
         sub.set_defaults(function=function, **(defaults[0] if defaults else {}))
     return parser.parse_args(argv)
 
 
-def run(doc, modes, flags, argv=None):
-    """Do what a helper's command line says; errors end in one line and exit status 1."""
-    args = parse(doc, modes, flags, argv)
-    with cli.user_errors():
-        args.function(args)
+def run(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> None:
+    """Parse a command line and call its function; errors end in one line and exit status 1.
+
+    Parameters are those of `parse`.
+    """
+    cli.run(lambda: parse(doc, modes, flags, argv), lambda args: args.function(args))
 
 
 def how(args):
-    """The How of a command's flags."""
+    """Return the `making.folders.How` of the flags COPYING or MAKING."""
+    from deep_retrieval.making.folders import How
     return How(getattr(args, 'link', False), args.overwrite, args.skip_bad, args.jobs)
 
 
-def size(args):
-    """Height and width of the images to make."""
+def fetcher(args):
+    """Return the Fetcher of the flags TRYING, and --largest if there."""
+    from deep_retrieval.making.fetching import Fetcher
+    return Fetcher(args.timeout, args.tries, args.pause, getattr(args, 'largest', None))
+
+
+def service(args):
+    """Return the Service of the flags SERVICE; ValueError without --service."""
+    from deep_retrieval.making.downloads import Service
+    if not args.service:
+        raise ValueError('--service is wanted: the URL that answers an id with JSON, such as '
+                         'http://HOST/article?id={id}')
+    return Service(args.service, args.cover_field)
+
+
+def size(args) -> tuple[int, int]:
+    """Return the height and width of the images to make."""
     return args.height, args.width
 
 
-def share(text):
-    """An argparse type: a part, from 0 to 1."""
+def share(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
     return value
 
 
-def say_made(folder, count, unit='images'):
+def say_made(folder, count: int, unit: str = 'images') -> None:
     """Print what has been made."""
     print(f'{folder}: {count} {unit}')

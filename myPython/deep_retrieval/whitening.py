@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from custom_layers import normalize
 
 from deep_retrieval.files import write_aside
+from deep_retrieval.vectors import normalize
 
 ARRAYS = ('mean', 'matrix')
 RANK = 1e-6     # of the largest singular value: below it lies what rounding to float32 leaves

@@ -8,27 +8,21 @@ The pictures are CLUSTER_DIR/ROW/RANK_NAME_SIMILARITY.jpg, with ranks from 0 on,
 row's own image stands. The features and their list are those that the scripts of convert/ write.
 """
 
-import argparse
-
-from deep_retrieval import cli
-from deep_retrieval.features import open_features
-from deep_retrieval.gallery import answer_pictures, similar_clusters
+from deep_retrieval import cli, paths
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--npy', default='tmp/features.npy',
+    parser = cli.parser(__doc__)
+    parser.add_argument('--npy', default=paths.TEMP / 'features.npy',
                         help='features, N x D, or a folder of shards')
-    parser.add_argument('--txt', help='their list, a line `ROW<TAB>NAME` or `NAME ROW` an image; '
-                                      'by default the .txt beside them')
+    parser.add_argument('--txt', help='their list, one line `ROW<TAB>NAME` or `NAME ROW` per '
+                                      'image; by default the .txt file beside them')
     parser.add_argument('--sim', metavar='FILE',
-                        help='similarities (.npy, a column an image) to rank by; written, for '
-                             'the rows that are shown, where the file is not there')
-    parser.add_argument('--img_dir', default='datasets/tiny/landmark/clean',
+                        help='similarities (.npy, one column per image) to rank by; written, for '
+                             'the rows that are shown, if the file does not exist')
+    parser.add_argument('--img_dir', default=paths.DATASETS / 'tiny/landmark/clean',
                         help='folder of the images')
-    parser.add_argument('--cluster_dir', default='tmp/clusters', help='folder to write')
+    parser.add_argument('--cluster_dir', default=paths.TEMP / 'clusters', help='folder to write')
     parser.add_argument('--rows', type=cli.positive, default=100,
                         help='how many rows to show, from the first on')
     parser.add_argument('--top', type=cli.positive, default=100,
@@ -39,6 +33,8 @@ def parse_args():
 
 
 def main(args):
+    from deep_retrieval.gallery import answer_pictures, similar_clusters
+    from deep_retrieval.saved_features import open_features
     features = open_features(args.npy, args.txt)
     answer_pictures.check(args.cluster_dir, args.overwrite)
     similarities = similar_clusters.similarities_of(features, args.rows, args.sim)
@@ -48,6 +44,4 @@ def main(args):
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -8,26 +8,23 @@ are of 280 x 496 pixels, so that the default S leaves them as they are; --multir
 and 744.
 """
 
-from deep_retrieval import cli, evaluation
-from deep_retrieval.datasets import query_sets
-from deep_retrieval.image_means import COVER
-from deep_retrieval.shared_flags import ROOT, add_mean, parser
+from deep_retrieval import cli, image_means, paths
+from deep_retrieval.shared_flags import add_mean, parser, run
 
 
 def parse_args():
     flags = parser(__doc__, S=496)
-    add_mean(flags, COVER)
-    flags.add_argument('--dataset', default=ROOT / 'datasets/cover',
+    add_mean(flags, image_means.COVER)
+    flags.add_argument('--dataset', default=paths.DATASETS / 'cover',
                        help='folder that holds query.txt, answer.txt, queries/ and dataset/, or '
                             'clean/ with these')
     return flags.parse_args()
 
 
 def main(args):
-    evaluation.run(args, 'test_on_cover', *query_sets.cover(args.dataset))
+    from deep_retrieval.datasets import query_sets
+    run(args, 'test_on_cover', *query_sets.cover(args.dataset))
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

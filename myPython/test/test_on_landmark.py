@@ -7,23 +7,21 @@ The folder holds the images in queries/CLASS/ and dataset/CLASS/. They are all o
 so that the default S leaves them as they are.
 """
 
-from deep_retrieval import cli, evaluation
-from deep_retrieval.datasets import query_sets
-from deep_retrieval.shared_flags import ROOT, parser
+from deep_retrieval import cli, paths
+from deep_retrieval.shared_flags import parser, run
 
 
 def parse_args():
     flags = parser(__doc__, S=384)
-    flags.add_argument('--test_dir', default=ROOT / 'datasets/landmark/retrieval',
+    flags.add_argument('--test_dir', default=paths.DATASETS / 'landmark/retrieval',
                        help='folder that holds queries/CLASS/ and dataset/CLASS/')
     return flags.parse_args()
 
 
 def main(args):
-    evaluation.run(args, 'test_on_landmark', *query_sets.landmark(args.test_dir))
+    from deep_retrieval.datasets import query_sets
+    run(args, 'test_on_landmark', *query_sets.landmark(args.test_dir))
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -6,20 +6,17 @@
 The numbers of the tables of students and reduced nets; test.py gives those of the papers.
 """
 
-from deep_retrieval import cli, compute_ap, evaluation
-from deep_retrieval.datasets import DATASETS, query_sets
-from deep_retrieval.gallery import answer_pictures
-from deep_retrieval.shared_flags import ROOT, parser
+from deep_retrieval import cli, paths
+from deep_retrieval.datasets import DATASETS
+from deep_retrieval.shared_flags import parser
 
 
 def parse_args():
     flags = parser(__doc__, S=512)
-    flags.add_argument('--dataset', default=ROOT / 'datasets/Oxford',
-                       help='folder that holds jpg/ and lab/')
+    flags.add_argument('--dataset', default=paths.OXFORD, help='folder that holds jpg/ and lab/')
     flags.add_argument('--dataset_name', choices=sorted(DATASETS), default='Oxford',
                        help='how the folder is read: Paris has damaged images to ignore')
-    flags.add_argument('--eval_binary', default=ROOT / 'eval/compute_ap',
-                       help='the compiled compute_ap')
+    flags.add_argument('--eval_binary', default=paths.EVAL_BINARY, help='the compiled compute_ap')
     flags.add_argument('--aqe', type=cli.positive, metavar='K',
                        help='average each query with its K nearest images')
     flags.add_argument('--dbe', type=cli.positive, metavar='K',
@@ -30,24 +27,15 @@ def parse_args():
 
 
 def main(args):
-    dataset = DATASETS[args.dataset_name](args.dataset)
-    evaluation.check_expansion(args.aqe, args.dbe, len(dataset.images))
-    if args.wrong_dir:
-        answer_pictures.check(args.wrong_dir, args.overwrite)
-    queries, database = query_sets.oxford(dataset, crop=args.query_crop == 'roi')
-    found = evaluation.describe(args, args.dataset_name, queries, database)
-    found.expand(args.aqe, args.dbe)
-    ranked = list(evaluation.rank(found))
-    dataset.queries = [query for query, _, _ in ranked]
-    rankings = [[found.database[row].name for row in rows] for _, rows, _ in ranked]
-    precisions = compute_ap.score(dataset, rankings, args.temp_dir, args.eval_binary)
-    compute_ap.report(precisions, f'compute_ap, query_crop {args.query_crop}')
-    if args.wrong_dir:
-        answers = [evaluation.judge(found, *row) for row in ranked]
-        answer_pictures.save_answers(args.wrong_dir, answers, args.overwrite)
+    from deep_retrieval import evaluation
+    from deep_retrieval.datasets import open_dataset
+    per_query = evaluation.oxford(
+        cli.load_model(args), open_dataset(args.dataset, args.dataset_name),
+        multires=args.multires, cache=args.temp_dir, batch_size=args.batch_size,
+        skip_bad=args.skip_bad, aqe=args.aqe, dbe=args.dbe, query_crop=args.query_crop,
+        eval_binary=args.eval_binary, wrong_dir=args.wrong_dir, overwrite=args.overwrite)
+    print(*evaluation.report_oxford(per_query, args.query_crop), sep='\n')
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

@@ -8,28 +8,25 @@ paris_helper makes it. On the folder with jpg/ and lab/, as it is distributed, s
 --dataset_name Paris.
 """
 
-from deep_retrieval import cli, evaluation
-from deep_retrieval.datasets import query_sets
-from deep_retrieval.image_means import COVER
-from deep_retrieval.shared_flags import ROOT, add_mean, parser
+from deep_retrieval import cli, image_means, paths
+from deep_retrieval.shared_flags import add_mean, parser, run
 
 
 def parse_args():
     flags = parser(__doc__, S=512)
-    add_mean(flags, COVER)
-    flags.add_argument('--dataset', default=ROOT / 'datasets/Paris',
+    add_mean(flags, image_means.COVER)
+    flags.add_argument('--dataset', default=paths.DATASETS / 'Paris',
                        help='folder that holds queries/ and dataset/, or test/ with these')
     flags.add_argument('--classes', nargs='+', metavar='NAME',
                        help='the classes; by default the folders of triplet/ in the dataset, or '
-                            'where it has none the 11 landmarks of Paris')
+                            'the 11 landmarks of Paris if it has none')
     return flags.parse_args()
 
 
 def main(args):
-    evaluation.run(args, 'test_on_paris', *query_sets.paris(args.dataset, args.classes))
+    from deep_retrieval.datasets import query_sets
+    run(args, 'test_on_paris', *query_sets.paris(args.dataset, args.classes))
 
 
 if __name__ == '__main__':
-    arguments = parse_args()
-    with cli.user_errors():
-        main(arguments)
+    cli.run(parse_args, main)

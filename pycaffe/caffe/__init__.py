@@ -10,6 +10,7 @@ from .classifier import Classifier
 from .common import (
                      TEST,
                      TRAIN,
+                     keep_freed_memory,
                      set_device,
                      set_mode_cpu,
                      set_mode_gpu,

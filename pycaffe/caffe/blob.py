@@ -13,24 +13,24 @@ from .errors import CaffeError
 class SyncedMemory:
     """One array that layers see as a tensor and users as a NumPy view, kept equal.
 
-    The tensor may have any memory layout and lie on a GPU, until somebody asks for the array: then
-    it lies in C order on the host, and whoever holds that array may read and write it at any time,
-    as in Caffe. Nothing is allocated before the first use, which finds zeros.
+    The tensor may have any memory layout and be on a GPU until somebody asks for the array. Then it
+    is in C order on the host, and whoever holds that array may read and write it at any time, as in
+    Caffe. Nothing is allocated before the first use, which finds zeros.
     """
 
     def __init__(self, shape, shared=False):
         self.shape = tuple(shape)
-        self._shared = shared   # the tensor may be another memory's too, which users must not see
+        self._shared = shared   # the tensor may be another memory's too; users must not see that
         self._tensor = None     # what layers computed last, or what mirrors _array
         self._array = None      # the user's view; on the CPU it shares its memory with _tensor
         self._exposed = False   # a user may have written to _array since _tensor was made
         self._stale = False     # _tensor is newer than _array, which a user still holds
         self._version = 0
-        self._restore = None    # makes the tensor anew, where it was let go of
+        self._restore = None    # recomputes the tensor after it was dropped
 
     @property
     def array(self):
-        """C-contiguous float32 array on the host, to read and to write in place."""
+        """C-contiguous float32 array on the host, which may be read and written in place."""
         if self._array is None:
             host = self.tensor.cpu().contiguous()
             if self._shared and host.data_ptr() == self._tensor.data_ptr():
@@ -83,19 +83,19 @@ class SyncedMemory:
         return self._version
 
     def release(self):
-        """Drop a result that is about to be computed anew, so that its memory can be reused."""
+        """Drop a result that is about to be recomputed, so that its memory can be reused."""
         if self._array is None or not self._held():
             self._tensor = None
             self._forget_array()
 
     def defer(self, restore):
-        """Drop the tensor, unless a user holds it; `restore()` sets it again when asked for."""
+        """Drop the tensor, unless a user holds it; `restore()` sets it again when it is needed."""
         self.release()
         if self._tensor is None:
             self._restore = restore
 
     def clear(self):
-        """Become zeros, without memory of its own where nobody holds the array."""
+        """Become zeros, without allocated memory if nobody holds the array."""
         self._version += 1
         self.release()
         if self._array is not None:
@@ -104,7 +104,7 @@ class SyncedMemory:
             self._stale, self._exposed = False, True
 
     def reshape(self, shape):
-        """Have another shape of equal count; the values stay."""
+        """Take another shape of equal count; the values stay."""
         self.shape = tuple(shape)
         self._restore = None
         if self._tensor is not None:
@@ -114,7 +114,7 @@ class SyncedMemory:
 
     def subtract(self, update):
         """Subtract a tensor in place."""
-        # .data: what autograd recorded with these values is not to be used again
+        # .data: nothing that autograd recorded with these values is used again
         self.tensor.data.sub_(update)
         self._version += 1
         if self._array is not None and self._tensor.device.type != 'cpu':
@@ -122,17 +122,17 @@ class SyncedMemory:
 
     @property
     def is_dropped(self):
-        """Whether there are no values for now."""
+        """Whether there are no values at present."""
         return self._tensor is None
 
     @property
     def is_zero(self):
-        """Whether nothing was ever written: no memory is taken yet."""
+        """Whether nothing was ever written, so that no memory is allocated yet."""
         return self._tensor is None and self._restore is None
 
     @property
     def is_held(self):
-        """Whether a user holds the array, and so sees what is written over it."""
+        """Whether a user holds the array, and so sees what is written to it."""
         return self._array is not None and self._held()
 
     def _held(self):
@@ -173,7 +173,7 @@ class Blob:
     def count(self):
         return math.prod(self._shape)
 
-    # The memory may be another blob's, under another shape of the same count.
+    # The memory may be shared with a blob of another shape and the same count.
 
     @property
     def data(self):
@@ -211,7 +211,7 @@ class Blob:
 
     @property
     def data_is_held(self):
-        """Whether a user holds `data`: then its memory is written over, not replaced."""
+        """Whether a user holds `data`; then its memory is overwritten, not replaced."""
         return self._data.is_held
 
     @property
@@ -220,7 +220,7 @@ class Blob:
         return self._data.version
 
     def reshape(self, *shape):
-        """Take another shape; the values stay where the count does, else they become zeros."""
+        """Take another shape; the values stay if the count does, otherwise they become zeros."""
         shape = tuple(int(dim) for dim in shape)
         if any(dim < 0 for dim in shape):
             raise CaffeError(f'a blob cannot have the shape {shape}')
@@ -235,17 +235,21 @@ class Blob:
         self._shape = shape
 
     def release(self):
-        """Let go of `data` before a layer computes it anew."""
+        """Drop `data` before a layer recomputes it."""
         self._data.release()
 
     def defer(self, restore):
-        """Let go of `data` until somebody asks for it; then `restore()` is to set it."""
+        """Drop `data` until somebody asks for it; then `restore()` must set it."""
         self._data.defer(restore)
 
-    def swap_data(self, memory=None):
-        """Have other memory for `data`, by default zeros; returns that which it had."""
-        had = self._data
-        self._data = SyncedMemory(self._shape) if memory is None else memory
+    def swap(self, state=None):
+        """Exchange shape, data and diff for `state`, by default zeros; returns the previous ones.
+
+        What is returned may be given back to this method later.
+        """
+        had = self._shape, self._data, self._diff
+        self._shape, self._data, self._diff = state or (
+            self._shape, SyncedMemory(self._shape), SyncedMemory(self._shape, shared=True))
         return had
 
     def clear_diff(self):
@@ -261,11 +265,11 @@ class Blob:
         self._data.subtract(_shaped(update, self._data.shape))
 
     def share_data(self, other):
-        """Have the other blob's `data` from now on: a write to one is seen in both."""
+        """Share the other blob's `data` from now on: a write to one is seen in both."""
         self._data = other._data
 
     def share_diff(self, other):
-        """Have the other blob's `diff` from now on."""
+        """Share the other blob's `diff` from now on."""
         self._diff = other._diff
 
     @property

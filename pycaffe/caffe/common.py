@@ -1,7 +1,8 @@
-"""Caffe's global state: the mode, the device and the random numbers (common.hpp)."""
+"""Caffe's global state: mode, device and random numbers (common.hpp)."""
 
 import ctypes
 import sys
+from contextlib import contextmanager
 
 import torch
 
@@ -9,17 +10,16 @@ from .errors import CaffeError
 
 TRAIN, TEST = 0, 1
 
-# Caffe computes in full float32; torch would round the inputs of a GPU's convolutions to TF32.
-torch.backends.cudnn.allow_tf32 = False
-torch.backends.cuda.matmul.allow_tf32 = False
 
+def keep_freed_memory() -> None:
+    """Have this process keep the memory of freed blobs for the next ones, instead of returning it.
 
-def _keep_freed_memory():
-    """Have glibc reuse the memory of freed blobs instead of giving it back to the system.
-
-    A forward makes blobs of tens of MB anew each time; fetching their pages from the system again
-    took up to a sixth of it.
+    A forward frees and allocates tens of MB at a time; fetching these pages from the system again
+    takes up to a sixth of its time. This changes glibc's malloc for the whole process, so importing
+    caffe does not call it: a command-line script does. Without effect outside Linux with glibc.
     """
+    if sys.platform != 'linux':
+        return
     mmap_threshold, trim_threshold = -3, -1     # names of <malloc.h>
     libc = ctypes.CDLL(None)
     if hasattr(libc, 'mallopt'):
@@ -27,8 +27,24 @@ def _keep_freed_memory():
         libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
-if sys.platform == 'linux':
-    _keep_freed_memory()
+@contextmanager
+def full_float32():
+    """Compute in full float32 on a GPU, as Caffe does: torch may round inputs to TF32.
+
+    The flags are torch's and process-wide, so they are restored afterwards.
+    """
+    if not _State.gpu:
+        yield
+        return
+    places = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = False
+        yield
+    finally:
+        for place, value in zip(places, before):
+            place.allow_tf32 = value
 
 
 class _State:
@@ -48,14 +64,14 @@ def set_mode_cpu():
 def set_mode_gpu():
     """Compute on the GPU of `set_device` from the next call on.
 
-    Raises CaffeError where torch sees no such GPU.
+    Raises CaffeError if torch finds no such GPU.
     """
     _check_device(_State.device_id)
     _State.gpu = True
 
 
 def set_device(device_id):
-    """Choose the GPU by its number; it is used once the mode is GPU."""
+    """Choose the GPU by its number; it is used when the mode is GPU."""
     _check_device(device_id)
     _State.device_id = device_id
 
@@ -68,14 +84,14 @@ def device():
 def set_random_seed(seed, shared=None):
     """Make every random number that follows (fillers, dropout) repeatable.
 
-    `shared`, by default `seed`, is for what processes that train together must draw alike.
+    `shared`, by default `seed`, seeds what processes that train together must draw identically.
     """
     _State.generator.manual_seed(seed)
     _State.shared_seed = seed if shared is None else shared
 
 
 def shared_seed():
-    """The seed of what processes that train together draw alike."""
+    """The seed of what processes that train together draw identically."""
     return _State.shared_seed
 
 
@@ -90,22 +106,22 @@ def solver_count():
 
 
 def solver_rank():
-    """Which of them this one is, from 0."""
+    """The rank of this process among those that train together, from 0."""
     return _State.solver_rank
 
 
 def set_solver_count(count):
-    """Say how many processes train together; a Data layer then reads its share of the records."""
+    """Set how many processes train together; a Data layer then reads its share of the records."""
     _State.solver_count = count
 
 
 def set_solver_rank(rank):
-    """Say which of them this one is, from 0; only rank 0 writes snapshots."""
+    """Set the rank of this process, from 0; only rank 0 writes snapshots."""
     _State.solver_rank = rank
 
 
 def set_multiprocess(multiprocess):
-    """Accepted for pycaffe's sake: processes that train together are all that there is."""
+    """Accepted for compatibility with pycaffe; training together always uses processes."""
 
 
 def _check_device(device_id):

@@ -11,7 +11,7 @@ from .weights import blob_arrays
 
 
 class DataTransformer:
-    """top = (crop(image) - mean) * scale, mirrored by a coin; images are C x H x W."""
+    """top = (crop(image) - mean) * scale, randomly mirrored; images are C x H x W."""
 
     def __init__(self, param, phase, random=None):
         if param.mean_file and param.mean_value:
@@ -42,7 +42,7 @@ class DataTransformer:
                              f'the image has {tuple(shape)}')
         if len(self._mean) not in (1, shape[0]):
             raise CaffeError(f'{len(self._mean)} mean_values for an image of {shape[0]} channels; '
-                             'give one, or one a channel')
+                             'give one, or one per channel')
 
     def __call__(self, image, out):
         """Write the transformed `image` to the float32 array `out`, whose shape is `shape`'s."""
@@ -62,10 +62,10 @@ class DataTransformer:
         return spare_height // 2, spare_width // 2
 
     def window_mean(self, size):
-        """What WindowData subtracts from 3 x size x size pixels: the mean's own centre."""
+        """What WindowData subtracts from 3 x size x size pixels: the centre of the mean."""
         mean = self._mean
         if self._mean_file:
-            offset = (mean.shape[2] - size) // 2    # Caffe takes the width's for the height too
+            offset = (mean.shape[2] - size) // 2    # Caffe uses it for the height too
             mean = mean[:, offset:offset + size, offset:offset + size] if offset >= 0 else mean[:0]
         if len(mean) not in (1, 3) or self._mean_file and mean.shape != (3, size, size):
             raise CaffeError(f'the mean of shape {self._mean.shape} does not fit 3 x {size} x '
@@ -78,13 +78,13 @@ class DataTransformer:
 
 
 def own_generator():
-    """A generator seeded from the engine's, for numbers drawn in another thread."""
+    """A generator seeded from the engine's, for numbers that another thread draws."""
     seed = int(torch.randint(2 ** 62, (), generator=generator()))
     return torch.Generator().manual_seed(seed)
 
 
 def shared_generator():
-    """A generator that solvers side by side, and all layers of one, have alike: for one order."""
+    """A generator that is equal in all layers and all solvers that train together."""
     return torch.Generator().manual_seed(shared_seed())
 
 
@@ -95,6 +95,6 @@ def read_mean(path):
         mean, _ = blob_arrays(blob)
         mean = mean.reshape((1,) * (4 - mean.ndim) + mean.shape)
         if mean.ndim != 4 or len(mean) != 1 or not mean.size:
-            raise CaffeError(f'has the shape {mean.shape}, which is no mean image of '
+            raise CaffeError(f'has the shape {mean.shape}, which is not a mean image of '
                              '1 x channels x height x width')
     return mean[0]

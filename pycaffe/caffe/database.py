@@ -27,7 +27,7 @@ CHECK = os.path.join(os.path.dirname(__file__), 'check_lmdb.py')
 # (device, inode) -> environment: LMDB forbids to open a file twice in a process, yet two nets may
 # read one database
 _open = weakref.WeakValueDictionary()
-_sound = set()      # what `_check` found sound: (device, inode, size, time of the last change)
+_sound = set()      # what `check_lmdb` found sound: (device, inode, size, time of the last change)
 
 
 def check_backend(name):
@@ -40,8 +40,8 @@ def check_backend(name):
 class Database:
     """An LMDB to read: iterate over its (key, value) pairs, or `cycle` over them endlessly.
 
-    A value is a buffer that lives until the next step. Raises CaffeError that names the path where
-    there is no LMDB, or an empty, truncated or damaged one.
+    A value is a buffer that is valid until the next step. Raises CaffeError that names the path if
+    there is no LMDB, or if it is empty, truncated or damaged.
     """
 
     def __init__(self, path):
@@ -58,7 +58,7 @@ class Database:
         place = status.st_dev, status.st_ino
         environment = _open.get(place)
         if environment is None:
-            _check(self.path, (*place, status.st_size, status.st_mtime_ns))
+            check_lmdb(self.path)
             environment = lmdb.open(self.path, readonly=True, create=False, lock=False)
             _open[place] = environment
         return environment
@@ -71,9 +71,9 @@ class Database:
             yield from transaction.cursor()
 
     def cycle(self, random=None, start=0, step=1):
-        """Yield (key, value) endlessly: by key, or shuffled by `random` each time round.
+        """Yield (key, value) endlessly: in the order of keys, or each round shuffled by `random`.
 
-        Of this endless sequence only every `step`-th pair, from number `start` on.
+        Only every `step`-th pair of this endless sequence is yielded, from number `start` on.
         """
         if random is not None:
             return self._shuffled(random, start, step)
@@ -99,8 +99,13 @@ class Database:
             raise CaffeError(f'{self.path}: no LMDB can be read there ({error})') from None
 
 
-def _check(path, state):
-    """Raise CaffeError where reading the LMDB would end this process; each `state` is read once."""
+def check_lmdb(path: str) -> None:
+    """Raise CaffeError if reading the LMDB `path` would end this process.
+
+    The LMDB is read through in a process of its own, once for each state of its file.
+    """
+    status = os.stat(os.path.join(path, 'data.mdb'))
+    state = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     if state in _sound:
         return
     gigabytes = state[2] >> 30
@@ -111,12 +116,12 @@ def _check(path, state):
     if done.returncode:
         reason = (f'the LMDB is damaged ({signal.Signals(-done.returncode).name} at reading it)'
                   if done.returncode < 0 else done.stderr.strip().splitlines()[-1])
-        raise CaffeError(f'{path}: {reason}; copy it or write it anew')
+        raise CaffeError(f'{path}: {reason}; copy it from elsewhere or recreate it')
     _sound.add(state)
 
 
 def cycle(items, random=None, start=0):
-    """Yield the items of a list endlessly, beginning at `start`; shuffled each time by `random`."""
+    """Yield the items of a list endlessly from `start` on, each round shuffled by `random`."""
     while True:
         order = (range(len(items)) if random is None
                  else torch.randperm(len(items), generator=random).tolist())
@@ -173,7 +178,7 @@ def _fill(environment, records):
 
 
 class Prefetch:
-    """What an endless iterator yields, in its order, read ahead by a background thread.
+    """Reads an endless iterator ahead in a background thread, in its order.
 
     An error of the iterator reaches the caller of `next`. The thread ends when this object goes.
     """

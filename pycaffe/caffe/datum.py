@@ -19,7 +19,7 @@ def parse_datum(value):
     try:
         return caffe_pb2.Datum.FromString(bytes(value))
     except DecodeError:
-        raise CaffeError('is no Datum, or a truncated one') from None
+        raise CaffeError('is not a Datum, or is truncated') from None
 
 
 def datum_to_image(datum, is_color=None):
@@ -53,7 +53,7 @@ def decode_image(data, is_color=None):
     except cv2.error:       # no bytes at all, or more pixels than OpenCV takes
         image = None
     if image is None:
-        raise CaffeError('is no image that OpenCV can decode')
+        raise CaffeError('is not an image that OpenCV can decode')
     if image.dtype != np.uint8:
         raise CaffeError(f'is an image of {image.dtype}; only 8 bits a channel are supported')
     return np.atleast_3d(image).transpose(2, 0, 1)

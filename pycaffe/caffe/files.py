@@ -1,4 +1,4 @@
-"""Files that the engine writes and reads whole: written aside and renamed, errors in one line."""
+"""Write files aside and rename them; read files; report errors in one line."""
 
 import os
 import tempfile
@@ -22,7 +22,7 @@ def write_aside(path, chunks):
                 file.write(chunk)
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)     # mkstemp's own mode would hide it from others
+        os.chmod(temporary, 0o666 & ~umask)     # mkstemp's mode would make it unreadable for others
         os.replace(temporary, path)
     except OSError as error:
         raise CaffeError(f'{path}: {error.strerror}') from None
@@ -39,14 +39,14 @@ def read_message(path, message, what):
     except OSError as error:
         raise CaffeError(f'{path}: {error.strerror}') from None
     except DecodeError:
-        raise CaffeError(f'{path}: is no {what}, or a truncated one') from None
+        raise CaffeError(f'{path}: is not a {what}, or is truncated') from None
     return message
 
 
 def read_text(path):
-    """The text of a file of names; CaffeError where it cannot be read.
+    """The text of a file of names; CaffeError if it cannot be read.
 
-    Names are bytes to the system: those that are no UTF-8 must come through as they are.
+    File names are bytes, so names that are not UTF-8 are kept as they are.
     """
     try:
         with open(path, encoding='utf-8', errors='surrogateescape') as file:
@@ -56,7 +56,7 @@ def read_text(path):
 
 
 def is_hdf5(path):
-    """Whether the file's content begins as HDF5 does."""
+    """Whether the file begins with the signature of HDF5."""
     try:
         with open(path, 'rb') as file:
             return file.read(8) == b'\x89HDF\r\n\x1a\n'
@@ -66,7 +66,7 @@ def is_hdf5(path):
 
 @contextmanager
 def naming(place):
-    """Have a CaffeError begin with the place where it happened."""
+    """Make a CaffeError begin with the place where it occurred."""
     try:
         yield
     except CaffeError as error:

@@ -1,4 +1,4 @@
-"""Gradients that autograd alone does not give."""
+"""Gradients that differ from autograd's."""
 
 import torch
 
@@ -9,18 +9,18 @@ def with_gradient(value, surrogate):
 
 
 def start_gradient(tensor):
-    """The same memory as a tensor whose gradient can be asked for by its gradient edge.
+    """A tensor over the same memory whose gradient is available through its gradient edge.
 
-    Unlike a leaf it is not kept alive by what was computed from it.
+    Unlike a leaf, it is not kept alive by what was computed from it.
     """
     return _StartGradient.apply(torch.empty(0, requires_grad=True), tensor)
 
 
 def usual_strides(x):
-    """`x` as the backward of torch.batch_norm needs it, which takes some NHWC images for NCHW.
+    """`x` with the strides that the backward of torch.batch_norm needs.
 
-    The first stride of a single image says nothing, and reshape and view_as may change it; only
-    with the usual one both passes agree on the layout.
+    The first stride of a single image is arbitrary, and reshape and view_as may change it; unless
+    it is the usual one, backward may take an NHWC image for NCHW.
     """
     return x.as_strided(x.shape, (x.numel(), *x.stride()[1:])) if len(x) == 1 else x
 

@@ -51,7 +51,7 @@ def blobprotovector_str_to_arraylist(str):
     try:
         vector = caffe_pb2.BlobProtoVector.FromString(str)
     except DecodeError:
-        raise InputError('these bytes are no BlobProtoVector') from None
+        raise InputError('these bytes are not a BlobProtoVector') from None
     return [blobproto_to_array(blob) for blob in vector.blobs]
 
 
@@ -151,14 +151,14 @@ class Transformer:
         """The order of the axes, as (2, 0, 1) from H x W x K to K x H x W."""
         axes = len(self._shape(in_))
         if len(order) != axes:
-            raise InputError(f'{in_!r}: {tuple(order)} is no order of {axes} axes')
+            raise InputError(f'{in_!r}: {tuple(order)} is not an order of {axes} axes')
         self.transpose[in_] = order
 
     def set_channel_swap(self, in_, order):
         """The order of the channels, the first axis after the transpose: (2, 1, 0) for BGR."""
         channels = self._shape(in_)[0]
         if len(order) != channels:
-            raise InputError(f'{in_!r}: {tuple(order)} is no order of {channels} channels')
+            raise InputError(f'{in_!r}: {tuple(order)} is not an order of {channels} channels')
         self.channel_swap[in_] = order
 
     def set_raw_scale(self, in_, scale):
@@ -222,7 +222,7 @@ def _read(filename):
         raise CaffeError(f'{filename}: {error.strerror}') from None
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if image is None:
-        raise CaffeError(f'{filename}: is no image, or a damaged one')
+        raise CaffeError(f'{filename}: is not an image, or is damaged')
     png = os.fspath(filename).lower().endswith('.png')
     if png and image.dtype == np.uint16 and image.ndim == 3:
         image = (image >> 8).astype(np.uint8)   # Pillow, and so pycaffe, reads no more of a colour

@@ -1,4 +1,4 @@
-"""Layer, the contract of pycaffe; TensorLayer, the base of the built-in types; the table TYPES."""
+"""Layer, pycaffe's contract; TensorLayer, the base of the built-in types; and the table TYPES."""
 
 import torch
 from torch.autograd.graph import get_gradient_edge
@@ -7,8 +7,9 @@ from .blob import Blob
 from .errors import CaffeError
 from .filler import fill
 from .gradient import start_gradient
+from .proto.caffe_pb2 import LayerParameter
 
-TYPES = {}      # prototxt type -> callable(layer_param, phase) that makes the layer
+TYPES = {}      # prototxt type -> subclass of Layer
 ALL = range(1 << 16)    # as `no_gradient`: every bottom
 
 
@@ -20,18 +21,18 @@ class BlobVec(list):
 
 
 class Layer:
-    """What a net asks of a layer. Users' `type: "Python"` layers derive from it directly.
+    """What a net requires of a layer. Users' `type: "Python"` layers derive from it directly.
 
     `setup(bottom, top)` is called once, `reshape(bottom, top)` before each forward, then
     `forward(bottom, top)` and `backward(top, propagate_down, bottom)`; bottom and top are sequences
     of Blob. `blobs` holds the parameters, `phase` is caffe.TRAIN or caffe.TEST.
     """
 
-    bottom_count = (0, None)    # least and most bottoms; None for any number
+    bottom_count = (0, None)    # minimum and maximum number of bottoms; None for no maximum
     top_count = (0, None)
     no_gradient = ()            # indices of bottoms that never get a gradient, or ALL
-    repeatable = False          # a second forward of the same bottoms gives the same tops
-    learns = True               # False: its parameters are statistics, which no solver changes
+    repeatable = False          # the tops depend on nothing but bottoms, parameters and prototxt
+    learns = True               # False if its parameters are statistics, which no solver changes
     is_loss = False             # its first top has loss_weight 1 by default, and need not be named
 
     def __init__(self, layer_param, phase):
@@ -39,16 +40,24 @@ class Layer:
         self.phase = phase
         self.type = layer_param.type
         self.blobs = BlobVec()
-        self.needs_backward = False         # these four are the net's to set
-        self.propagate_down = []            # a flag a bottom
-        self.param_propagate_down = []      # a flag a parameter
-        self.loss_weights = []              # a weight a top
+        self.needs_backward = False         # the net sets these four
+        self.propagate_down = []            # one flag per bottom
+        self.param_propagate_down = []      # one flag per parameter
+        self.loss_weights = []              # one weight per top
+
+    @staticmethod
+    def parameters(layer_param):
+        """Names of the parameter blobs that a layer of this LayerParameter has, in their order."""
+        return []
 
     def setup(self, bottom, top):
         pass
 
     def reshape(self, bottom, top):
         pass
+
+    def skip(self, batches):
+        """Go on as if `batches` forwards had been run; layers that read data override this."""
 
     def forward(self, bottom, top):
         pass
@@ -58,7 +67,7 @@ class Layer:
 
 
 class TensorLayer(Layer):
-    """A layer that is its maths: `shape` and `compute` over tensors, the rest is done here.
+    """A layer given by two methods over tensors, `shape` and `compute`.
 
     While gradients are recorded (torch.is_grad_enabled), `compute` runs on leaves of its own, and
     `backward` asks autograd for their gradients, so that every diff between two layers can be read
@@ -67,16 +76,15 @@ class TensorLayer(Layer):
 
     bottom_count = (1, 1)
     top_count = (1, 1)
-    repeatable = True
     _leaves = {}        # index -> the parameter's leaf, while `compute` is recorded
     _record = None      # edges of bottoms, leaves of parameters, edges of results, as recorded
 
     def shape(self, *bottom):
-        """Bottom shapes in, a list of one shape per top out; by default bottom[0]'s for each."""
+        """One shape per top, from the bottoms' shapes; by default bottom[0]'s for each."""
         return [bottom[0]] * self.num_top
 
     def compute(self, *bottom):
-        """Bottom tensors in, the top's tensor out, or a tuple of one a top."""
+        """The top's tensor, or a tuple of one tensor per top, from the tensors of the bottoms."""
         raise NotImplementedError
 
     def weight(self, index):
@@ -84,13 +92,20 @@ class TensorLayer(Layer):
         leaf = self._leaves.get(index % len(self.blobs))
         return self.blobs[index].tensor if leaf is None else leaf
 
-    def add_blob(self, shape, filler):
-        """Append a parameter of this shape, filled as the FillerParameter says."""
-        self.blobs.add_blob(*shape)
-        fill(self.blobs[-1], filler)
+    def add_blobs(self, **blobs):
+        """Make the blobs that `parameters` names.
+
+        Parameters
+        ----------
+        blobs : name -> (shape, FillerParameter), of at least those names
+        """
+        for name in self.parameters(self.layer_param):
+            shape, filler = blobs[name]
+            self.blobs.add_blob(*shape)
+            fill(self.blobs[-1], filler)
 
     def axis(self, index, ndim):
-        """An axis of a prototxt, negative ones counted from the end, as 0 .. ndim - 1."""
+        """An axis of a prototxt as 0 .. ndim - 1; negative ones are counted from the end."""
         if not -ndim <= index < ndim:
             raise CaffeError(f'axis {index} does not exist in a blob of {ndim} axes')
         return index % ndim
@@ -101,7 +116,7 @@ class TensorLayer(Layer):
             blob.reshape(*shape)
 
     def forward(self, bottom, top):
-        self._record = None     # first, so that its memory serves the new one
+        self._record = None     # first, so that its memory can be reused
         if torch.is_grad_enabled() and self.needs_backward:
             results = self._compute_recorded(bottom, top)
         else:
@@ -116,7 +131,7 @@ class TensorLayer(Layer):
         for i, blob in enumerate(bottom):
             tensor = blob.tensor.detach()
             if blob.data_is_held and any(blob is other for other in top):
-                tensor = tensor.clone()     # the result will be written over it
+                tensor = tensor.clone()     # the result will overwrite it
             if self.propagate_down[i]:
                 tensor = start_gradient(tensor)
                 inputs[i] = get_gradient_edge(tensor)
@@ -129,7 +144,7 @@ class TensorLayer(Layer):
             results = as_tuple(self.compute(*tensors))
         finally:
             self._leaves = {}
-        # edges, not tensors: those that autograd has no need of can go
+        # edges, not tensors, so that tensors which autograd does not need can be freed
         self._record = inputs, weights, [
             get_gradient_edge(result) if result.requires_grad else None for result in results]
         return results
@@ -166,14 +181,14 @@ class TensorLayer(Layer):
 
 
 def as_tuple(result):
-    """What `compute` gave, one tensor a top."""
+    """The result of `compute` as one tensor per top."""
     return result if isinstance(result, tuple) else (result,)
 
 
 def release(top, bottom):
-    """Let go of the tops' old values, unless a layer in place reads them.
+    """Drop the tops' old values, unless a layer in place reads them.
 
-    The memory is free for the new values then, which saves page faults and a second copy.
+    Their memory can then be reused for the new values, which saves page faults and a second copy.
     """
     for blob in top:
         if not any(blob is other for other in bottom):
@@ -181,7 +196,7 @@ def release(top, bottom):
 
 
 def register(cls):
-    """Class decorator: the class's name is the prototxt `type`; a second of that name raises."""
+    """Class decorator: the class's name is the prototxt `type`. Registering a name twice raises."""
     if cls.__name__ in TYPES:
         raise ValueError(f'layer type {cls.__name__} is registered twice')
     TYPES[cls.__name__] = cls
@@ -198,7 +213,35 @@ def create_layer(layer_param, phase):
 
     Raises CaffeError that lists the known types.
     """
+    return _find_type(layer_param)(layer_param, phase)
+
+
+def param_count(layer_param: LayerParameter) -> int:
+    """Count the parameter blobs of a layer without building its net.
+
+    A Python layer has those that its class names in `parameters`; blobs that it only adds in its
+    `setup` are not known before.
+
+    Parameters
+    ----------
+    layer_param : LayerParameter
+        A layer of an upgraded net, with its bottoms.
+
+    Returns
+    -------
+    int
+        `len(net.layer_dict[name].blobs)` of a net with this layer.
+
+    Raises
+    ------
+    CaffeError
+        If the layer's type is unknown; the message lists the known types.
+    """
+    return len(_find_type(layer_param).parameters(layer_param))
+
+
+def _find_type(layer_param):
     if layer_param.type not in TYPES:
         raise CaffeError(f'unknown layer type {layer_param.type!r}; '
                          f'known types: {", ".join(layer_type_list())}')
-    return TYPES[layer_param.type](layer_param, phase)
+    return TYPES[layer_param.type]

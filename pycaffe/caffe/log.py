@@ -1,4 +1,4 @@
-"""Messages on stderr in the format of Google's glog, which tools that read Caffe's logs parse."""
+"""Messages on stderr in the format of Google's glog, which parsers of Caffe's logs expect."""
 
 import os
 import sys
@@ -13,9 +13,9 @@ INFO, WARNING, ERROR = 0, 1, 2
 
 
 class _State:
-    # as glog: the least level that is written
+    # as in glog: the lowest level that is written
     level = int(os.environ.get('GLOG_minloglevel') or INFO)
-    copy = None     # a file that gets the lines too
+    copy = None     # a file to which the lines are written too
 
 
 def init_log(level=INFO, stderr=True):
@@ -24,7 +24,7 @@ def init_log(level=INFO, stderr=True):
 
 
 def copy_log(path):
-    """Append every line that is logged from now on to the file `path` too; None ends that."""
+    """Also append every line that is logged from now on to the file `path`; None ends this."""
     if _State.copy is not None:
         _State.copy.close()
     _State.copy = None if path is None else open(path, 'a', encoding='utf-8', buffering=1)

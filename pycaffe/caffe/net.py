@@ -1,4 +1,4 @@
-"""Net: a prototxt parsed, filtered by phase, wired, and run forward and backward."""
+"""Net: parses a prototxt, filters it by phase, connects its layers and runs them."""
 
 import os
 from collections import OrderedDict
@@ -7,25 +7,25 @@ import numpy as np
 
 from .common import TEST, TRAIN
 from .errors import CaffeError
-from .execution import Execution
 from .files import naming
 from .proto.filter import filter_layers
 from .proto.upgrade import read_net
+from .runtime.execution import Execution
+from .runtime.wiring import Wiring
 from .weights import copy_weights, write_weights
 from .weights_hdf5 import copy_hdf5, write_hdf5
-from .wiring import Wiring
 
 
 class Net:
     """A net of layers, with pycaffe's interface.
 
     `Net(network_file, phase, level=0, stages=None, weights=None)`, or pycaffe's older
-    `Net(network_file, weights, phase)`. Raises CaffeError naming the file, and the layer where it
-    is one layer's fault.
+    `Net(network_file, weights, phase)`. Raises CaffeError that names the file, and the layer if one
+    layer is at fault.
 
     blobs : OrderedDict, name -> Blob
-    params : OrderedDict, layer name -> list of Blob, for the layers that have any
-    inputs, outputs : names of the blobs that nothing makes, and that nothing reads
+    params : OrderedDict, layer name -> list of Blob, for the layers that have parameters
+    inputs, outputs : names of the blobs that no layer makes, and that no layer reads
     layers : list of Layer; `layer_dict` by name
     bottom_names, top_names : OrderedDict, layer name -> list of blob names
     blob_loss_weights : OrderedDict, blob name -> its weight in the objective
@@ -47,7 +47,7 @@ class Net:
 
     @classmethod
     def from_param(cls, param, phase, level=0, stages=(), file='the net'):
-        """The net of an upgraded NetParameter; `file` is where errors say that it stands."""
+        """The net of an upgraded NetParameter; error messages begin with `file`."""
         net = cls.__new__(cls)
         net._build(file, param, phase, level, stages)
         return net
@@ -193,42 +193,51 @@ class Net:
         self._execution.backward(first, last)
 
     def before_forward(self, callback):
-        """Have `callback(layer index)` called before each layer's forward."""
+        """Call `callback(layer index)` before each layer's forward."""
         self._execution.callbacks['before_forward'].append(callback)
 
     def after_forward(self, callback):
-        """Have `callback(layer index)` called after each layer's forward."""
+        """Call `callback(layer index)` after each layer's forward."""
         self._execution.callbacks['after_forward'].append(callback)
 
     def before_backward(self, callback):
-        """Have `callback(layer index)` called before each layer's backward."""
+        """Call `callback(layer index)` before each layer's backward."""
         self._execution.callbacks['before_backward'].append(callback)
 
     def after_backward(self, callback):
-        """Have `callback(layer index)` called after each layer's backward."""
+        """Call `callback(layer index)` after each layer's backward."""
         self._execution.callbacks['after_backward'].append(callback)
 
     def reshape(self):
-        """Bring every blob to the shape that follows from the inputs'."""
+        """Reshape every blob to fit the shapes of the inputs."""
         for index in range(len(self.layers)):
             self._execution.reshape(index)
 
-    def cache_trunk(self, folder):
-        """Keep on disk what the layers below all that learns give for each image.
+    def cache_trunk(self, cache) -> None:
+        """Ask `cache` for the results of the layers below everything that learns.
 
-        They are run once an image then, as long as neither they nor the image change. Raises
-        CaffeError where the net has no such layers.
+        Parameters
+        ----------
+        cache : object
+            Has a method `results(trunk)`, called before a FrozenTrunk (runtime/trunk.py) would be
+            run. It returns one float32 array for each blob of `trunk.results`, or None to have the
+            trunk run as without a cache. `trunk.compute` runs the trunk on other inputs.
+
+        Raises
+        ------
+        CaffeError
+            If the net has no frozen layers below those that learn.
         """
-        if not self._execution.cache_trunks(os.fspath(folder)):
+        if not self._execution.cache_trunks(cache):
             raise CaffeError(f'{self._file}: has no frozen layers below those that learn')
 
     def clear_param_diffs(self):
-        """Make the diffs of all parameters zero; `backward` adds to them."""
+        """Set the diffs of all parameters to zero; `backward` adds to them."""
         for param in self.learnable_params:
             param.blob.clear_diff()
 
     def share_with(self, other):
-        """Have the other net's parameters, by layer name: a change of one is seen in both."""
+        """Share the other net's parameters by layer name: a change to one is seen in both."""
         for name, blobs in other.params.items():
             if name not in self.params:
                 continue
@@ -240,7 +249,7 @@ class Net:
                 mine.share_data(theirs)
 
     def copy_from(self, weights):
-        """Take the parameters of the layers that a .caffemodel(.h5) has under their names."""
+        """Copy the parameters of a .caffemodel(.h5) into the layers of the same names."""
         copy_weights(os.fspath(weights), self._blobs_of_layers())
 
     def save(self, path, diffs=False):
@@ -252,7 +261,7 @@ class Net:
         write_hdf5(os.fspath(path), self._named_blobs(), diffs)
 
     def load_hdf5(self, path):
-        """Take the parameters of an HDF5 file by layer name."""
+        """Copy the parameters of an HDF5 file by layer name."""
         copy_hdf5(os.fspath(path), self._blobs_of_layers())
 
     def _blobs_of_layers(self):
@@ -262,7 +271,7 @@ class Net:
         return [(param, layer.blobs) for param, layer in zip(self._layer_params, self.layers)]
 
     def set_input_arrays(self, data, labels):
-        """Have the MemoryData layer, which is the net's first, read these arrays.
+        """Have the MemoryData layer, which must be the net's first, read these arrays.
 
         data : N x C x H x W float32, N a multiple of the batch size; labels : N float32
         """
@@ -272,7 +281,7 @@ class Net:
         with naming(f'{self._file}: layer {self._layer_names[0]!r}'):
             layer.reset(data, labels)
 
-    # pycaffe's inner names, which some code reads
+    # pycaffe's private names, which some code reads
 
     @property
     def _blob_names(self):

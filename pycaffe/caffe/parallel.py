@@ -44,11 +44,11 @@ class NCCL:
 
     @staticmethod
     def new_uid():
-        """A meeting place for processes of this machine, bytes to hand to each of them."""
+        """A rendezvous for processes of this machine, as bytes to pass to each of them."""
         return f'tcp://127.0.0.1:{_free_port()}'.encode()
 
     def bcast(self):
-        """Have every process start from the parameters of rank 0."""
+        """Make every process start from the parameters of rank 0."""
         for param in self._solver.net.learnable_params:
             tensor = param.blob.tensor.contiguous()
             dist.broadcast(tensor, 0)
@@ -58,7 +58,7 @@ class NCCL:
         pass
 
     def on_gradients_ready(self):
-        """Average the gradients, all of them at once, and agree whether to stop."""
+        """Average all gradients at once, and agree on whether to stop."""
         blobs = [param.blob for param in self._solver.net.learnable_params if param.lr_mult]
         stop = torch.tensor([float(self._stop_asked)], device=common.device())
         total = torch.cat([*(blob.diff_tensor.reshape(-1) for blob in blobs), stop])
@@ -75,7 +75,7 @@ class NCCL:
         self._stop_asked = True
 
     def __call__(self, layer):
-        """As a net's `after_backward` callback: nothing, since gradients are averaged at once."""
+        """A net's `after_backward` callback; does nothing, as gradients are averaged at once."""
 
 
 def has_nccl():
@@ -84,7 +84,7 @@ def has_nccl():
 
 
 def join_torchrun():
-    """Take count and rank from torchrun's environment; returns whether it started this process."""
+    """Read count and rank from torchrun's environment; returns whether torchrun is in use."""
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
         return False
     common.set_solver_count(int(os.environ['WORLD_SIZE']))
@@ -95,8 +95,8 @@ def join_torchrun():
 def start_ranks(command, count):
     """Run `command` in `count` processes of this machine, with torchrun's environment.
 
-    SIGINT, SIGHUP and SIGTERM are handed on to all. Returns the exit status: where one fails,
-    which ends the others, not 0.
+    SIGINT, SIGHUP and SIGTERM are passed on to all of them. If one fails, the others are ended.
+    Returns the exit status, which is not 0 if one has failed.
     """
     rendezvous = {'WORLD_SIZE': str(count), 'MASTER_ADDR': '127.0.0.1',
                   'MASTER_PORT': str(_free_port())}

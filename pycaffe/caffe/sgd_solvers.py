@@ -1,4 +1,4 @@
-"""The solvers by type: learning rates and update rules (sgd_solver.cpp and its kin).
+"""The solver types: learning rates and update rules (sgd_solver.cpp and the others).
 
 In the rules g is a parameter's gradient (mean over iter_size, weight decay included), a its
 learning rate, h its history.
@@ -29,9 +29,9 @@ POLICIES = {
 class SGDSolver(Solver):
     """h = momentum h + a g;  w -= h   (momentum; Polyak, 1964)"""
 
-    histories = 1               # arrays a parameter
+    histories = 1               # arrays per parameter
     momentum_allowed = True
-    skips_rate_zero = True      # a rate of 0 leaves a history of zeros as it is
+    skips_rate_zero = True      # a rate of 0 leaves a history of zeros unchanged
 
     def _check(self):
         super()._check()
@@ -77,7 +77,7 @@ class SGDSolver(Solver):
         self.iter += 1
 
     def _follow_steps(self):
-        """Count the steps passed, which a solverstate holds."""
+        """Count the steps passed, which a solverstate stores."""
         if self.param.lr_policy == 'step':
             self._current_step = self.iter // self.param.stepsize
         if self.param.lr_policy == 'multistep':
@@ -118,7 +118,7 @@ class SGDSolver(Solver):
         return h.tensor.clone()
 
     def _history_arrays(self):
-        # np.zeros takes no memory for what was never touched
+        # np.zeros allocates no memory until it is written to
         return [blob.data if blob.has_data else np.zeros(blob.shape, np.float32)
                 for blob in self._history]
 

@@ -1,4 +1,4 @@
-"""Solver: training, testing and snapshots of a net, as a solver prototxt says (solver.cpp)."""
+"""Solver: trains, tests and snapshots a net as a solver prototxt says (solver.cpp)."""
 
 import math
 import os
@@ -20,12 +20,12 @@ from .proto import caffe_pb2
 from .proto.upgrade import read_net, read_solver, upgrade_net
 from .solver_state import find_model, read_state, write_state
 
-# what a signal may do during `solve`: the name of a method
+# what a signal does during `solve`: the name of a method
 SIGNAL_EFFECTS = {'stop': 'ask_to_stop', 'snapshot': 'ask_for_snapshot', 'none': None}
 
 
 class Solver:
-    """What all solvers do; a subclass's `apply_update` changes the parameters.
+    """The base of all solvers; a subclass's `apply_update` changes the parameters.
 
     `Solver(solver_file)` takes a solver prototxt; `level` and `stages` join its train_state. `net`
     is the training net, `test_nets` the list of test nets, `iter` the number of updates made,
@@ -96,28 +96,29 @@ class Solver:
         return Net.from_param(net_param, phase, file=file)
 
     def add_callback(self, on_start, on_gradients_ready=None):
-        """Have `on_start()` called before each forward, `on_gradients_ready()` before each update.
+        """Call `on_start()` before each forward and `on_gradients_ready()` before each update.
 
-        Or one object that has both as methods.
+        The first argument may also be one object that has both as methods.
         """
         if on_gradients_ready is None:
             on_start, on_gradients_ready = on_start.on_start, on_start.on_gradients_ready
         self._callbacks.append((on_start, on_gradients_ready))
 
     def share_weights(self, net):
-        """Have the training net share the parameters of `net`."""
+        """Make the training net share the parameters of `net`."""
         self.net.share_with(net)
 
     def solve(self, resume_file=None, signals=None):
-        """Train up to max_iter, from the solverstate `resume_file` if given.
+        """Train until max_iter, from the solverstate `resume_file` if it is given.
 
-        signals : dict, signal number -> 'stop' (after the iteration, with a snapshot as after the
-            last one), 'snapshot' or 'none'; by default SIGINT stops, and a second one interrupts
+        signals : dict, signal number -> 'stop' (after the current iteration, with a snapshot as
+            after the last one), 'snapshot' or 'none'; by default SIGINT stops, and a second SIGINT
+            interrupts
         """
         log(f'Solving {self.net.name}')
         log(f'Learning Rate Policy: {self.param.lr_policy}')
         if resume_file is not None:
-            self.restore(resume_file)
+            self.resume(resume_file)
         start = self.iter
         with self._handling(signals or {signal.SIGINT: 'stop'}), self._progress():
             self.step(self.param.max_iter - self.iter)
@@ -135,7 +136,7 @@ class Solver:
         log('Optimization Done.')
 
     def step(self, iterations):
-        """Train for so many iterations."""
+        """Train for this number of iterations."""
         param, start = self.param, self.iter
         self._stop = False
         self._losses, self._smoothed_loss = [], 0.0
@@ -168,7 +169,7 @@ class Solver:
         return loss
 
     def apply_update(self):
-        """Change the parameters by their diffs, and count the iteration."""
+        """Change the parameters by their diffs and count the iteration."""
         raise NotImplementedError
 
     def _smooth(self, loss, start):
@@ -204,7 +205,8 @@ class Solver:
     def test_all(self):
         """Run every test net for its test_iter batches and log the mean of each output.
 
-        Of processes that train together the first does it, the others wait in their next update.
+        Among processes that train together only the first tests; the others wait at their next
+        update.
         """
         if common.solver_rank():
             return
@@ -236,15 +238,15 @@ class Solver:
 
     @property
     def stop_asked(self):
-        """Whether somebody asked for an early end."""
+        """Whether an early end was asked for."""
         return self._stop
 
     def ask_to_stop(self):
-        """End `solve` or `step` after the running iteration; a signal handler may call this."""
+        """End `solve` or `step` after the current iteration; a signal handler may call this."""
         self._stop = True
 
     def ask_for_snapshot(self):
-        """Write a snapshot after the running iteration; a signal handler may call this."""
+        """Write a snapshot after the current iteration; a signal handler may call this."""
         self._snapshot_asked = True
 
     def snapshot(self):
@@ -263,7 +265,10 @@ class Solver:
         return state
 
     def restore(self, state_file):
-        """Go on from a .solverstate (or .solverstate.h5) and the model that it names."""
+        """Take parameters, history and iteration from a .solverstate(.h5) and the model it names.
+
+        Data layers stay where they are, as in Caffe; `resume` moves them too.
+        """
         state_file = os.fspath(state_file)
         iteration, learned_net, current_step, arrays = read_state(state_file)
         self._check_history(state_file, arrays)
@@ -272,9 +277,37 @@ class Solver:
         self._set_history(arrays)
         self.iter, self._current_step = iteration, current_step
 
+    def resume(self, state_file: str | os.PathLike) -> None:
+        """Restore a state, and move the training net's data layers to where they were then.
+
+        A run that goes on after this gets the batches that an unbroken run would get. Test nets
+        stay where they are. Data layers are moved from this solver's iteration to the state's, by
+        reading; for an earlier state they stay where they are.
+
+        Parameters
+        ----------
+        state_file : path
+            A .solverstate or .solverstate.h5.
+
+        Raises
+        ------
+        CaffeError
+            If the state, its model or a batch to skip cannot be read, or the state is of another
+            solver.
+        """
+        start = self.iter
+        self.restore(state_file)
+        batches = max(0, self.iter - start) * self.param.iter_size
+        for name, layer in self.net.layer_dict.items():
+            # of the class: a user's layer may have an attribute of this name
+            skip = getattr(type(layer), 'skip', None)
+            if batches and skip:
+                with naming(f'{self._file}: layer {name!r} ({layer.type})'):
+                    skip(layer, batches)
+
     @contextmanager
     def _handling(self, signals):
-        """Follow signals as `signals` says; the second of a kind does what it did before."""
+        """Handle signals as `signals` says; the second one of a kind has its previous effect."""
         if threading.current_thread() is not threading.main_thread():
             yield       # only the main thread may handle signals
             return
@@ -309,14 +342,14 @@ class Solver:
 
 
 def _log_outputs(phase, net, outputs):
-    """Log every number of a net's outputs (name -> array), numbered through."""
+    """Log every value of a net's outputs (name -> array), numbered consecutively."""
     values = ((name, value) for name, array in outputs.items() for value in np.ravel(array))
     for index, (name, value) in enumerate(values):
         log(f'    {phase} net output #{index}: {show_output(net, name, value)}')
 
 
 def show_output(net, name, value):
-    """A number of output `name` as text, with what it adds to the loss if it does."""
+    """A value of output `name` as text, with its contribution to the loss if there is one."""
     weight = net.blob_loss_weights[name]
     note = f' (* {weight:g} = {weight * value:g} loss)' if weight else ''
     return f'{name} = {value:g}{note}'

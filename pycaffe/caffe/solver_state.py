@@ -45,7 +45,7 @@ def find_model(state_path, learned_net):
 def _read_binary(path):
     state = read_message(path, weights_pb2.RawSolverState(), 'solver state')
     if not state.HasField('iter'):
-        raise CaffeError(f'{path}: is no solver state: it has no iter')
+        raise CaffeError(f'{path}: is not a solver state: it has no iter')
     history = []
     for index, blob in enumerate(state.history):
         with naming(f'{path}: history {index}'):
@@ -68,7 +68,7 @@ def _read_hdf5(path):
     with reading(path) as file:
         history = file.get('history')
         if not isinstance(history, h5py.Group):
-            raise CaffeError('is no solver state: it has no group `history`')
+            raise CaffeError('is not a solver state: it has no group `history`')
         learned_net = os.fsdecode(file['learned_net'][()]) if 'learned_net' in file else None
         return (_read_int(file, 'iter'), learned_net, _read_int(file, 'current_step'),
                 [read_dataset(history, str(index)) for index in range(len(history))])

@@ -1,4 +1,4 @@
-"""Timer: a stop watch that waits for the GPU."""
+"""Timer: a stopwatch that waits for the GPU."""
 
 from time import perf_counter
 
@@ -18,13 +18,13 @@ class Timer:
         self._running = False
 
     def start(self):
-        """Begin anew; of no effect while it runs."""
+        """Start again; has no effect while it runs."""
         if not self._running:
             self._began = _now()
             self._running = True
 
     def stop(self):
-        """End; of no effect while it does not run."""
+        """Stop; has no effect while it does not run."""
         if self._running:
             self._ended = _now()
             self._running = False

@@ -27,10 +27,10 @@ def read_weights(path):
 def copy_weights(path, params):
     """Fill `params` (layer name -> blobs) from the file `path` by layer name, as Caffe does.
 
-    The file is a .caffemodel or, as its content tells, HDF5. Layers of the file that `params` lacks
-    are passed over, and the other way round. Diffs are taken too where a .caffemodel has them.
-    Raises CaffeError that names file, layer and both shapes where a parameter does not fit; then no
-    parameter has changed.
+    The file's content decides whether it is a .caffemodel or HDF5. Layers that only the file or
+    only `params` has are skipped. Diffs are copied too if a .caffemodel has them. Raises CaffeError
+    that names file, layer and both shapes if a parameter does not fit; then no parameter has
+    changed.
     """
     if is_hdf5(path):
         copy_hdf5(path, params)
@@ -57,8 +57,8 @@ def copy_weights(path, params):
 def write_weights(path, name, layers, diffs=False):
     """Write (LayerParameter, blobs) pairs as the .caffemodel of the net `name`.
 
-    With `diffs` the blobs' diffs too. Written aside and renamed: an older file stays whole until
-    the new one is.
+    With `diffs`, the blobs' diffs are written too. The file is written aside and renamed, so an
+    older one stays whole until the new one is complete.
     """
     # one layer at a time, so that no second copy of all the weights is made
     write_aside(path, _serialize(name, layers, diffs))
@@ -80,7 +80,7 @@ def _serialize(name, layers, diffs):
 def blob_arrays(blob):
     """Data and diff of a RawBlob in its stored shape, float32 and read-only; diff may be None.
 
-    Raises CaffeError where the values do not fill the shape.
+    Raises CaffeError if the values do not fill the shape.
     """
     shape = _shape(blob)
     has_diff = blob.diff or blob.double_diff

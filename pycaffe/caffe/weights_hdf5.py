@@ -79,7 +79,7 @@ def reading(path):
     """The h5py.File `path`; CaffeErrors, and any that a damaged file gives rise to, name it."""
     import h5py
     if not is_hdf5(path):
-        raise CaffeError(f'{path}: is no HDF5 file')
+        raise CaffeError(f'{path}: is not an HDF5 file')
     try:
         with h5py.File(path, 'r') as file, naming(path):
             yield file

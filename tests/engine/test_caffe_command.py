@@ -12,6 +12,7 @@ import sys
 import termios
 
 import caffe
+import h5py
 import numpy as np
 import pytest
 from caffe.database import write_database
@@ -242,3 +243,39 @@ def test_signals_and_the_progress_bar(folder):
     assert len(set(states)) == 2 and all((folder / state).exists() for state in states)
     assert lines[-3].endswith(states[1])
     assert lines[-2:] == ['Optimization stopped early.', 'Optimization Done.']
+
+
+HDF5_DATA = ('type: "HDF5Data" top: "data" top: "label" '
+             'hdf5_data_param { source: "h5.txt" batch_size: 3 shuffle: true }')
+LMDB_DATA = ('type: "Data" top: "data" top: "label" transform_param { mirror: true crop_size: 1 } '
+             'data_param { source: "db" batch_size: 3 backend: LMDB shuffle: true }')
+
+
+@pytest.mark.parametrize('through', ['caffe train', 'solve', 'restore'])
+@pytest.mark.parametrize('source', [LMDB_DATA, HDF5_DATA], ids=['LMDB', 'HDF5'])
+def test_a_resumed_run_equals_an_unbroken_one(through, source, folder):
+    with h5py.File('a.h5', 'w') as file:
+        file['data'] = np.arange(10, dtype=np.float32).reshape(5, 2)
+        file['label'] = np.arange(5, dtype=np.float32)[:, None]
+    (folder / 'h5.txt').write_text('a.h5\n')
+    (folder / 'net.prototxt').write_text(re.sub(
+        r'type: "Data".*?\n.*?LMDB }', lambda match: source, NET))
+    # three batches of three of 4 or 5 records: the snapshot comes amid a round
+    (folder / 'solver.prototxt').write_text(
+        SOLVER.replace('max_iter: 8', 'max_iter: 7 iter_size: 3 random_seed: 5')
+        .replace('snapshot: 4', 'snapshot: 3').replace('base_lr: 0.1', 'base_lr: 0.01'))
+    run('train', '--solver', 'solver.prototxt')
+    names = ['line_iter_7.caffemodel', 'line_iter_7.solverstate']
+    unbroken = [(folder / name).read_bytes() for name in names]
+    for name in names:
+        (folder / name).unlink()
+    if through == 'caffe train':
+        run('train', '--solver', 'solver.prototxt', '--snapshot', 'line_iter_3.solverstate')
+    elif through == 'solve':
+        caffe.get_solver('solver.prototxt').solve('line_iter_3.solverstate')
+    else:       # as genuine Caffe: the data begin at the first record again
+        solver = caffe.get_solver('solver.prototxt')
+        solver.restore('line_iter_3.solverstate')
+        solver.solve()
+    equal = [(folder / name).read_bytes() for name in names] == unbroken
+    assert equal == (through != 'restore')

@@ -103,7 +103,7 @@ def test_damaged_values(make_net, tmp_path, content):
     damage(path, OVERFLOW, content, 1)
     net = make_net(NET.format(path))
     net.forward()
-    with pytest.raises(caffe.CaffeError, match=f'{path}: b: is no Datum'):
+    with pytest.raises(caffe.CaffeError, match=f'{path}: b: is not a Datum'):
         net.forward()
 
 

@@ -105,7 +105,7 @@ def test_leaves_out_unreadable_images(tmp_path, capsys):
     keys = [key for key, _ in content(tmp_path / 'db')]
     assert keys == [b'00000001_3.png', b'00000003_0 copy.png']
     log = capsys.readouterr().err
-    assert 'img/gone.png: No such file' in log and 'img/../list.txt: is no image' in log
+    assert 'img/gone.png: No such file' in log and 'img/../list.txt: is not an image' in log
     assert 'Processed 2 files' in log
 
 
@@ -165,7 +165,7 @@ def test_commands_run_as_modules(tmp_path):
 
 
 @pytest.mark.parametrize('value, words', [
-    (content(DATA / 'plain_lmdb')[0][1][:-700], 'no Datum'),
+    (content(DATA / 'plain_lmdb')[0][1][:-700], 'not a Datum'),
     (caffe_pb2.Datum(channels=3, height=4, width=5, data=b'x' * 59), '59 values'),
     (caffe_pb2.Datum(channels=1, height=1, width=2, float_data=[1]), '1 values'),
     (caffe_pb2.Datum(label=1), '0 values'),

@@ -270,3 +270,13 @@ def test_dummy_data_refills_random_tops_only(make_net):
 def test_dummy_data_refuses(make_net, param, words):
     with pytest.raises(caffe.CaffeError, match=words):
         make_net(layer('DummyData', f'dummy_data_param {{ {param} }}')).forward()
+
+
+def test_memory_data_skips_batches_of_its_arrays(make_net):
+    net = make_net(MEMORY)
+    net.layers[0].skip(3)       # without arrays there is nothing to skip
+    data = np.arange(36, dtype=np.float32).reshape(6, 1, 2, 3)
+    net.set_input_arrays(data, np.arange(6, dtype=np.float32))
+    net.layers[0].skip(4)
+    net.forward()
+    np.testing.assert_array_equal(net.blobs[net.top_names[net._layer_names[0]][0]].data, data[2:4])

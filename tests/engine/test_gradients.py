@@ -9,6 +9,7 @@ import caffe
 import numpy as np
 import pytest
 import torch
+from caffe.layer import param_count
 from conftest import check_gradients
 
 WITHOUT = {
@@ -161,6 +162,29 @@ def test_every_type_is_in_the_table_or_has_a_reason():
     inside = {case[0] for case in TABLE}
     assert inside.isdisjoint(WITHOUT)
     assert sorted(inside | set(WITHOUT)) == caffe.layer_type_list()
+
+
+def test_every_type_declares_its_parameters(net):
+    layer = net.layer_dict['L']
+    assert param_count(layer.layer_param) == len(layer.blobs)
+
+
+# these draw random numbers, go on from the last forward, or change their statistics
+UNREPEATABLE = {'Dropout', 'LSTM', 'RNN'}
+
+
+def test_a_repeatable_type_gives_the_same_tops_twice(net):
+    layer = net.layer_dict['L']
+    training_norm = layer.type == 'BatchNorm' and not layer.global_stats
+    assert layer.repeatable == (layer.type not in UNREPEATABLE and not training_norm)
+    if layer.repeatable:
+        before = {name: top.copy() for name, top in net.forward().items()}
+        parameters = [blob.data.copy() for blob in layer.blobs]
+        torch.rand(3, generator=caffe.common.generator())   # chance must not matter
+        for name, top in net.forward().items():
+            np.testing.assert_array_equal(top, before[name])
+        for blob, value in zip(layer.blobs, parameters):
+            np.testing.assert_array_equal(blob.data, value)
 
 
 def test_finite_differences(net):

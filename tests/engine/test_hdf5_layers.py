@@ -34,7 +34,7 @@ def test_hdf5_shuffled(make_net):
     ('nofile', {}, 'nofile: No such file'),
     ('h5.txt', {'batch_size': 0}, 'batch_size'),
     ('gone', {}, 'c.h5: No such file'),
-    ('list', {}, 'list.txt: is no HDF5 file'),
+    ('list', {}, 'list.txt: is not an HDF5 file'),
     ('empty', {}, 'lists no HDF5 file'),
 ])
 def test_hdf5_refuses(make_net, tmp_path, source, options, words):

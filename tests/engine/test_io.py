@@ -76,7 +76,7 @@ def test_a_blobprotovector_and_back():
     assert [array.shape for array in back] == [(2, 3), (), (0, 2)]
     np.testing.assert_array_equal(back[0], arrays[0])
     assert back[1] == 4
-    with pytest.raises(InputError, match='no BlobProtoVector'):
+    with pytest.raises(InputError, match='are not a BlobProtoVector'):
         blobprotovector_str_to_arraylist(b'\xff\xff')
 
 
@@ -131,7 +131,7 @@ def test_load_image_names_what_it_cannot_read(tmp_path):
         load_image(tmp_path / 'absent.png')
     for content in (b'', b'no image'):
         (tmp_path / 'text.png').write_bytes(content)
-        with pytest.raises(caffe.CaffeError, match='text.png: is no image'):
+        with pytest.raises(caffe.CaffeError, match='text.png: is not an image'):
             load_image(tmp_path / 'text.png')
 
 
@@ -229,8 +229,8 @@ def test_the_settings_are_pycaffes_dicts():
 
 
 @pytest.mark.parametrize('setting, value, words', [
-    ('transpose', (1, 0), r'\(1, 0\) is no order of 3 axes'),
-    ('channel_swap', (1, 0), r'\(1, 0\) is no order of 3 channels'),
+    ('transpose', (1, 0), r'\(1, 0\) is not an order of 3 axes'),
+    ('channel_swap', (1, 0), r'\(1, 0\) is not an order of 3 channels'),
     ('mean', np.ones(2), 'has 3 channels, its mean has 2'),
     ('mean', np.ones(1), 'has 3 channels, its mean has 1'),
     ('mean', np.ones((2, 4, 4)), 'has 3 channels, its mean has 2'),

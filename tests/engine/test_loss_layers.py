@@ -163,7 +163,7 @@ def test_bad_infogain_matrix(make_net, tmp_path):
     with pytest.raises(CaffeError, match='H.binaryproto: No such file'):
         loss_net(make_net, 'InfogainLoss', option, **arrays)
     path.write_bytes(b'no proto')
-    with pytest.raises(CaffeError, match='H.binaryproto: is no matrix'):
+    with pytest.raises(CaffeError, match='H.binaryproto: is not a matrix'):
         loss_net(make_net, 'InfogainLoss', option, **arrays)
     path.write_bytes(caffe_pb2.BlobProto(data=[0] * 4, shape={'dim': [2, 2]}).SerializeToString())
     with pytest.raises(CaffeError, match='not 3 x 3'):

@@ -112,7 +112,7 @@ def test_nets_that_cannot_be_upgraded(text, words, write):
 def test_a_broken_binary_net(tmp_path):
     path = tmp_path / 'net.binaryproto'
     path.write_bytes(b'\xff' * 9)
-    with pytest.raises(caffe.CaffeError, match='net.binaryproto: is no binary net'):
+    with pytest.raises(caffe.CaffeError, match='net.binaryproto: is not a binary net'):
         read_binary_net(str(path))
     with pytest.raises(caffe.CaffeError, match='nowhere: No such file'):
         read_binary_net('nowhere')

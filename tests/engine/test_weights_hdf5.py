@@ -143,7 +143,7 @@ def test_no_hdf5_and_half_of_one(read, tmp_path):
     with pytest.raises(caffe.CaffeError, match='a.h5: is a damaged HDF5 file'):
         read(str(path), blobs())
     path.write_bytes(b'text')
-    with pytest.raises(caffe.CaffeError, match='a.h5: is no '):
+    with pytest.raises(caffe.CaffeError, match='a.h5: is not a'):
         read(str(path), blobs())
     with pytest.raises(caffe.CaffeError, match='nowhere.h5: No such file'):
         read('nowhere.h5', blobs())
@@ -230,7 +230,7 @@ def test_a_state_with_other_content(name, value, word, tmp_path):
 
 
 def test_a_caffemodel_is_no_state():
-    with pytest.raises(caffe.CaffeError, match='is no solver state'):
+    with pytest.raises(caffe.CaffeError, match='is not a solver state'):
         read_state(GENUINE + '.caffemodel')
 
 

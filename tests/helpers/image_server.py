@@ -6,14 +6,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` (path -> bytes), with the faults of `faults` (path -> list of Fault).
+    """Serves `files` (path -> bytes), with the faults of `faults` (path -> list of faults).
 
-    Each request of a path takes its next fault; without one it is answered well. `asked` lists the
+    Each request of a path takes its next fault; without one it succeeds. `asked` lists the
     requests: (path, Range or None).
     """
 
     daemon_threads = True
-    ranges = True       # whether it knows Range
+    ranges = True       # whether it supports Range
     tagged = True       # whether it sends an ETag
 
     def __init__(self):
@@ -22,7 +22,7 @@ class Server(ThreadingHTTPServer):
         self.url = f'http://127.0.0.1:{self.server_port}'
 
     def handle_error(self, request, client_address):
-        pass    # clients that break off are part of the tests
+        pass    # clients that hang up are part of the tests
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -52,10 +52,10 @@ class Handler(BaseHTTPRequestHandler):
             headers['Content-Range'] = f'bytes {start}-{len(data) - 1}/{len(data)}'
         self.answer(206 if start else 200, data[start:], headers, fault)
 
-    def answer(self, status, data, headers={}, fault=None):
-        """Send an answer; ('cut', n): n bytes of those that were promised."""
+    def answer(self, status, data, headers=None, fault=None):
+        """Send an answer; with the fault ('cut', n) only the first n bytes of those announced."""
         self.send_response(status)
-        for name, value in {'Content-Length': len(data), **headers}.items():
+        for name, value in {'Content-Length': len(data), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data[:fault[1]] if fault else data)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from deep_retrieval.datasets import DATASETS
-from deep_retrieval.describe import Item
+from deep_retrieval.extraction import Item
 from deep_retrieval.images import MEAN
 from deep_retrieval.studies.maps import MapNet, extract_maps
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from conftest import ROOT
 from deep_retrieval.datasets import DATASETS
-from deep_retrieval.describe import Item, extract
+from deep_retrieval.extraction import Item, extract
 
 THINGS = ('bridge', 'mill', 'tower')
 ABOUT = {'weights': 'abc', 'proto': 'def', 'L': 2, 'end': 'rmac/normalized'}

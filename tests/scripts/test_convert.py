@@ -283,13 +283,13 @@ def test_one_command_makes_what_the_student_reads(folder, weights, tmp_path):
                                    atol=1e-5)
     # again: all is there
     before = (source / 'data.mdb').stat().st_mtime_ns
-    make_lmdb(folder, str(made / 'features.txt'), str(source), (192, 256), str)
+    make_lmdb(folder, str(made / 'features.txt'), str(source), (192, 256))
     assert (source / 'data.mdb').stat().st_mtime_ns == before
     with pytest.raises(ValueError, match='remove it'):
-        make_lmdb(folder, str(made / 'features.txt'), str(source), (96, 128), str)
+        make_lmdb(folder, str(made / 'features.txt'), str(source), (96, 128))
     write_list(str(made / 'features.txt'), images_of(folder), np.zeros((5, 1)), seed=4)
     with pytest.raises(ValueError, match='remove it'):
-        make_lmdb(folder, str(made / 'features.txt'), str(source), (192, 256), str)
+        make_lmdb(folder, str(made / 'features.txt'), str(source), (192, 256))
 
 
 def test_the_script_of_several_scales(folder, weights, tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from deep_retrieval import subcommands
 from deep_retrieval.duplicates.similar_pairs import write_mapped
-from deep_retrieval.features import open_features
+from deep_retrieval.saved_features import open_features
 
 HUNDREDTHS = range(60, 81)      # 69 among them
 SIDE = 100                      # length of the rows that lie on the thresholds

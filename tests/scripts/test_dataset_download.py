@@ -26,7 +26,7 @@ def jpeg(value):
 
 
 def archive(files):
-    """A .tgz; a value may be a TarInfo, for what is no file."""
+    """A .tgz; a value may be a TarInfo, for what is not a file."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode='w:gz') as tar:
         for name, content in files.items():
@@ -87,6 +87,11 @@ def test_oxford(server, call, tmp_path, capsys):
     assert not server.asked and os.listdir(tmp_path / 'o/archives') == ['unpacked.json']
     call('oxford', '--output', tmp_path / 'o')
     assert not server.asked
+    # a damaged record costs time only
+    (tmp_path / 'o/archives/unpacked.json').write_text('{"oxbuild_images-v1.tgz": 3}')
+    call('oxford', '--output', tmp_path / 'o', '--delete')
+    assert len(server.asked) == 2 and data_of(tmp_path / 'o') == OXFORD_FILES
+    server.asked.clear()
     # a file that has gone comes back
     (tmp_path / 'o/jpg/tower_000002.jpg').unlink()
     call('oxford', '--output', tmp_path / 'o')
@@ -120,16 +125,16 @@ def test_mistakes(server, call, tmp_path, capsys):
         assert ended.value.code == 1 and words in told and told.count('\n') == 1
 
 
-def test_images_of_nothing_are_told_of(call, tmp_path, capsys):
+def test_images_of_no_archive_are_reported(call, tmp_path, capsys):
     (tmp_path / 'o/jpg').mkdir(parents=True)
     (tmp_path / 'o/jpg/mine.jpg').write_bytes(jpeg(3))
     call('oxford', '--output', tmp_path / 'o')
-    assert 'jpg: holds 1 images that are of no archive, as mine.jpg' in capsys.readouterr().err
+    assert 'jpg: holds 1 images that are of no archive, such as mine.jpg' in capsys.readouterr().err
     (tmp_path / 'p/jpg').mkdir(parents=True)
     (tmp_path / 'p/jpg/tower_000001.jpg').write_bytes(b'mine')
     with pytest.raises(SystemExit):
         call('oxford', '--output', tmp_path / 'p')
-    assert 'tower_000001.jpg: is there with other bytes' in capsys.readouterr().err
+    assert 'tower_000001.jpg: exists with other bytes' in capsys.readouterr().err
     assert (tmp_path / 'p/jpg/tower_000001.jpg').read_bytes() == b'mine'
     call('oxford', '--output', tmp_path / 'p', '--overwrite')
     assert data_of(tmp_path / 'p') == OXFORD_FILES
@@ -188,11 +193,11 @@ def test_interrupted_unpacking(tmp_path, monkeypatch):
         count[0] += 1
         if count[0] == 3:
             raise KeyboardInterrupt
-        return write_aside(*args)
+        return write(*args)
     from deep_retrieval.making import unpacking
-    write_aside = unpacking.write_aside
+    write = unpacking.store.write
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(unpacking, 'write_aside', stop)
+        patch.setattr(unpacking.store, 'write', stop)
         unpack(path, str(tmp_path / 'o'))
     assert len(tree(tmp_path / 'o')) == 2
     unpack(path, str(tmp_path / 'o'))

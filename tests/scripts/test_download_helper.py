@@ -77,17 +77,17 @@ def test_a_server_without_ranges(server, fetcher, tmp_path):
     fetcher.fetch(f'{server.url}/a', tmp_path / 'a')
     assert sent_whole(tmp_path / 'a', tmp_path) and len(server.asked) == 4
     server.faults['/a'] = [('cut', 10_000)] * 9
-    with pytest.raises(FetchError, match=r'broke off at 10000 of 100000 bytes \(4 tries\)'):
+    with pytest.raises(FetchError, match=r'broke off after 10000 of 100000 bytes \(4 tries\)'):
         fetcher.fetch(f'{server.url}/a', tmp_path / 'b')
     assert not (tmp_path / 'b').exists()
 
 
-def test_a_file_that_changes_meanwhile_is_fetched_anew(server, fetcher, tmp_path):
+def test_a_file_that_changes_meanwhile_is_fetched_again(server, fetcher, tmp_path):
     for tagged, other in ((True, DATA[::-1]), (False, DATA[:-7])):
         server.tagged = tagged
         server.files['/a'] = other
 
-        def change(handler):
+        def change(handler, tagged=tagged, other=other):
             handler.answer(200, other, {'ETag': f'"{hash(other)}"'} if tagged else {},
                            ('cut', 30_000))
             server.files['/a'] = DATA
@@ -96,7 +96,7 @@ def test_a_file_that_changes_meanwhile_is_fetched_anew(server, fetcher, tmp_path
         assert sent_whole(tmp_path / 'a', tmp_path)
 
 
-def test_without_anything_to_tell_the_version_it_begins_anew(server, fetcher, tmp_path):
+def test_without_a_version_it_starts_again(server, fetcher, tmp_path):
     def endless(handler):
         handler.send_response(200)
         handler.send_header('Transfer-Encoding', 'chunked')
@@ -124,7 +124,8 @@ def test_what_does_not_pass_is_not(server, fetcher, tmp_path):
         with pytest.raises(FetchError, match=f'/a: status {status}'):
             fetcher.fetch(f'{server.url}/a', tmp_path / 'a')
         assert len(server.asked) == 1
-    for url, words in (('file:///etc/hostname', 'no http'), ('ftp://127.0.0.1/x', 'no http'),
+    for url, words in (('file:///etc/hostname', 'not an http'),
+                       ('ftp://127.0.0.1/x', 'not an http'),
                        ('nonsense', 'unknown url type'), ('http://', 'no host given'),
                        ('http://127.0.0.1:port/', 'nonnumeric port')):
         with pytest.raises(FetchError, match=words):
@@ -173,9 +174,9 @@ def test_checks(server, fetcher, tmp_path):
     fetcher.fetch(f'{server.url}/i', tmp_path / 'i.jpg', check=read_image)
     assert (tmp_path / 'i.jpg').read_bytes() == image
     server.asked.clear()
-    for options, words in (({'check': read_image}, 'is no image that OpenCV reads'),
+    for options, words in (({'check': read_image}, 'is not an image that OpenCV can read'),
                            ({'size': 5}, 'has 100000 bytes, not 5'),
-                           ({'sha256': '00'}, 'has another sha256 than 00')):
+                           ({'sha256': '00'}, 'has another SHA-256 than 00')):
         server.asked.clear()
         with pytest.raises(FetchError, match=f'{re.escape(server.url)}/a: {words}$'):
             fetcher.fetch(f'{server.url}/a', tmp_path / 'a', **options)
@@ -208,7 +209,8 @@ def test_service(server, fetcher):
         fetcher, f'{server.url}/1') == f'{server.url}/c.jpg'
     for field, page, words in (('data.1.cover', '/1', "has no 'data.1.cover'"),
                                ('data.x', '/1', "no 'data.x'"), ('n.m', '/1', "no 'n.m'"),
-                               ('n', '/1', "'n' of its JSON is no URL"), ('n', '/2', 'no JSON')):
+                               ('n', '/1', "'n' of its JSON is not a URL"),
+                               ('n', '/2', 'not return JSON')):
         with pytest.raises(FetchError, match=words):
             Service('{id}', field).cover(fetcher, server.url + page)
     with pytest.raises(ValueError, match='no {id}'):
@@ -223,38 +225,38 @@ def test_ids_that_are_no_file_names():
 
 
 def items_of(server, names):
-    for number, name in enumerate(names):
+    for number in range(len(names)):
         server.files[f'/{number}'] = jpeg(10 * number)
     return [Download(name, f'{name}.jpg', f'{server.url}/{number}')
             for number, name in enumerate(names)]
 
 
-def test_many(server, tmp_path):
+def test_many(server, tmp_path, caplog):
     """Logs are in the items' order; a second call fetches what is missing, no more."""
     items = items_of(server, ['b', 'a b', 'ü:1_%', 'gone', 'bad', 'z'])
     del server.files['/3']
     server.files['/4'] = b'no image'
     server.faults['/0'] = [lambda handler: (time.sleep(0.1), drop(handler))]
-    said = []
     fetcher = Fetcher(tries=3, pause=0.001)
-    assert download_all(items, str(tmp_path), fetcher, 3, say=said.append) == (4, 0, 2)
+    assert download_all(items, str(tmp_path), fetcher, 3) == (4, 0, 2)
     for number in (0, 1, 2, 5):
         assert (tmp_path / items[number].path).read_bytes() == server.files[f'/{number}']
     assert (tmp_path / 'finished.txt').read_text().split('\n') == [
         'b', 'a%20b', 'ü:1_%25', 'z', '']
     gone, bad = (tmp_path / 'broken.txt').read_text().splitlines()
     assert gone.split('\t')[:2] == ['gone', f'{server.url}/3'] and '404' in gone
-    assert bad.startswith('bad\t') and 'no image' in bad and len(said) == 2
+    assert bad.startswith('bad\t') and 'not an image' in bad
+    assert len(caplog.messages) == 2
     server.asked.clear()
     server.files['/3'] = jpeg(77)
     (tmp_path / 'z.jpg').unlink()
-    assert download_all(items, str(tmp_path), Fetcher(pause=0.001), 3, say=said.append) == (2, 3, 1)
+    assert download_all(items, str(tmp_path), Fetcher(pause=0.001), 3) == (2, 3, 1)
     assert {path for path, _ in server.asked} == {'/3', '/4', '/5'}
     assert (tmp_path / 'finished.txt').read_text().split('\n') == [
         'b', 'a%20b', 'ü:1_%25', 'gone', 'z', '']
 
 
-def test_an_image_that_no_log_tells_of_is_read(server, tmp_path):
+def test_an_image_that_is_in_no_log_is_read(server, tmp_path):
     """It may have been killed between the image and its line; half a line is not one."""
     items = items_of(server, ['a', 'b', 'c'])
     (tmp_path / 'a.jpg').write_bytes(jpeg(5))
@@ -270,19 +272,20 @@ def test_interrupted(server, tmp_path):
     """The same call again: the same folder as in one go."""
     items = items_of(server, list('abcdefgh'))
     server.files['/3'] = b'no image'
-    download_all(items, str(tmp_path / 'whole'), Fetcher(pause=0.001), 1, say=str)
+    download_all(items, str(tmp_path / 'whole'), Fetcher(pause=0.001), 1)
     wanted = {path.name: path.read_bytes() for path in (tmp_path / 'whole').iterdir()}
     for place in (0, 2, 3, 7):
         folder = tmp_path / str(place)
 
-        def interrupt(handler):
+        fetcher = Fetcher(pause=0.001)
+
+        def interrupt(handler, fetcher=fetcher):
             fetcher.stop()      # as Ctrl-C in the main thread does
             handler.answer(200, server.files[handler.path], {}, ('cut', 50))
-        fetcher = Fetcher(pause=0.001)
         server.faults[f'/{place}'] = [interrupt]
         with pytest.raises(Stopped):
-            download_all(items, str(folder), fetcher, 2, say=str)
-        download_all(items, str(folder), Fetcher(pause=0.001), 2, say=str)
+            download_all(items, str(folder), fetcher, 2)
+        download_all(items, str(folder), Fetcher(pause=0.001), 2)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == wanted
 
 
@@ -329,7 +332,7 @@ def test_fetch(server, tmp_path, capsys):
     run(*flags)
     assert capsys.readouterr().out == f'{tmp_path}/d/a: 100000 bytes\n'
     assert (tmp_path / 'd/a').read_bytes() == DATA
-    for more, words in (([], 'is there already; --overwrite'),
+    for more, words in (([], 'exists already; --overwrite'),
                         (['--overwrite', '--size', '1'], 'has 100000 bytes, not 1')):
         with pytest.raises(SystemExit):
             run(*flags, *more)

@@ -187,13 +187,17 @@ def test_missing_demo_data_is_made(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('note, words', [
-    ({'trunk': None}, 'untrained'), ({}, 'untrained'), ({'trunk': 'abc'}, ' (trained on '),
+    ({'trained': False}, 'untrained'), ({'trained': True}, ' (trained on '), ({}, 'untrained'),
     (None, '')])
 def test_weights_say_how_they_were_made(note, words, tmp_path):
-    if note is not None:
-        (tmp_path / 'a.caffemodel.json').write_text(json.dumps(note))
-    made = reporting.made_of(tmp_path / 'a.caffemodel')
-    assert words in made and (made == '') == (note is None)
+    for source in ('made by caffemodel/make_demo_model.py', 'https://example.org'):
+        if note is not None:
+            (tmp_path / 'a.json').write_text(json.dumps({'source': source, **note}))
+        made = reporting.made_of(tmp_path / 'a.caffemodel')
+        if source.startswith('made by'):
+            assert words in made and (made == '') == (note is None)
+        else:
+            assert made == ''
 
 
 # Recipes

@@ -140,10 +140,13 @@ def test_bad_images_are_told_and_listed(folder, tmp_path, caplog):
     (folder / 'link.jpg').symlink_to(NAMES[0])
     run(folder, tmp_path / 'x')
     told = caplog.messages
-    reasons = {'cut.bmp': 'truncated', 'cut.webp': 'not an image', 'huge.png': '10000 x 10000 pixels',
+    reasons = {'cut.bmp': 'truncated', 'cut.webp': 'not an image',
+               'huge.png': '10000 x 10000 pixels',
                'itself.jpg': 'links', 'moving.gif': 'animated', 'moving.png': 'animated',
-               'moving.webp': 'animated', 'nowhere.jpg': 'No such file', 'pipe.jpg': 'not a file',
-               'text.jpg': 'not an image', 'trunc ated.jpg': 'truncated', 'zero.jpg': 'not an image'}
+               'moving.webp': 'animated',
+               'nowhere.jpg': 'No such file', 'pipe.jpg': 'not a file',
+               'text.jpg': 'not an image',
+               'trunc ated.jpg': 'truncated', 'zero.jpg': 'not an image'}
     features = FeatureFolder(tmp_path / 'x')
     assert features.names == sorted([*NAMES, 'link.jpg', 'still.gif'])
     assert np.isfinite(features.rows()).all()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import saved_set
 from conftest import assert_one_line
-from deep_retrieval import feature_shards, saved_features
+from deep_retrieval import feature_shards
 from deep_retrieval.duplicates import mapped_files
+from deep_retrieval.features import Features
 from deep_retrieval.search import faiss_index, milvus_store
 
 MODEL = {'weights': 'abc', 'proto': 'def', 'end': 'x'}
@@ -23,7 +24,7 @@ def clustered(count, dim, seed=0, spread=0.5):
 
 
 def rows_of(values, path='some', made_from=MODEL):
-    return saved_features.Rows(path, [f'{i}.jpg' for i in range(len(values))], values, made_from)
+    return Features(path, [f'{i}.jpg' for i in range(len(values))], values, made_from)
 
 
 def brute_force(queries, rows, k):
@@ -159,7 +160,7 @@ def test_milvus_goes_on_where_it_was_cut_off(store, rows, queries, monkeypatch):
     order, _ = brute_force(queries, rows[:350], 5)
     assert [[name for name, _ in row] for row in again.search(queries, 5)] == [
         [f'{place}.jpg' for place in row] for row in order]
-    for other in (rows_of(rows[:300]), saved_features.Rows('new', [f'x{i}' for i in range(400)],
+    for other in (rows_of(rows[:300]), Features('new', [f'x{i}' for i in range(400)],
                                                            rows[:400], MODEL)):
         with pytest.raises(ValueError, match='other images than'):
             again.load(other)
@@ -242,7 +243,7 @@ def test_descriptors_of_another_model(run, folders, queries):
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['build', '--features', 'nowhere'], ['nowhere_queries.npy', 'no such file']),
+    (['build', '--features', 'nowhere'], ['nowhere_dataset.npy', 'no such file']),
     (['search', '--queries', 'queries', '--index', 'no'], ['no.faiss', 'search_index.py build']),
     (['build', '--features', 'features', '--kind', 'ivfpq', '--code_bytes', '7'], ['7 bytes'])])
 def test_mistakes_of_users(flags, words, run, folders):

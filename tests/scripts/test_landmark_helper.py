@@ -54,13 +54,13 @@ def test_read_url_from_file(table, tmp_path, capsys):
 def test_tables_that_are_refused(tmp_path, capsys):
     path = tmp_path / 't.csv'
     head = 'id,url,landmark_id\n'
-    for text, words in (('id,url\na,b\n', 'no column landmark_id'),
-                        ('', 'no column id, landmark_id'),
+    for text, words in (('id,url\na,b\n', 'has no column landmark_id'),
+                        ('', 'has no column id, landmark_id'),
                         (f'{head}a,b,1\nc,d,tower\n', "t.csv:3: the landmark 'tower'")):
         path.write_text(text)
         refused(capsys, words, 'read_url_from_file', '--csv', path)
     path.write_bytes(b'\xff\xfe\x00')
-    refused(capsys, 't.csv: is no CSV file', 'read_url_from_file', '--csv', path)
+    refused(capsys, 't.csv: is damaged or is not a CSV file', 'read_url_from_file', '--csv', path)
     path.write_text('id,url,landmark_id\n../a,http://127.0.0.1,1\n')
     refused(capsys, "'../a' cannot be", 'download_image', '--csv', path, '--least', 1, '--output',
             tmp_path / 'out')
@@ -123,7 +123,7 @@ def test_clean_empty_dir(folder, capsys):
                                 '3 classes of fewer than 3 images would be removed by --delete']
     assert tree(folder) == before and (folder / '0').exists()
     call('clean_empty_dir', '--input', folder, '--th', 3, '--delete')
-    assert f"{folder}/6: stays, since it holds 'notes.txt' too" in capsys.readouterr().err
+    assert f"{folder}/6: is kept, since it also holds 'notes.txt'" in capsys.readouterr().err
     assert sorted(os.listdir(folder), key=int) == ['6', '9', '12', '15', '18', '21', '24', '27']
 
 
@@ -171,7 +171,7 @@ def test_training_and_test_classes_are_what_the_nets_read(folder, tmp_path, caps
 def test_annotations_need_integers_and_lines():
     with pytest.raises(ValueError, match="an integer: rename 'tower'"):
         class_sets.annotations({'3': ['a.jpg'], 'tower': ['b.jpg']})
-    with pytest.raises(ValueError, match=r"'a\\nb.jpg' holds a tab or a line break"):
+    with pytest.raises(ValueError, match=r"'a\\nb.jpg' has a tab or a line break"):
         class_sets.annotations({'3': ['a\nb.jpg']})
     assert class_sets.annotations({'03': ['ü :a_b.jpg']}) == ['03/ü :a_b.jpg 3']
 
@@ -185,7 +185,7 @@ def test_make_queries_for_test(folder, tmp_path):
         wanted = {path for path in tree(folder) if path.split('/')[0] == name}
         assert {query.name, *query.positives} == wanted and query.name not in query.positives
     drawn = class_sets.class_queries(folder, list_classes(folder), seed=0)
-    # which one is drawn does not hang on other classes
+    # which one is drawn does not depend on other classes
     less = class_sets.class_queries(folder, {'27': list_classes(folder)['27']}, seed=0)
     assert less.items() <= drawn.items()
 

@@ -57,9 +57,9 @@ def test_equal_arguments_give_equal_bytes(demo, tmp_path):
 def test_a_second_run_does_nothing_and_a_foreign_folder_is_kept(demo, tmp_path):
     before = {name: os.stat(demo / name).st_mtime_ns for name in content(demo)}
     done = make(demo)
-    assert done.returncode == 0 and 'there already' in done.stderr
+    assert done.returncode == 0 and 'exists already' in done.stderr
     assert before == {name: os.stat(demo / name).st_mtime_ns for name in content(demo)}
-    assert_one_line(make(demo, '--seed', 5), 'another rendered dataset', '--overwrite')
+    assert_one_line(make(demo, '--seed', 5), 'made with another seed', '--overwrite')
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/thesis.txt').write_text('all my work')
     for flags in ((), ('--overwrite',)):
@@ -70,7 +70,7 @@ def test_a_second_run_does_nothing_and_a_foreign_folder_is_kept(demo, tmp_path):
 def test_overwrite_replaces_a_rendered_dataset(tmp_path):
     make(tmp_path / 'x', '--views', 1)
     assert make(tmp_path / 'x', '--views', 2, '--overwrite').returncode == 0
-    assert json.loads((tmp_path / 'x/manifest.json').read_text())['views'] == 2
+    assert json.loads((tmp_path / 'x/manifest.json').read_text())['made_from']['views'] == 2
     assert len(os.listdir(tmp_path / 'x/jpg')) == 3 * 2 + 4 and os.listdir(tmp_path) == ['x']
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, assert_one_line, run_script
-from deep_retrieval import cli
+from deep_retrieval import cli, subcommands
 from deep_retrieval.model import DescriptorNet
 from deep_retrieval.surgery import edit
-from model_tools import MODES, ModelTools
+from deep_retrieval.surgery.tools import ModelTools
+from model_tools import MODES
 from test_torch_import import ResNet
 
 SCRIPT = ROOT / 'myPython/model_tools.py'
@@ -25,7 +26,7 @@ def tool(monkeypatch, capsys):
     """Function: arguments -> what the script prints, in this process."""
     def run(*args):
         monkeypatch.setattr(sys, 'argv', ['model_tools.py', *map(str, args)])
-        model_tools.main(model_tools.parse_args())
+        subcommands.run(model_tools.__doc__, MODES, model_tools.FLAGS)
         return capsys.readouterr().out.splitlines()
     return run
 
@@ -40,11 +41,11 @@ def image(tmp_path):
 @pytest.mark.parametrize('mode', MODES)
 def test_every_flag_has_help_and_a_default_that_works(mode, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['model_tools.py', mode])
-    values = vars(model_tools.parse_args())
-    assert set(values) == {'mode', *MODES[mode][1].split()}
+    values = vars(subcommands.parse(model_tools.__doc__, MODES, model_tools.FLAGS))
+    assert set(values) == {'mode', 'function', *MODES[mode][1].split()}
     monkeypatch.setattr(sys, 'argv', ['model_tools.py', mode, '-h'])
     with pytest.raises(SystemExit):
-        model_tools.parse_args()
+        subcommands.parse(model_tools.__doc__, MODES, model_tools.FLAGS)
     text = ' '.join(capsys.readouterr().out.split())
     for flag in MODES[mode][1].split():
         assert model_tools.FLAGS[flag]['help'] in text
@@ -120,7 +121,7 @@ def test_export_onnx(tool, tmp_path):
 
 
 def test_the_originals_methods(tmp_path):
-    tools = ModelTools(PROTO, TINY, -1)
+    tools = ModelTools(PROTO, TINY)
     assert tools.check_blob_shape()['conv1[0]'] == (8, 3, 7, 7)
     assert tools.compare_model(PROTO)['missing'] == []
     matrix, bias = tools.clip_blob_data('pooled_rois/pca', 5)

@@ -11,9 +11,9 @@ import pytest
 from conftest import assert_one_line, run_script
 from deep_retrieval import subcommands
 from deep_retrieval.datasets.oxford import OxfordHelper
-from deep_retrieval.image_files import fill, random_crop, stretch
 from deep_retrieval.images import read_image
 from deep_retrieval.making import folders
+from deep_retrieval.making.edits import fill, random_crop, stretch
 from deep_retrieval.making.folders import How, Step, check_apart, make
 from deep_retrieval.making.parallel import parallel
 
@@ -51,7 +51,7 @@ def call(mode, *flags):
 
 
 def tree(folder):
-    """Bytes of all files in a folder, by their paths, but for the manifest."""
+    """Bytes of all files in a folder, by their paths, except for the manifest."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*'))
             if path.is_file() and path.name != folders.MANIFEST}
 
@@ -98,7 +98,7 @@ def test_another_folder_is_refused_without_overwrite(folder, tmp_path, capsys):
     flags = ['--dataset', folder, '--output', output, '--height', 20, '--width', 40]
     call('make_uni_dataset', *flags)
     refused('make_uni_dataset', *flags[:-1], 50)
-    assert 'other flags or of other images' in capsys.readouterr().err
+    assert 'other flags or from other images' in capsys.readouterr().err
     save(folder / 'jpg/new.jpg', 9, 9, 9)
     refused('make_uni_dataset', *flags)
     call('make_uni_dataset', *flags, '--overwrite')
@@ -172,7 +172,7 @@ def test_a_query_without_a_positive_in_its_half_is_left_out(folder, tmp_path):
 
 def test_the_mean(folder, capsys):
     call('cal_image_mean_channel', '--images', folder / 'jpg')
-    # of 10, 20, ... 80, each image counting alike
+    # of 10, 20, ... 80, each image with the same weight
     words = capsys.readouterr().out.splitlines()
     assert words[0] == f'{folder}/jpg: 45.00000 45.00000 45.00000 (B G R, 8 images)'
     assert 'known, oxford: 99.74151 108.75074 113.17747' in words
@@ -187,7 +187,7 @@ def test_the_mean(folder, capsys):
 def test_queries_sim_cluster(folder, tmp_path, capsys):
     """Descriptors at known angles: similarities are cosines."""
     names = sorted(IMAGES)
-    cosine = dict(zip(names, (0.5, 0.9, 0.125, 0.25, 0.75, 0.0, np.nan, 0.6)))
+    cosine = dict(zip(names, (0.5, 0.9, 0.125, 0.25, 0.75, 0.0, np.nan, 0.6), strict=True))
     rows = np.array([[cosine[name], np.sqrt(1 - cosine[name] ** 2)] for name in names], np.float32)
     np.save(tmp_path / 'q.npy', np.float32([[1, 0], [np.nan, 0]]))
     np.save(tmp_path / 'd.npy', rows)
@@ -244,7 +244,7 @@ def test_interrupted_in_the_middle(folder, tmp_path, monkeypatch):
     for place in range(1, 8):
         count = [0]
 
-        def read(path):
+        def read(path, count=count, place=place):
             count[0] += 1
             if count[0] == place:
                 raise KeyboardInterrupt
@@ -258,7 +258,7 @@ def test_interrupted_in_the_middle(folder, tmp_path, monkeypatch):
         assert tree(output) == tree(tmp_path / 'whole')
 
 
-def test_links_that_lead_nowhere_and_names(tmp_path):
+def test_links_that_lead_nowhere_and_names(tmp_path, caplog):
     """A dangling link is a damaged image; names may hold almost anything, bytes too."""
     source = tmp_path / 'in'
     name = 'a b\tc:d_ü\udcff.jpg'
@@ -272,9 +272,9 @@ def test_links_that_lead_nowhere_and_names(tmp_path):
         output = tmp_path / f'out{link}'
         with pytest.raises(ValueError, match='gone.jpg: there is no such file .--skip_bad'):
             make(str(output), {}, steps, how=How(link=link))
-        said = []
-        assert make(str(output), {}, steps, how=How(link=link, skip_bad=True), say=said.append) == 2
-        assert (output / name).read_bytes() == b'1' and len(said) == 1
+        caplog.clear()
+        assert make(str(output), {}, steps, how=How(link=link, skip_bad=True)) == 2
+        assert (output / name).read_bytes() == b'1' and len(caplog.messages) == 1
         assert (output / 'link.jpg').read_bytes() == b'1'
         assert not (output / 'link.jpg').is_symlink()
         assert os.path.samefile(output / 'link.jpg', source / name) is link
@@ -312,7 +312,7 @@ def test_what_a_user_sees(folder, tmp_path):
 
 
 def test_every_helper_runs_as_a_script(tmp_path):
-    """All in one process, as importing what they need takes seconds; the last one fails."""
+    """All in one process, since imports take seconds; the last one fails."""
     code = """
 import os, runpy, sys
 for name in ('oxford', 'paris', 'landmark', 'cover', 'download'):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import saved_set
 from conftest import assert_one_line
-from deep_retrieval import ranking, reranking
+from deep_retrieval import ranking, reranking, store
 from deep_retrieval import whitening as whiten
 from deep_retrieval.datasets import revisited as gnd_files
 
@@ -168,7 +168,7 @@ def test_a_ground_truth_of_other_images(run, revisited, tmp_path):
                     'other images')
     path.write_text(json.dumps({**data, 'imlist': data['imlist'][::-1]}))
     assert_one_line(run('plain', '--gnd', path, '--features', stem), 'rtiny_dataset.npy',
-                    'not made of the images')
+                    'made from other images')
 
 
 def test_the_protocol_is_that_of_the_features(run, made, tmp_path):
@@ -176,7 +176,14 @@ def test_the_protocol_is_that_of_the_features(run, made, tmp_path):
     full = saved_set.save_features(tmp_path / 'full', saved_set.opened(folder), crop=False)
     done = run('plain', '--features', full, '--uni')
     assert "(Oxford's protocol, uni-sizes 32 x 48, query_crop full)" in done.stdout
-    assert_one_line(run('plain', '--features', stem, full), 'other crop')
+    assert_one_line(run('plain', '--features', stem, full), 'another crop')
+
+
+def change_note(path, skipped=(), **change):
+    """Change what a manifest says its features were made from."""
+    note = json.loads(path.read_text())
+    note['made_from'].update(change)
+    path.write_text(json.dumps({**note, 'skipped': list(skipped)}))
 
 
 @pytest.fixture
@@ -186,24 +193,22 @@ def copy(made, tmp_path):
         for name in ('queries', 'dataset'):
             for end in ('npy', 'json'):
                 shutil.copy(f'{made[1]}_{name}.{end}', tmp_path / f'copy_{name}.{end}')
-        note = tmp_path / f'copy_{part}.json'
-        note.write_text(json.dumps({**json.loads(note.read_text()), **change}))
+        change_note(tmp_path / f'copy_{part}.json', **change)
         return tmp_path / 'copy'
     return copy
 
 
 def test_descriptors_of_another_model(run, copy, made, tmp_path):
     assert_one_line(run('plain', '--features', copy(weights='zzz')), 'copy_queries.npy',
-                    'other weights')
-    assert_one_line(run('plain', '--features', copy(S=99)), 'other S')
+                    'another weights')
+    assert_one_line(run('plain', '--features', copy(S=99)), 'another S')
     stem = copy(weights='zzz')
-    note = tmp_path / 'copy_queries.json'
-    note.write_text(json.dumps({**json.loads(note.read_text()), 'weights': 'zzz'}))
+    change_note(tmp_path / 'copy_queries.json', weights='zzz')
     assert run('plain', '--features', stem).returncode == 0
-    assert_one_line(run('plain', '--features', made[1], stem), 'copy', 'other weights')
+    assert_one_line(run('plain', '--features', made[1], stem), 'copy', 'another weights')
     assert run('whiten', '--dims', 9, '--output', tmp_path / 'w.npz').returncode == 0
     assert_one_line(run('plain', '--features', stem, '--whitening', tmp_path / 'w.npz'), 'w.npz',
-                    'other weights')
+                    'another weights')
 
 
 def test_rows_that_are_not_finite(run, copy, tmp_path):
@@ -211,22 +216,22 @@ def test_rows_that_are_not_finite(run, copy, tmp_path):
     path = tmp_path / 'copy_dataset.npy'
     rows = np.load(path)
     rows[4] = np.nan
-    np.save(path, rows)
+    note = json.loads(path.with_suffix('.json').read_text())
+    store.save_array(path, rows, note['made_from'], skipped=[])
     assert_one_line(run('plain', '--features', stem), 'copy_dataset.npy: row 4 (bridge_000004)',
                     'not finite')
-    done = run('plain', '--features', copy(skipped=['bridge_000004']))
-    np.save(path, rows)
+    store.save_array(path, rows, note['made_from'], skipped=['bridge_000004'])
     done = run('plain', '--features', stem)
     assert done.returncode == 0 and '1 of 24 images were skipped' in done.stderr
 
 
 @pytest.mark.parametrize('damage, words', [
     (lambda f: f('npy').unlink(), ['copy_dataset.npy', 'test.py makes it']),
-    (lambda f: f('json').unlink(), ['copy_dataset.json', 'test.py makes it']),
-    (lambda f: f('npy').write_bytes(b'no'), ['copy_dataset.npy', 'no array']),
-    (lambda f: np.save(f('npy'), np.array([{}], object)), ['copy_dataset.npy', 'no array']),
-    (lambda f: np.save(f('npy'), np.zeros(4)), ['copy_dataset.npy', 'no matrix']),
-    (lambda f: np.save(f('npy'), np.ones((3, 24))), ['3 rows for 24 images']),
+    (lambda f: f('json').unlink(), ['copy_dataset.npy', 'nothing says']),
+    (lambda f: f('npy').write_bytes(b'no'), ['copy_dataset.npy', 'is not the file that']),
+    (lambda f: np.save(f('npy'), np.array([{}], object)), ['copy_dataset.npy', 'is not the file']),
+    (lambda f: store.save_array(f('npy'), np.zeros(4), {}), ['copy_dataset.npy', 'not a matrix']),
+    (lambda f: np.save(f('npy'), np.ones((3, 24))), ['copy_dataset.npy', 'shape is [3, 24]']),
     (lambda f: f('json').write_text('[]'), ['copy_dataset.json', 'damaged']),
     (lambda f: f('json').write_text('{'), ['copy_dataset.json', 'damaged'])])
 def test_damaged_features(damage, words, run, copy, tmp_path):

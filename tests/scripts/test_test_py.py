@@ -250,7 +250,7 @@ def test_demo_weights_fit_the_net_and_are_repeatable(small, tmp_path):
     assert outputs[0] == outputs[1]
     again = run_script('caffemodel/make_demo_model.py', '--proto', PROTO, '--dataset', small,
                        '--output', path, '--S', 96, '--components', 16)
-    assert 'there already' in again.stderr
+    assert 'exists already' in again.stderr
     net = model.DescriptorNet(PROTO, path, L=2)
     dataset = DATASETS['Oxford'](small)
     rows = []
@@ -263,4 +263,6 @@ def test_demo_weights_fit_the_net_and_are_repeatable(small, tmp_path):
     np.testing.assert_allclose(rows.mean(0), 0, atol=1e-2)
     np.testing.assert_allclose(np.cov(rows.T)[:16, :16], np.eye(16), atol=2e-2)
     assert not rows[:, 16:].any()
-    assert json.loads(Path(f'{path}.json').read_text())['components'] == 16
+    note = json.loads(path.with_suffix('.json').read_text())
+    assert note['learned_from']['components'] == 16 and note['trained'] is False
+    assert note['dimension'] == 128 and note['net'] == 'proto/deploy_resnet_tiny.prototxt'

@@ -110,7 +110,7 @@ def test_settings_of_python_layers():
     (['--set', 'nope.batch_size=3'], ['nope', 'net.prototxt']),
     (['--set', 'data.batch_sise=3'], ['batch_sise']),
     (['--set', 'data.batch_size=many'], ['batch_size=many']),
-    (['--set', 'solver.net=none.prototxt'], ['none.prototxt', 'not there']),
+    (['--set', 'solver.net=none.prototxt'], ['none.prototxt', 'does not exist']),
     (['--set', 'solver.snapshot_prefix=gone/x'], ["make the folder 'gone'"]),
     (['--weights', 'none.caffemodel'], ['none.caffemodel']),
     (['--snapshot', 'none.solverstate'], ['none.solverstate']),

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
+from deep_retrieval import cli
 from deep_retrieval.making.video_frames import (
     Choice,
     VideoError,
@@ -68,7 +69,7 @@ def files(path):
 # Which frames
 
 @pytest.mark.parametrize('every', [0.1, 0.25, 0.3, 1, 1.7, 4.9, 100])
-def test_an_interval_takes_the_first_frame_at_or_behind_each_multiple(video, every):
+def test_an_interval_takes_the_first_frame_at_or_after_each_multiple(video, every):
     expected, due = [], 0       # in 1/1000 s, by whole numbers
     step = round(1000 * every)
     for i in range(COUNT):
@@ -112,7 +113,7 @@ def test_progress_rises_to_the_end(video):
 # What is written
 
 def test_names_say_video_and_time(videos, tmp_path):
-    counts, bad = save_all(videos, tmp_path / 'x', Choice(every=1), say=str)
+    counts, bad = save_all(videos, tmp_path / 'x', Choice(every=1))
     assert counts == dict.fromkeys(NAMES, 3) and not bad
     expected = [f'{name}/{os.path.basename(os.path.splitext(name)[0])}_00000{i}.000.jpg'
                 for name in NAMES for i in range(3)]
@@ -123,7 +124,7 @@ def test_names_say_video_and_time(videos, tmp_path):
         assert image.shape == (48, 64, 3) and number(image) == i % 3 * 10
 
 
-def test_damaged_videos_are_told_and_left_out(videos, tmp_path):
+def test_damaged_videos_are_reported_and_left_out(videos, tmp_path, caplog):
     (videos / 'zero.mp4').touch()
     (videos / 'text.mp4').write_text('no video')
     for name in NAMES[:4]:
@@ -133,12 +134,13 @@ def test_damaged_videos_are_told_and_left_out(videos, tmp_path):
     (videos / 'nowhere.mp4').symlink_to('none.mp4')
     (videos / 'one/loop').symlink_to(videos)
     make(videos / f'{"x" * 245}.mp4', 5)
-    told = []
-    counts, bad = save_all(videos, tmp_path / 'x', Choice(), say=told.append)
+    counts, bad = save_all(videos, tmp_path / 'x', Choice())
+    told = caplog.messages
     assert counts == dict.fromkeys(NAMES, 3)
-    reasons = {'cutco:lon 5%d ü.mkv': 'breaks off', 'cutonesame.mp4': 'no video',
-               'cuttwosame.avi': 'breaks off', 'cuttwosame.mp4': 'no video',
-               'nowhere.mp4': 'is no file', 'pipe.mp4': 'is no file', 'text.mp4': 'no video',
+    reasons = {'cutco:lon 5%d ü.mkv': 'breaks off', 'cutonesame.mp4': 'not a video',
+               'cuttwosame.avi': 'breaks off', 'cuttwosame.mp4': 'not a video',
+               'nowhere.mp4': 'is not a file', 'pipe.mp4': 'is not a file',
+               'text.mp4': 'not a video',
                f'{"x" * 245}.mp4': 'too long', 'zero.mp4': 'is empty'}
     assert sorted(bad) == sorted(reasons) and len(told) == len(bad)
     for name, words in reasons.items():
@@ -149,8 +151,8 @@ def test_damaged_videos_are_told_and_left_out(videos, tmp_path):
     assert not [name for name in files(tmp_path / 'x') if 'aside' in name or 'cut' in name]
 
 
-def test_interrupted_anywhere_and_gone_on_with(videos, tmp_path, monkeypatch):
-    save_all(videos, tmp_path / 'whole', Choice(every=0.5), say=str)
+def test_interrupted_anywhere_and_resumed(videos, tmp_path, monkeypatch):
+    save_all(videos, tmp_path / 'whole', Choice(every=0.5))
     encode, calls = cv2.imencode, 0
 
     def encode_some(*args):
@@ -164,7 +166,7 @@ def test_interrupted_anywhere_and_gone_on_with(videos, tmp_path, monkeypatch):
     for _ in range(4):
         calls = 0
         with pytest.raises(KeyboardInterrupt):
-            save_all(videos, tmp_path / 'x', Choice(every=0.5), say=str)
+            save_all(videos, tmp_path / 'x', Choice(every=0.5))
         assert all('frames.json' in {file.name for file in path.parent.iterdir()}
                    for path in (tmp_path / 'x').rglob('*.jpg'))
     calls = 0
@@ -172,14 +174,14 @@ def test_interrupted_anywhere_and_gone_on_with(videos, tmp_path, monkeypatch):
     aside = tmp_path / 'x/.\udcff.mp4.aside'
     aside.mkdir()
     (aside / 'half.jpg').touch()
-    save_all(videos, tmp_path / 'x', Choice(every=0.5), say=str)
+    save_all(videos, tmp_path / 'x', Choice(every=0.5))
     assert files(tmp_path / 'x') == files(tmp_path / 'whole') and calls == 6
-    save_all(videos, tmp_path / 'x', Choice(every=0.5), say=str)
+    save_all(videos, tmp_path / 'x', Choice(every=0.5))
     assert calls == 6
 
 
 def test_frames_chosen_otherwise_are_kept_or_replaced(videos, tmp_path):
-    save_all(videos, tmp_path / 'x', Choice(every=1), say=str)
+    save_all(videos, tmp_path / 'x', Choice(every=1))
     before = files(tmp_path / 'x')
     for choice, quality in ((Choice(every=2), 95), (Choice(None, 0.5), 95), (Choice(1), 50)):
         with pytest.raises(ValueError, match='other frames of 5 videos, such as co:lon'):
@@ -196,7 +198,7 @@ def test_frames_chosen_otherwise_are_kept_or_replaced(videos, tmp_path):
 
 
 def test_what_is_no_folder_of_frames_stays(videos, tmp_path):
-    with pytest.raises(ValueError, match='is no folder of frames'):    # but the video itself
+    with pytest.raises(ValueError, match='is not a folder of frames'):    # but the video itself
         save_all(videos, videos, Choice(), overwrite=True)
     (tmp_path / 'x').mkdir()
     (tmp_path / 'x/mine.txt').touch()
@@ -211,7 +213,7 @@ def test_no_video_at_all(tmp_path):
         save_all(tmp_path / 'none', tmp_path / 'x', Choice())
     with pytest.raises(ValueError, match='holds no video'):
         save_all(tmp_path, tmp_path / 'x', Choice())
-    with pytest.raises(VideoError, match='none.mp4: is no file'):
+    with pytest.raises(VideoError, match='none.mp4: is not a file'):
         list(frames(str(tmp_path / 'none.mp4'), Choice()))
 
 
@@ -225,7 +227,7 @@ def script(monkeypatch):
 
     def run(*flags):
         monkeypatch.setattr('sys.argv', ['video2frames.py', *map(str, flags)])
-        video2frames.main(video2frames.parse_args())
+        cli.run(video2frames.parse_args, video2frames.main)
     return run
 
 
@@ -235,14 +237,14 @@ def test_the_script(videos, tmp_path, script, capsys):
     out, err = capsys.readouterr()
     assert out == f'{tmp_path}/x: 10 frames of 5 videos; 1 damaged videos, see bad.txt\n'
     assert err == f'video2frames.py: skipped: {videos}/zero.mp4: is empty\n'
-    note = json.loads((tmp_path / 'x/one/same.mp4/frames.json').read_text())
+    note = json.loads((tmp_path / 'x/one/same.mp4/frames.json').read_text())['made_from']
     assert note['scenes'] == 0.5 and note['every'] is None
 
 
 @pytest.mark.parametrize('flag, value, words', [
-    ('--every', '0', "'0' is no number from 0.001"),
-    ('--scenes', 'x', "'x' is no number from 0 to 1"),
-    ('--quality', '101', "'101' is no number from 1 to 100")])
+    ('--every', '0', "'0' is not a number from 0.001"),
+    ('--scenes', 'x', "'x' is not a number from 0 to 1"),
+    ('--quality', '101', "'101' is not a number from 1 to 100")])
 def test_numbers_out_of_range(flag, value, words, script, capsys):
     with pytest.raises(SystemExit):
         script(flag, value)

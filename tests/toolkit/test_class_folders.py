@@ -113,14 +113,14 @@ def test_a_class_of_one_image_is_enough_where_one_is_taken(folder):
     assert draws(ClassFolders(folder, own=1, others=2), range(8))
 
 
-def test_damaged_images_and_such_of_another_size_are_left_out(folder):
+def test_damaged_images_and_such_of_another_size_are_left_out(folder, caplog):
     kept = draws(ClassFolders(folder, own=2, others=3), range(70))
     (folder / '2' / '1.png').write_bytes(b'no image')
     write(folder, 5, 3, size=(5, 6))
-    told = []
-    found = draws(ClassFolders(folder, own=2, others=3, say=told.append), range(70))
+    found = draws(ClassFolders(folder, own=2, others=3), range(70))
+    told = caplog.messages
     assert len(told) == 2       # once each
-    assert any('2/1.png' in line and 'no image' in line for line in told)
+    assert any('2/1.png' in line and 'not an image' in line for line in told)
     assert any('5/3.png: is of 5 x 6 pixels, not 4 x 6' in line for line in told)
     assert not {(2, 1), (5, 3)} & {pair for pairs in found for pair in pairs}
     for before, after in zip(kept, found):
@@ -130,19 +130,18 @@ def test_damaged_images_and_such_of_another_size_are_left_out(folder):
         assert len(set(after)) == len(after)
 
 
-def test_too_many_damaged_images_are_an_error(folder):
+def test_too_many_damaged_images_are_an_error(folder, caplog):
     for number in range(4):
         (folder / '6' / f'{number}.png').write_bytes(b'')
-    told = []
-    folders = ClassFolders(folder, say=told.append)
+    folders = ClassFolders(folder)
     with pytest.raises(ValueError, match='3 of 28 images were left out before it: make all of one'):
         draws(folders, range(7))
-    assert len(told) == 3
+    assert len(caplog.messages) == 3
     for name in range(7):
         for number in range(4):
             (folder / str(name) / f'{number}.png').write_bytes(b'')
     with pytest.raises(ValueError, match='replace those that are damaged'):
-        ClassFolders(folder, say=told.append)
+        ClassFolders(folder)
 
 
 def test_a_class_without_a_good_image_is_an_error(folder):
@@ -152,7 +151,7 @@ def test_a_class_without_a_good_image_is_an_error(folder):
     for number in range(2):
         (folder / '13' / f'{number}.png').write_bytes(b'')
     with pytest.raises(ValueError, match='13: none of its images can be used'):
-        draws(ClassFolders(folder, say=lambda line: None), range(17))
+        draws(ClassFolders(folder), range(17))
 
 
 def slow(number):

@@ -178,10 +178,10 @@ def test_tops_that_cannot_be_looped_over(name, folder, make_net):
         np.testing.assert_array_equal(net.blobs[blob].data, expected[blob])
 
 
-def test_a_damaged_image_is_told_once(folder, make_net, capsys):
+def test_a_damaged_image_is_told_once(folder, make_net, caplog):
     (folder / '2' / '0.png').write_bytes(b'x')
     forwards(make_net(data_layer('BinDataLayer', folder, 4)), 10)
-    assert capsys.readouterr().err.count('2/0.png: is no image') == 1
+    assert caplog.text.count('2/0.png: is not an image') == 1
 
 
 def test_damage_met_while_running_is_an_error_of_forward(folder, make_net):

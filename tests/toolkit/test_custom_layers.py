@@ -157,16 +157,16 @@ COVER = [[0, 0, 279, 279], [0, 216, 279, 495], [0, 0, 185, 185], [0, 155, 185, 3
 
 
 @pytest.mark.parametrize('dataset', ['cover', 'other'])
-def test_rigid_grid(dataset, make_net, capsys):
+def test_rigid_grid(dataset, make_net, caplog):
     """The grid of 280 x 496, written there as for a picture that is higher than wide."""
     net = make_net(inputs(data=(2, 3, 280, 496)) + layer('RigidGridLayer', 'data', 'rois',
                                                          f"{{'dataset': '{dataset}'}}"))
     expected = [[image, x1, y1, x2, y2] for image in (0, 1) for y1, x1, y2, x2 in COVER]
     assert net.forward()['rois'].tolist() == expected
-    assert not capsys.readouterr().err
+    assert not caplog.messages
 
 
-def test_rigid_grid_follows_the_images_unless_the_dataset_is_known(make_net, capsys):
+def test_rigid_grid_follows_the_images_unless_the_dataset_is_known(make_net, caplog):
     def rois(dataset, shape):
         net = make_net(inputs(data=(1, 3, 280, 496)) + layer('RigidGridLayer', 'data', 'rois',
                                                              f"{{'dataset': '{dataset}'}}"))
@@ -174,12 +174,12 @@ def test_rigid_grid_follows_the_images_unless_the_dataset_is_known(make_net, cap
         return net.forward()['rois'].copy()
 
     assert len(rois('other', (3, 3, 64, 64))) == 3 * 5
-    assert not capsys.readouterr().err
+    assert not caplog.messages
     np.testing.assert_array_equal(rois('paris', (1, 3, 384, 512)), rois('other', (1, 3, 384, 512)))
-    capsys.readouterr()
+    caplog.clear()
     small = rois('cover', (1, 3, 64, 64))
     assert len(small) == 8 and small[1].tolist() == [0, 216, 0, 495, 279]
-    assert capsys.readouterr().err.count('the images are of 64 x 64 pixels') == 1
+    assert caplog.text.count('the images are of 64 x 64 pixels') == 1
 
 
 def test_rois_are_there_while_the_net_is_made(make_net):

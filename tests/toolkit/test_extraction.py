@@ -4,7 +4,7 @@ import os
 import cv2
 import numpy as np
 import pytest
-from deep_retrieval.describe import WINDOW, Item, extract
+from deep_retrieval.extraction import WINDOW, Item, extract
 from deep_retrieval.images import ImageError
 from deep_retrieval.store import Journal
 

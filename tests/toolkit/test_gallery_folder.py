@@ -5,7 +5,7 @@ import shutil
 
 import html_tree
 import pytest
-from deep_retrieval.gallery import thumbs
+from deep_retrieval.gallery import pages, thumbs
 from deep_retrieval.gallery.pages import Entry, Hit
 from test_gallery import NAMES, content, images, write  # noqa: F401 (fixtures)
 
@@ -18,7 +18,7 @@ def test_equal_runs_give_equal_bytes(write, tmp_path, monkeypatch):  # noqa: F81
     before = content(tmp_path / 'gallery')
     write(entries, per_page=3, output=tmp_path / 'again')
     assert content(tmp_path / 'again') == before
-    monkeypatch.setattr('deep_retrieval.gallery.thumbs.read_image',
+    monkeypatch.setattr(thumbs, 'read_image',
                         lambda path: pytest.fail('read again'))
     write(entries, per_page=3)
     assert content(tmp_path / 'gallery') == before
@@ -51,8 +51,8 @@ def test_interrupted_runs_are_gone_on_with(moment, write, tmp_path, monkeypatch)
         left[0] -= 1
         whole(path, function)
     with monkeypatch.context() as patch:
-        patch.setattr('deep_retrieval.gallery.thumbs.write_aside', write_aside)
-        patch.setattr('deep_retrieval.gallery.pages.write_aside', write_aside)
+        patch.setattr(thumbs, 'write_aside', write_aside)
+        patch.setattr(pages, 'write_aside', write_aside)
         try:
             write(entries, per_page=4)
         except KeyboardInterrupt:

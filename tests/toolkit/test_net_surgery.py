@@ -225,3 +225,33 @@ def test_statistics_by_hand():
     values = report.statistics(np.array([[0, 2], [4, -6]], np.float32))
     assert values == {'shape': (2, 2), 'mean': 0, 'std': 14 ** 0.5, 'min': -6, 'max': 4,
                       'zeros': 0.25}
+
+
+RECURRENT = '''
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 3 dim: 2 dim: 4 } } }
+layer { name: "cont" type: "Input" top: "cont" input_param { shape { dim: 3 dim: 2 } } }
+layer { name: "lstm" type: "LSTM" bottom: "x" bottom: "cont" top: "lstm" recurrent_param {
+  num_output: 5 weight_filler { type: "gaussian" std: 1 } } }
+layer { name: "rnn" type: "RNN" bottom: "x" bottom: "cont" top: "rnn" recurrent_param {
+  num_output: 5 weight_filler { type: "gaussian" std: 1 } } }
+layer { name: "prelu" type: "PReLU" bottom: "lstm" top: "prelu" }
+layer { name: "free" type: "Parameter" top: "free" parameter_param { shape { dim: 3 dim: 2 } } }
+'''
+
+
+def test_recurrent_and_other_layers_keep_their_weights(tmp_path):
+    """A table of layer types kept by hand once dropped an LSTM's weights without a word."""
+    net = text_format.Parse(RECURRENT, caffe_pb2.NetParameter())
+    built = edit.build(net)
+    weights = {name: [blob.data + 1 for blob in blobs] for name, blobs in built.params.items()}
+    assert {name: len(arrays) for name, arrays in weights.items()} == {
+        'lstm': 3, 'rnn': 5, 'prelu': 1, 'free': 1}
+    edit.save_weights(tmp_path / 'x.caffemodel', net, weights)
+    again = edit.load_weights(tmp_path / 'x.caffemodel')
+    for name, arrays in weights.items():
+        for array, stored in zip(arrays, again[name], strict=True):
+            np.testing.assert_array_equal(stored, array)
+    other = edit.copy_net(net)
+    other.layer[2].recurrent_param.num_output = 6
+    del other.layer[5:]
+    assert compare(net, other) == {'missing': ['free'], 'additional': [], 'different': ['lstm']}

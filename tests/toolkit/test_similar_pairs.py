@@ -11,7 +11,8 @@ from deep_retrieval.duplicates import mapped_files, pair_runs, similar_pairs
 from deep_retrieval.duplicates.approximate_pairs import Approximate
 from deep_retrieval.duplicates.pair_runs import PairRuns
 from deep_retrieval.duplicates.similar_pairs import Exact, write_mapped
-from deep_retrieval.features import NamedRows, open_features
+from deep_retrieval.features import NamedRows
+from deep_retrieval.saved_features import open_features
 
 SCRIPT = ROOT / 'myPython/convert/features2mapped.py'
 
@@ -157,28 +158,32 @@ class Breaks(Exact):
             yield found
 
 
-def test_an_interrupted_search_goes_on(tmp_path, blocks, monkeypatch):
+def test_an_interrupted_search_goes_on(tmp_path, blocks, monkeypatch, caplog):
     blocks(16)
     monkeypatch.setattr(pair_runs, 'BUDGET', 20)
-    features, said = Array(clustered(120, 6)), []
+    caplog.set_level('INFO')
+    features = Array(clustered(120, 6))
     write_mapped(tmp_path / 'whole.txt', features, '0.5')
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            write_mapped(tmp_path / 'm.txt', features, '0.5', find=Breaks(6), say=said.append)
-    left = write_mapped(tmp_path / 'm.txt', features, '0.5', say=said.append)
+            write_mapped(tmp_path / 'm.txt', features, '0.5', find=Breaks(6))
+    left = write_mapped(tmp_path / 'm.txt', features, '0.5')
     assert (tmp_path / 'm.txt').read_bytes() == (tmp_path / 'whole.txt').read_bytes()
-    assert len(said) == 3 and all('going on' in line for line in said) and left.pairs > 100
+    said = caplog.messages
+    assert len(said) == 3 and all('resuming' in line for line in said) and left.pairs > 100
     assert sorted(os.listdir(tmp_path)) == ['m.txt', 'whole.txt']
 
 
-def test_what_another_search_left_is_not_taken(tmp_path, blocks, monkeypatch):
+def test_what_another_search_left_is_not_taken(tmp_path, blocks, monkeypatch, caplog):
     blocks(16)
     monkeypatch.setattr(pair_runs, 'BUDGET', 20)
     with pytest.raises(KeyboardInterrupt):
         write_mapped(tmp_path / 'm.txt', Array(clustered(80, 6)), '0.4', find=Breaks(9))
-    features, said = Array(clustered(80, 6, seed=1)), []
-    write_mapped(tmp_path / 'm.txt', features, '0.4', say=said.append)
-    assert list(mapped_files.read(tmp_path / 'm.txt')) == naive(features, 0.4) and not said
+    caplog.set_level('INFO')
+    features = Array(clustered(80, 6, seed=1))
+    write_mapped(tmp_path / 'm.txt', features, '0.4')
+    assert list(mapped_files.read(tmp_path / 'm.txt')) == naive(features, 0.4)
+    assert not caplog.messages
     (tmp_path / 'm.txt.parts').mkdir()
     (tmp_path / 'm.txt.parts' / 'photo.jpg').write_text('')
     with pytest.raises(ValueError, match='m.txt.parts'):

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from deep_retrieval import ranking
-from deep_retrieval.describe import Item
 from deep_retrieval.evaluation import Described, Query, judge, rank
+from deep_retrieval.extraction import Item
 
 
 def naive_voc(relevance, positives):

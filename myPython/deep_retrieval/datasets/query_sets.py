@@ -7,15 +7,27 @@ line, for a folder that is laid out otherwise.
 """
 
 import os
+from typing import NamedTuple
 
-from deep_retrieval.describe import Item
-from deep_retrieval.evaluation import Query
-from deep_retrieval.training.teacher import images_of
+from deep_retrieval.extraction import Item, images_of
 
 # the classes of Paris 6k but for `general`, which has no ground truth
 PARIS = ('defense', 'eiffel', 'invalides', 'louvre', 'moulinrouge', 'museedorsay', 'notredame',
          'pantheon', 'pompidou', 'sacrecoeur', 'triomphe')
 NO_CLASSES = ('junk', 'useless')    # other folders beside those of classes in triplet/
+
+
+class Query(NamedTuple):
+    """A query: its name, its image, and the names of the database's images that answer it.
+
+    positives may name images that the database has not got: they count as never found. junk is
+    skipped as if absent.
+    """
+
+    name: str
+    item: Item
+    positives: frozenset
+    junk: frozenset = frozenset()
 
 
 def cover(folder):

@@ -13,6 +13,7 @@ the pairs alone, not on where the runs were cut.
 
 import bisect
 import json
+import logging
 import os
 import re
 import shutil
@@ -27,6 +28,8 @@ BUDGET = 1 << 21    # pairs, of 24 bytes both ways, that are held before they go
 SECONDS = 60        # of work that an interruption may cost
 _RUN = re.compile(r'run_\d+_(\d+)\.npy')
 
+logger = logging.getLogger(__name__)
+
 
 class PairRuns:
     """Pairs in a folder that is gone on with where it belongs to `key`, else begun anew.
@@ -37,7 +40,7 @@ class PairRuns:
     pairs : how many `grouped` has given, both directions as one
     """
 
-    def __init__(self, path, key, count, say=None):
+    def __init__(self, path, key, count):
         self.path, self.count = str(path), count
         self._key = json.dumps(key, sort_keys=True)
         self._held, self._size, self._since = [], 0, time.monotonic()
@@ -45,8 +48,8 @@ class PairRuns:
         self._begin()
         self.done = self._first = 1 + max((int(_RUN.fullmatch(name)[1]) for name in self._names()),
                                           default=-1)
-        if self.done and say is not None:
-            say(f'{self.path}: going on behind part {self.done}')
+        if self.done:
+            logger.info('%s: resuming after part %d', self.path, self.done)
 
     def add(self, part, i, j, scores):
         """Take the pairs of a part, each once, whichever way: integer arrays of one length."""

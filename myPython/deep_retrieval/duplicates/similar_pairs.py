@@ -38,13 +38,11 @@ class Summary(NamedTuple):
     pairs: int
 
 
-def write_mapped(path, features, threshold, decimals=mapped_files.DECIMALS, find=None,
-                 say=None):
+def write_mapped(path, features, threshold, decimals=mapped_files.DECIMALS, find=None):
     """Write a mapped file of all pairs at or above a threshold (Decimal); returns a Summary.
 
     features : `names`, `dim`, len() and rows(start, stop) -> float32, as a FeatureFolder has them
     find : Exact() by default, or approximate_pairs.Approximate()
-    say : called with a line where a search that broke off is gone on with
     An image with a hit is an anchor, by name; its hits go by falling score, then by name. Found
     pairs are kept in the folder `path`.parts, from which an interrupted search goes on. ValueError
     for a row without direction, for names that are not different, and more decimals of the
@@ -63,7 +61,7 @@ def write_mapped(path, features, threshold, decimals=mapped_files.DECIMALS, find
     places[order] = np.arange(len(order))
     key = {'features': digest, 'threshold': str(threshold.normalize()), 'decimals': decimals,
            'find': find.key()}
-    runs = PairRuns(f'{path}.parts', key, len(order), say)
+    runs = PairRuns(f'{path}.parts', key, len(order))
     for part, i, j, values in find(features, squares, float(threshold), runs.done):
         runs.add(part, places[i], places[j], floor(values, decimals))
     names = [features.names[i] for i in order]

@@ -9,6 +9,7 @@ import numpy as np
 
 from deep_retrieval import ranking
 from deep_retrieval.duplicates import mapped_files
+from deep_retrieval.features import find_file
 from deep_retrieval.gallery.pages import Entry, Hit
 
 DIGITS = 6          # of a similarity that is computed here
@@ -110,7 +111,7 @@ def _descriptors(features, part, names):
     """Name -> descriptor, of the files of one part, summed over `features`."""
     rows = 0
     for start in features:
-        path = f'{start}_{part}.npy'
+        path = find_file(f'{start}_{part}.npy')
         some = np.load(path, mmap_mode='r')
         if some.ndim != 2 or len(some) != len(names):
             raise ValueError(f'{path}: {" x ".join(map(str, some.shape))}, but the dataset has '

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 from tqdm import tqdm
 
-from deep_retrieval.describe import READERS
+from deep_retrieval.extraction import READERS
 from deep_retrieval.files import write_aside
 from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.making.parallel import parallel

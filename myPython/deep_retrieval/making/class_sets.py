@@ -1,88 +1,192 @@
-"""Folders of class folders: what they hold, and the sets that are made of them.
+"""Sets made from a folder of class folders, such as the Landmark dataset or groups of covers.
 
-Classes are a dict, name -> names of its images, as `image_files.list_classes` gives it. Functions
-that make a set return steps (path -> Step), some with texts (path -> text), for `making.make`.
+    make_split('datasets/landmark/united', 'datasets/landmark/clean', 'datasets/landmark/test')
+
+`make_...` functions make folders, with `folders.make`. The functions below them only say what goes
+where: they return steps (path -> Step), some also texts (path -> text). Classes are a dict, name ->
+names of the images, as `listing.list_classes` returns it.
 """
 
 import csv
+import io
+import logging
 import os
+import shutil
 from collections import Counter
 from functools import partial
 
 import numpy as np
 
-from deep_retrieval.image_files import fill, stretch
+from deep_retrieval import store
 from deep_retrieval.images import read_image
-from deep_retrieval.making.folders import Step
-from deep_retrieval.store import sha256
+from deep_retrieval.listing import list_classes
+from deep_retrieval.making.edits import fill, stretch
+from deep_retrieval.making.folders import DEFAULT, How, Step, check_apart, make
 
 EDITS = {'crop': fill, 'resize': stretch}
 QUERIES, DATABASE = 'queries', 'dataset'
+COLUMNS = ('id', 'url', 'landmark_id')
+
+logger = logging.getLogger(__name__)
 
 
-def read_urls(path, least, most):
-    """Rows (id, url, landmark) of Kaggle's train.csv whose landmarks have least..most images.
+def read_urls(path: str | os.PathLike, least: int, most: int) -> list[tuple[str, str, str]]:
+    """Read the rows (id, url, landmark) of Kaggle's train.csv, of landmarks of some sizes.
 
-    The file has a header with these columns: id, url, landmark_id. Landmarks are integers, the
-    names of class folders; rows without a URL or a landmark ('None') are left out, and of an id's
-    rows all but the first. ValueError naming the line for others.
+    Rows without a URL or a landmark ('None') are left out, and all rows of an id except the first.
+
+    Parameters
+    ----------
+    path : CSV file whose header has the columns id, url and landmark_id
+        Landmarks are integers, and the names of class folders.
+    least, most : number of images of a landmark
+
+    Raises
+    ------
+    ValueError
+        The file is not such a CSV file; the message names the line.
     """
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            rows = list(_url_rows(path, csv.DictReader(file)))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: is no CSV file: {error}') from None
+    with open(path, newline='', encoding='utf-8-sig') as file, store.reading(path, 'a CSV file'):
+        rows = list(_url_rows(path, csv.DictReader(file)))
     count = Counter(landmark for _, _, landmark in rows)
     return [row for row in rows if least <= count[row[2]] <= most]
 
 
+def write_urls(path: str | os.PathLike, rows: list[tuple[str, str, str]]) -> None:
+    """Write rows as `read_urls` returns them as such a CSV file."""
+    text = io.StringIO(newline='')
+    csv.writer(text, lineterminator='\n').writerows([COLUMNS, *rows])
+    store.write(path, text.getvalue().encode())
+
+
 def _url_rows(path, table):
-    lost = {'id', 'url', 'landmark_id'} - set(table.fieldnames or ())
-    if lost:
-        raise ValueError(f'{path}: its first line names no column {", ".join(sorted(lost))}')
+    missing = set(COLUMNS) - set(table.fieldnames or ())
+    if missing:
+        raise ValueError(f'{path}: its first line has no column {", ".join(sorted(missing))}')
     seen = set()
     for row in table:
-        id, url, landmark = (row[name] for name in ('id', 'url', 'landmark_id'))
+        id, url, landmark = (row[name] for name in COLUMNS)
         if url in (None, '', 'None') or landmark in (None, '', 'None') or id in seen:
             continue
         if not (landmark.isascii() and landmark.isdecimal()):
-            raise ValueError(f'{path}:{table.line_num}: the landmark {landmark!r} is no integer')
+            raise ValueError(f'{path}:{table.line_num}: the landmark {landmark!r} is not an '
+                             'integer')
         seen.add(id)
         yield id, url, str(int(landmark))
 
 
-def counts(classes):
-    """Number of images -> number of classes that have as many, by rising number."""
+def counts(classes: dict) -> dict[int, int]:
+    """Count how many classes have how many images: images -> classes, in ascending order."""
     return dict(sorted(Counter(map(len, classes.values())).items()))
 
 
-def unite(folder, classes, size, mode, least=1):
-    """All images at one size (height, width), of the classes that have at least so many."""
+def small_classes(folder: str, least: int, delete: bool = False) -> dict[str, int]:
+    """Find the class folders with fewer than `least` images: path -> number of images.
+
+    With `delete` they are removed, except those that hold anything else, which is logged.
+    """
+    found = {}
+    for name, images in list_classes(folder).items():
+        if len(images) >= least:
+            continue
+        path = os.path.join(folder, name)
+        found[path] = len(images)
+        others = set(os.listdir(path)) - set(images)
+        if others:
+            logger.warning('%s: is kept, since it also holds %r', path, min(others))
+        elif delete:
+            shutil.rmtree(path)
+    return found
+
+
+def make_united(source: str, folder: str, size: tuple[int, int], mode: str = 'crop',
+                least: int = 1, how: How = DEFAULT) -> int:
+    """Make a folder with all images at one size; returns their number.
+
+    size : (height, width) in pixels. mode : a key of `EDITS`. least : images of a class that is
+    taken.
+    """
+    check_apart(source, folder)
+    about = {'command': 'unite_images_size', 'size': size, 'mode': mode}
+    return make(folder, about, unite(source, list_classes(source), size, mode, least), how=how)
+
+
+def make_split(source: str, training: str, test: str, share: float = 0.1, seed: int = 0,
+               how: How = DEFAULT) -> tuple[int, int]:
+    """Copy a share of the classes into a test folder, the others into a training folder.
+
+    Returns the numbers of training and test images.
+    """
+    for folder in (training, test):
+        check_apart(source, folder)
+    about = {'command': 'make_training_test_set', 'share': share, 'seed': seed}
+    parts = split(source, list_classes(source), share, seed)
+    return tuple(make(folder, about, steps, how=how)
+                 for folder, steps in zip((training, test), parts, strict=True))
+
+
+def make_class_queries(source: str, folder: str, seed: int = 0, how: How = DEFAULT) -> int:
+    """Make queries/ and dataset/ as `class_queries` says; returns the number of images."""
+    check_apart(source, folder)
+    return make(folder, {'command': 'make_queries_for_test', 'seed': seed},
+                class_queries(source, list_classes(source), seed), how=how)
+
+
+def make_flat_queries(source: str, folder: str, least: int = 3, seed: int = 0,
+                      how: How = DEFAULT) -> tuple[int, int]:
+    """Make queries/, dataset/ and the two lists as `flat_queries` says.
+
+    Returns the numbers of images and of queries.
+    """
+    check_apart(source, folder)
+    steps, texts = flat_queries(source, list_classes(source), least, seed)
+    about = {'command': 'make_queries_for_test', 'least_size': least, 'seed': seed}
+    return make(folder, about, steps, texts, how), texts['query.txt'].count('\n')
+
+
+def make_clean(source: str, folder: str, least: int = 3, how: How = DEFAULT) -> int:
+    """Copy the images that `clean` leaves; returns their number."""
+    check_apart(source, folder)
+    return make(folder, {'command': 'make_clean_set', 'least_size': least},
+                clean(source, list_classes(source), least), how=how)
+
+
+def write_annotations(source: str, path: str, seed: int = 0) -> int:
+    """Write `annotations` of a folder as a text file; returns the number of lines."""
+    lines = annotations(list_classes(source), seed)
+    store.write(path, ''.join(f'{line}\n' for line in lines))
+    return len(lines)
+
+
+def unite(folder: str, classes: dict, size: tuple[int, int], mode: str,
+          least: int = 1) -> dict[str, Step]:
+    """Steps of all images at (height, width), of the classes with at least `least` images."""
     return {f'{name}/{image}': Step(os.path.join(folder, name, image),
                                     partial(EDITS[mode], size=size))
             for name, images in classes.items() if len(images) >= least for image in images}
 
 
-def annotations(classes, seed=0):
-    """Lines `CLASS/IMAGE CLASS`, shuffled: of these convert_imageset makes an LMDB.
+def annotations(classes: dict, seed: int = 0) -> list[str]:
+    """Shuffled lines `CLASS/IMAGE CLASS`, from which convert_imageset makes an LMDB.
 
-    ValueError for a class that is no integer, and for a name that would break its line.
+    Raises
+    ------
+    ValueError
+        A class is not an integer, or a name would break its line.
     """
     wrong = [name for name in classes if not (name.isascii() and name.isdecimal())]
     if wrong:
-        raise ValueError(f'a class folder is named by its label, an integer: rename {wrong[0]!r}')
+        raise ValueError('the name of a class folder must be its label, an integer: rename '
+                         f'{wrong[0]!r}')
     lines = [(name, image) for name, images in classes.items() for image in images]
-    for name, image in lines:
+    for _, image in lines:
         check_line(image)
     order = np.random.default_rng(seed).permutation(len(lines))
     return [f'{name}/{image} {int(name)}' for name, image in (lines[i] for i in order)]
 
 
-def split(folder, classes, share, seed=0):
-    """Classes apart into those to train with and those to test with, all images of a class in one.
-
-    share : part of the classes that is for tests. Returns two dicts of steps, training and test.
-    """
+def split(folder: str, classes: dict, share: float, seed: int = 0) -> tuple[dict, dict]:
+    """Steps of the training classes and of the test classes, the latter a `share` of all."""
     names = list(classes)
     order = np.random.default_rng(seed).permutation(len(names))
     test = {names[i] for i in order[:round(share * len(names))]}
@@ -93,8 +197,9 @@ def split(folder, classes, share, seed=0):
     return parts
 
 
-def class_queries(folder, classes, seed=0):
-    """One random query of each class of two images or more, in queries/CLASS; dataset/CLASS."""
+def class_queries(folder: str, classes: dict, seed: int = 0) -> dict[str, Step]:
+    """Steps: one random image of each class with several into queries/CLASS, others dataset/CLASS.
+    """
     steps = {}
     for name, images in classes.items():
         query = draw(images, seed, name) if len(images) > 1 else None
@@ -104,12 +209,13 @@ def class_queries(folder, classes, seed=0):
     return steps
 
 
-def flat_queries(folder, classes, least=3, seed=0):
-    """One random query of each class of `least` images, with its answers; others are answers too.
+def flat_queries(folder: str, classes: dict, least: int = 3,
+                 seed: int = 0) -> tuple[dict[str, Step], dict[str, str]]:
+    """Steps and texts of queries/ and dataset/ without class folders.
 
-    Returns steps of queries/ and dataset/, which have no class folders, and the texts query.txt
-    and answer.txt: line i of it has the names, parted by tabs, that answer line i of query.txt. An
-    image whose name another class has too is called CLASS_NAME.
+    One random image of each class with at least `least` is a query; all others are the database.
+    Line i of answer.txt has the names, separated by tabs, that answer line i of query.txt. An image
+    whose name occurs in another class too is named CLASS_NAME.
     """
     count = Counter(image for images in classes.values() for image in images)
     steps, asked, answers, used = {}, [], [], set()
@@ -119,7 +225,7 @@ def flat_queries(folder, classes, least=3, seed=0):
         query = draw(images, seed, name) if len(images) >= least else None
         for image in images:
             if called[image] in used:
-                raise ValueError(f'{folder}: two images would be called {called[image]}; rename '
+                raise ValueError(f'{folder}: two images would be named {called[image]}; rename '
                                  f'{name}/{image}')
             used.add(called[image])
             part = QUERIES if image == query else DATABASE
@@ -128,15 +234,15 @@ def flat_queries(folder, classes, least=3, seed=0):
             asked.append(called[query])
             answers.append('\t'.join(called[image] for image in images if image != query))
     if not asked:
-        raise ValueError(f'{folder}: no class has {least} images, which a query needs')
+        raise ValueError(f'{folder}: no class has the {least} images that a query needs')
     texts = {'query.txt': asked, 'answer.txt': answers}
     return steps, {name: ''.join(f'{line}\n' for line in lines) for name, lines in texts.items()}
 
 
-def clean(folder, classes, least=3, say=print):
-    """The whole images, each once in its class, of classes that keep at least so many.
+def clean(folder: str, classes: dict, least: int = 3) -> dict[str, Step]:
+    """Steps of the undamaged images, duplicates once, of the classes that keep `least` of them.
 
-    say : called with a line for each image that is left out
+    What is left out is logged.
     """
     steps = {}
     for name, images in classes.items():
@@ -146,27 +252,28 @@ def clean(folder, classes, least=3, say=print):
             try:
                 read_image(path)
             except ValueError as error:
-                say(f'left out: {error}')
+                logger.warning('left out: %s', error)
                 continue
-            first = kept.setdefault(sha256(path), image)
+            first = kept.setdefault(store.sha256(path), image)
             if first != image:
-                say(f'left out: {path}: is the same as {first}')
+                logger.warning('left out: %s: is the same as %s', path, first)
         if len(kept) < least:
-            say(f'left out: {os.path.join(folder, name)}: {len(kept)} images, {least} are wanted')
+            logger.warning('left out: %s: has %d images, but %d are needed',
+                           os.path.join(folder, name), len(kept), least)
             continue
         steps.update({f'{name}/{image}': Step(os.path.join(folder, name, image))
                       for image in kept.values()})
     return steps
 
 
-def draw(images, seed, name):
-    """One of a class's images; it depends on the seed and the class, not on other classes."""
+def draw(images: list[str], seed: int, name: str) -> str:
+    """One image of a class; it depends on the seed and the class, but not on other classes."""
     key = [seed, *os.fsencode(name)]
     return images[np.random.default_rng(key).integers(len(images))]
 
 
-def check_line(name):
-    """The name, unless it cannot be one of several in a line parted by tabs: then ValueError."""
+def check_line(name: str) -> str:
+    """Return a name that can be one of several in a line separated by tabs; else ValueError."""
     if any(letter in name for letter in '\t\n\r'):
-        raise ValueError(f'the name {name!r} holds a tab or a line break: rename the file')
+        raise ValueError(f'the name {name!r} has a tab or a line break: rename the file')
     return name

@@ -1,27 +1,32 @@
-"""Many images fetched by threads into a folder, with logs of those that are broken and finished.
+"""Many images fetched by threads into a folder, with logs of the finished and the broken ones.
 
     items = [Download('123', 'a/123.jpg', 'https://...'), ...]
-    download_all(items, 'datasets/landmark/download', Fetcher(), jobs=8)
+    download_set('datasets/landmark/download', {'command': 'download_image'}, items, Fetcher())
 
-`finished.txt` has an id a line, `broken.txt` a line `ID<TAB>URL<TAB>REASON`. The same call again
-fetches what is missing, and tries the broken ones once more.
+`finished.txt` has one id per line, `broken.txt` one line `ID<TAB>URL<TAB>REASON` per image. The
+same call again fetches what is missing, and tries the broken ones once more.
 """
 
 import json
+import logging
 import os
 import urllib.parse
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from tqdm import tqdm
-
+from deep_retrieval import store
 from deep_retrieval.duplicates.mapped_files import decode, encode
-from deep_retrieval.files import write_aside
 from deep_retrieval.images import ImageError, read_image
-from deep_retrieval.making.fetching import FetchError
+from deep_retrieval.making.fetching import Fetcher, FetchError
+from deep_retrieval.making.folders import prepare
 from deep_retrieval.making.parallel import parallel
+from deep_retrieval.making.part_file import Part
+from deep_retrieval.progress import bar
 
 FINISHED, BROKEN = 'finished.txt', 'broken.txt'
 FORBIDDEN = {'/', '\\', '\0', '\n', '\r'}    # in an id that becomes a file's name
+
+logger = logging.getLogger(__name__)
 
 
 class Download(NamedTuple):
@@ -41,61 +46,105 @@ class Result(NamedTuple):
 
 
 class Service:
-    """A service that gives JSON for an id, in which the URL of its cover stands.
+    """A service that answers an id with JSON, which has the URL of the id's cover.
 
-    template : its URL, with {id} where the id belongs
-    field : names (or numbers, in lists) that lead to the cover's URL, with dots between
+    Parameters
+    ----------
+    template : str
+        URL of the service, with {id} where the id goes.
+    field : str
+        Where the JSON has the cover's URL: names, or numbers in lists, separated by dots.
     """
 
-    def __init__(self, template, field):
+    def __init__(self, template: str, field: str):
         if '{id}' not in template:
-            raise ValueError(f'the service {template!r} has no {{id}} where the id belongs')
+            raise ValueError(f'the service {template!r} has no {{id}} where the id goes')
         self.template, self.field = template, field
 
-    def url(self, id):
-        """The URL that tells of an id."""
+    def url(self, id: str) -> str:
+        """The URL of an id's JSON."""
         return self.template.replace('{id}', urllib.parse.quote(id, safe=''))
 
-    def cover(self, fetcher, url):
+    def cover(self, fetcher: Fetcher, url: str) -> str:
         """The URL of the cover that the JSON at `url` names."""
         try:
             value = json.loads(fetcher.read(url))
         except ValueError as error:
             if isinstance(error, FetchError):
                 raise
-            raise FetchError(f'{url}: gives no JSON: {error}') from None
+            raise FetchError(f'{url}: does not return JSON: {error}') from None
         for name in self.field.split('.'):
             try:
                 value = value[int(name) if isinstance(value, list) else name]
             except (LookupError, TypeError, ValueError):
                 raise FetchError(f'{url}: its JSON has no {self.field!r}') from None
         if not isinstance(value, str) or not value:
-            raise FetchError(f'{url}: {self.field!r} of its JSON is no URL')
+            raise FetchError(f'{url}: {self.field!r} of its JSON is not a URL')
         return urllib.parse.urljoin(url, value)
 
 
-def check_id(id):
-    """The id, unless it cannot be a file's name: then ValueError."""
+def check_id(id: str) -> str:
+    """Return an id that can be the name of a file; else ValueError."""
     if not id or id.startswith('.') or FORBIDDEN & set(id):
         raise ValueError(f'the id {id!r} cannot be the name of a file')
     return id
 
 
-def download_all(items, folder, fetcher, jobs, service=None, say=print):
-    """Fetch the images that are not there yet; each is decoded before it counts as there.
+def download_set(folder: str | os.PathLike, about: Mapping, items: list[Download],
+                 fetcher: Fetcher, jobs: int = 8, service: Service | None = None,
+                 overwrite: bool = False) -> Result:
+    """Fetch images, each path once, into a folder of their own.
 
-    service : a Service, where the items' URLs are of its JSON and not of the images
-    say : called with a line for each image that is broken
-    Returns a Result. The logs have the order of the items, however the work was interrupted.
+    Parameters
+    ----------
+    folder : path
+        A folder that was made for something else is refused, or replaced with `overwrite`.
+    about : dict for the folder's manifest
+    items, fetcher, jobs, service : as of `download_all`
+
+    Raises
+    ------
+    ValueError
+        There is nothing to fetch, none of it could be fetched, or the folder holds something else.
     """
-    for name in {os.path.dirname(item.path) for item in items}:
-        os.makedirs(os.path.join(folder, name), exist_ok=True)
+    items = list({item.path: item for item in items}.values())
+    if not items:
+        raise ValueError(f'{folder}: there is nothing to download for it')
+    prepare(folder, about, overwrite)
+    result = download_all(items, os.fspath(folder), fetcher, jobs, service)
+    if result.broken:
+        logger.warning('%d of %d images are broken: see %s; the same command tries them again',
+                       result.broken, len(items), os.path.join(folder, BROKEN))
+    if result.broken == len(items):
+        raise ValueError(f'{folder}: none of the {len(items)} images could be fetched')
+    return result
+
+
+def download_all(items: list[Download], folder: str, fetcher: Fetcher, jobs: int,
+                 service: Service | None = None) -> Result:
+    """Fetch the images that are missing. Each is decoded before it counts as finished.
+
+    Images that cannot be fetched are logged. The two logs have the order of the items in the end,
+    however often the work was interrupted.
+
+    Parameters
+    ----------
+    items : list of Download
+    folder : str
+    fetcher : Fetcher
+    jobs : downloads at once
+    service : Service, if the items' URLs are those of its JSON and not of images
+    """
+    for part in {folder, *(os.path.join(folder, os.path.dirname(item.path)) for item in items)}:
+        os.makedirs(part, exist_ok=True)
+        store.clean(part)
     finished, broken = _read_log(folder, FINISHED), {}
     fetched = 0
 
     def work(item):
         path = os.path.join(folder, item.path)
         if os.path.exists(path) and (item.id in finished or _is_whole(path)):
+            Part(path).forget()     # a run that was killed at its end leaves a note
             return False
         try:
             url = service.cover(fetcher, item.url) if service else item.url
@@ -105,25 +154,25 @@ def download_all(items, folder, fetcher, jobs, service=None, say=print):
         return True
 
     with _open_log(folder, FINISHED) as done, _open_log(folder, BROKEN) as faults, \
-            tqdm(total=len(items), unit='image', disable=None) as bar:
-        for number, result in parallel(work, items, jobs, fetcher.stop):
-            item = items[number]
+            bar(total=len(items), desc='download', unit='image') as shown:
+        for index, result in parallel(work, items, jobs, fetcher.stop):
+            item = items[index]
             if isinstance(result, FetchError):
-                broken[number] = result
+                broken[index] = result
                 _log(faults, _broken_line(item, result))
-                say(f'broken: {item.id}: {result}')
+                logger.warning('broken: %s: %s', item.id, result)
             else:
                 fetched += result
                 if item.id not in finished:
                     finished[item.id] = None
                     _log(done, f'{encode(item.id)}\n')
-            bar.update()
+            shown.update()
     _write_logs(folder, items, finished, broken)
     return Result(fetched, len(items) - fetched - len(broken), len(broken))
 
 
 def _is_whole(path):
-    """Whether an image that no log tells of can be read."""
+    """Whether an image that is in no log can be read."""
     try:
         read_image(path)
     except ImageError:
@@ -132,18 +181,18 @@ def _is_whole(path):
 
 
 def _read_log(folder, name):
-    """The first column of a log, decoded; a dict for its order."""
+    """The first column of a log, decoded, as a dict, which keeps the order."""
     try:
         with open(os.path.join(folder, name), encoding='utf-8', errors='surrogateescape') as file:
             lines = file.read().split('\n')
     except FileNotFoundError:
         return {}
-    # what stands behind the last line break was being written
+    # the rest after the last line break was cut off
     return {decode(line.split('\t')[0]): None for line in lines[:-1]}
 
 
 def _open_log(folder, name):
-    """A log to add to, without a line that broke off."""
+    """A log to append to, without a line that was cut off."""
     path = os.path.join(folder, name)
     file = open(path, 'a+b')
     file.seek(0)
@@ -162,12 +211,11 @@ def _broken_line(item, error):
 
 
 def _write_logs(folder, items, finished, broken):
-    """Both logs anew, in the order of the items; ids of earlier lists come first."""
+    """Write both logs in the order of the items; ids that are not among them come first."""
     listed = {item.id for item in items}
     ids = [id for id in finished if id not in listed]
     ids += [item.id for item in items if item.id in finished]
     for name, lines in (
             (FINISHED, [f'{encode(id)}\n' for id in ids]),
             (BROKEN, [_broken_line(items[number], broken[number]) for number in sorted(broken)])):
-        data = os.fsencode(''.join(lines))
-        write_aside(os.path.join(folder, name), lambda file: file.write(data))
+        store.write(os.path.join(folder, name), ''.join(lines))

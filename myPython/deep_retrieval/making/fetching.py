@@ -1,9 +1,9 @@
-"""Files fetched over HTTP: resumed where they broke off, tried again, and checked.
+"""Files fetched over HTTP: resumed, tried again after errors, and checked.
 
     Fetcher(timeout=30, tries=10).fetch('https://.../paris_1-v1.tgz', 'paris_1-v1.tgz')
 
-While a file is under way it is `PATH.part`, beside a note `PATH.part.json` of what it is a part of;
-`PATH` appears whole.
+Until a file is whole it is `PATH.part`, with a note `PATH.part.json` beside it that says what it is
+a part of. The next call for the same URL resumes it, and `PATH` appears whole.
 """
 
 import contextlib
@@ -13,46 +13,53 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-
-from tqdm import tqdm
+from collections.abc import Callable
 
 from deep_retrieval.making.part_file import Part
+from deep_retrieval.progress import bar
 
 CHUNK = 1 << 16
 LONGEST_PAUSE = 60      # seconds between two tries
-PASSING = {408, 425, 429}       # statuses that may pass, besides those from 500 on
-KEPT = "!#$%&'()*+,/:;=?@[]~"   # what stands in a URL as it is
+PASSING = {408, 425, 429}       # temporary errors, besides the statuses from 500 on
+KEPT = "!#$%&'()*+,/:;=?@[]~"   # not quoted in a URL
 
 
 class FetchError(ValueError):
-    """What keeps a file from being fetched, in one line that names the URL.
+    """A file cannot be fetched; one line that names the URL.
 
-    passing : trying again may help
-    pause : seconds that the server asks to wait before, or None
+    passing : whether trying again may help
+    pause : seconds that the server asks to wait first, or None
     """
 
-    def __init__(self, message, passing=False, pause=None):
+    def __init__(self, message: str, passing: bool = False, pause: int | None = None):
         super().__init__(message)
         self.passing, self.pause = passing, pause
 
 
 class Stopped(Exception):
-    """Fetching was told to stop; the parts stay for the next time."""
+    """Fetching was told to stop; the parts are kept for the next call."""
 
 
 class Fetcher:
     """Fetches files.
 
-    timeout : seconds without an answer that end a try
-    tries : how often in a row without getting any further
-    pause : seconds before the second try; they double from one to the next
-    largest : bytes that a file may have at most, or None
+    Parameters
+    ----------
+    timeout : float
+        Seconds without an answer that end a try.
+    tries : int
+        Tries in a row that make no progress, before giving up.
+    pause : float
+        Seconds before the second try; they double from one try to the next.
+    largest : int, optional
+        Greatest number of bytes of a file.
     """
 
-    def __init__(self, timeout=30, tries=10, pause=0.5, largest=None):
+    def __init__(self, timeout: float = 30, tries: int = 10, pause: float = 0.5,
+                 largest: int | None = None):
         self.timeout, self.tries, self.pause, self.largest = timeout, tries, pause, largest
         self._stop = threading.Event()
-        # http alone: a list of URLs must not read files of this machine
+        # only HTTP: a list of URLs must not read files of this machine
         self._opener = urllib.request.OpenerDirector()
         for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler,
                         urllib.request.HTTPSHandler, urllib.request.HTTPDefaultErrorHandler,
@@ -60,18 +67,27 @@ class Fetcher:
                         urllib.request.UnknownHandler):
             self._opener.add_handler(handler())
 
-    def stop(self):
-        """End all fetching, from another thread: each ends with Stopped at its next bytes."""
+    def stop(self) -> None:
+        """Stop all fetching, from another thread; it raises Stopped at its next bytes."""
         self._stop.set()
 
-    def fetch(self, url, path, check=None, size=None, sha256=None, progress=None):
+    def fetch(self, url: str, path: str, check: Callable | None = None, size: int | None = None,
+              sha256: str | None = None, progress: Callable | None = None) -> None:
         """Fetch a URL into a file.
 
-        check : called with the path of the whole file; a ValueError of it means another try
-        size, sha256 : bytes and hash (in hex) that the file must have
-        progress : called with (bytes that are there, bytes in all or None)
-        FetchError where that cannot be. A file whose check fails is fetched again from the start;
-        the same bytes twice are what the server has.
+        A file that fails its checks is fetched again from the start; if its bytes are the same the
+        second time, they are what the server has.
+
+        Parameters
+        ----------
+        url, path : str
+        check : called with the path of the fetched file; raises ValueError if it is wrong
+        size, sha256 : number of bytes, and hash in hex, that the file must have
+        progress : called with the number of bytes so far, and of all bytes or None
+
+        Raises
+        ------
+        FetchError
         """
         part, seen = Part(path), set()
 
@@ -89,8 +105,8 @@ class Fetcher:
 
         self._try(once, lambda: part.length)
 
-    def read(self, url):
-        """The bytes that a URL has; at most `largest`."""
+    def read(self, url: str) -> bytes:
+        """Return the bytes of a URL; at most `largest`."""
         data = []
 
         def once():
@@ -102,7 +118,7 @@ class Fetcher:
         return data[0]
 
     def _try(self, once, reached):
-        """Call once() until it ends well; tries are counted anew when `reached()` has grown."""
+        """Call once() until it succeeds; the count of tries restarts when reached() has grown."""
         farthest, failed = reached(), 0
         while True:
             try:
@@ -120,10 +136,10 @@ class Fetcher:
                 raise Stopped
 
     def _continue(self, url, part, progress):
-        """Fetch what a part lacks."""
+        """Fetch the rest of a part."""
         note, start = part.note, part.length
         if note.get('url') != url or not (note.get('validator') or note.get('total')):
-            start = 0       # of another file, or one that may have changed unseen
+            start = 0       # of another file, or of one that may have changed
         if start and start == note.get('total'):
             return
         headers = {'Range': f'bytes={start}-'} if start else {}
@@ -142,7 +158,7 @@ class Fetcher:
         _check_length(url, part.length, total)
 
     def _chunks(self, answer, url, start):
-        """The bytes of an answer, as they come."""
+        """Yield the bytes of an answer as they arrive."""
         while True:
             if self._stop.is_set():
                 raise Stopped
@@ -156,7 +172,7 @@ class Fetcher:
             yield chunk
 
     def _open(self, url, headers):
-        """The answer to a request; FetchError for one that is no success, but for 416."""
+        """Return the answer to a request; FetchError for every failure except 416."""
         if self._stop.is_set():
             raise Stopped
         with _named(url):
@@ -165,7 +181,7 @@ class Fetcher:
                 headers={'User-Agent': 'my-deep-retrieval', 'Accept-Encoding': 'identity',
                          **headers})
             if request.type not in ('http', 'https'):
-                raise FetchError(f'{url}: is no http or https URL')
+                raise FetchError(f'{url}: is not an http or https URL')
             try:
                 return self._opener.open(request, timeout=self.timeout)
             except urllib.error.HTTPError as error:
@@ -179,17 +195,17 @@ class Fetcher:
 
 @contextlib.contextmanager
 def _named(url):
-    """Errors of a connection as FetchErrors that name the URL."""
+    """Turn errors of a connection into FetchErrors that name the URL."""
     try:
         yield
     except FetchError:
         raise
     except urllib.error.URLError as error:
-        # of the connection, which may get better; a bad certificate, a ValueError too, does not
+        # a broken connection may recover; a bad certificate, which is a ValueError too, does not
         passing = isinstance(error.reason, OSError) and not isinstance(error.reason, ValueError)
         raise FetchError(f'{url}: {error.reason}', passing) from None
     except (OSError, http.client.HTTPException) as error:
-        # an address that is none does not get better
+        # an invalid address stays invalid
         passing = not isinstance(error, http.client.InvalidURL)
         raise FetchError(f'{url}: {error or type(error).__name__}', passing) from None
     except ValueError as error:
@@ -197,18 +213,18 @@ def _named(url):
 
 
 def _begin(url, part, start, answer):
-    """Where to write an answer's bytes, and the length of the whole file or None."""
+    """Return where to write an answer's bytes, and the length of the whole file or None."""
     if start and answer.status == 206:
         first, total = _content_range(answer.headers.get('Content-Range'))
         if first == start and total == part.note.get('total'):
             return start, total
         part.forget()
         raise FetchError(f'{url}: the file has changed on the server', True)
-    # all of it: the server knows no ranges, or has another file by now
+    # the whole file: the server does not support ranges, or has another file by now
     if answer.headers.get('Content-Encoding', 'identity') != 'identity':
         raise FetchError(f'{url}: is sent compressed, which was not asked for')
     validator = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
-    if validator and validator.startswith('W/'):    # which If-Range does not take
+    if validator and validator.startswith('W/'):    # weak: not allowed in If-Range
         validator = None
     total = _number(answer.headers.get('Content-Length'))
     part.begin(url=url, validator=validator, total=total)
@@ -217,7 +233,7 @@ def _begin(url, part, start, answer):
 
 def _check_length(url, length, total):
     if total is not None and length != total:
-        raise FetchError(f'{url}: broke off at {length} of {total} bytes', True)
+        raise FetchError(f'{url}: broke off after {length} of {total} bytes', True)
 
 
 def _content_range(text):
@@ -234,10 +250,10 @@ def _number(text):
     return int(text) if text is not None and text.strip().isdecimal() else None
 
 
-def fetch_with_bar(fetcher, url, path, **checks):
-    """Fetch a file with a progress bar."""
-    with tqdm(unit='B', unit_scale=True, disable=None, desc=os.path.basename(path)) as bar:
-        def progress(there, total):
-            bar.total = total
-            bar.update(there - bar.n)
+def fetch_with_bar(fetcher: Fetcher, url: str, path: str, **checks) -> None:
+    """Fetch a file with a progress bar; checks : as of `Fetcher.fetch`."""
+    with bar(unit='B', unit_scale=True, desc=os.path.basename(path)) as shown:
+        def progress(done, total):
+            shown.total = total
+            shown.update(done - shown.n)
         fetcher.fetch(url, path, progress=progress, **checks)

@@ -1,37 +1,47 @@
-"""Folders made of images: made anew, gone on with, or refused where they hold something else.
+"""Folders of images made from other images: resumed, or refused if they hold something else.
 
     steps = {'jpg/a.jpg': Step('datasets/Oxford/jpg/a.jpg', partial(stretch, size=(384, 512)))}
     make('datasets/Oxford/val', {'command': 'make_uni_dataset'}, steps, {'lab/a_1_ok.txt': ''})
 
-The folder's file `.made_from.json` says what it was made of. The same call again makes what is
-missing; another one is refused, unless it may overwrite. Images that are read are never changed.
+`.made_from.json` in the folder is written first, and says what the folder is made from; every file
+appears whole. So the same call makes what is missing after an interruption. When all files are
+there, the manifest gets their hashes too, and a later call makes again what has changed since.
+Another call is refused, unless it may overwrite. The source images are never changed.
 """
 
 import hashlib
 import json
+import logging
 import os
-import shutil
-from typing import Callable, NamedTuple, Optional
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
-from tqdm import tqdm
-
-from deep_retrieval.files import write_aside
-from deep_retrieval.image_files import encode
+from deep_retrieval import store
 from deep_retrieval.images import ImageError, read_image
+from deep_retrieval.making.edits import encode
 from deep_retrieval.making.parallel import parallel
+from deep_retrieval.progress import bar
 
 MANIFEST = '.made_from.json'
 
+logger = logging.getLogger(__name__)
+
 
 class Step(NamedTuple):
-    """A file to make: of which image, and by what (image -> image), or None for a copy."""
+    """A file to make: its source image, and an edit (image -> image), or None for a copy."""
 
     source: str
-    edit: Optional[Callable] = None
+    edit: Callable | None = None
 
 
 class How(NamedTuple):
-    """How files are made: by hard links instead of copies, over others, without damaged ones."""
+    """How a folder is made.
+
+    link : make hard links instead of copies, where the disk can
+    overwrite : replace a folder that holds something else
+    skip_bad : leave out damaged images instead of raising
+    jobs : number of threads
+    """
 
     link: bool = False
     overwrite: bool = False
@@ -39,110 +49,134 @@ class How(NamedTuple):
     jobs: int = 2
 
 
-def make(folder, about, steps, texts=None, how=How(), say=print):
-    """Make the files of `steps` (path below the folder -> Step) and `texts` (path -> text) in it.
+DEFAULT = How()
 
-    about : dict of what they depend on besides the images: the flags
-    say : called with a line for each damaged image, which `how.skip_bad` leaves out
-    Returns the number of images. ValueError where the folder holds something else.
+
+def make(folder: str | os.PathLike, about: Mapping, steps: Mapping[str, Step],
+         texts: Mapping[str, str] | None = None, how: How = DEFAULT) -> int:
+    """Make the images and texts of a folder.
+
+    Parameters
+    ----------
+    folder : path
+    about : dict, for JSON
+        What the files depend on besides their sources: the command and its flags.
+    steps : path below the folder -> Step
+    texts : path below the folder -> text, optional
+        They are written after the images, so that texts alone never look like a whole set.
+    how : How
+
+    Returns
+    -------
+    int
+        The number of images.
+
+    Raises
+    ------
+    ValueError
+        There is no step, or the folder holds something else.
+    ImageError
+        An image is damaged. With `how.skip_bad` it is left out with a warning instead.
     """
+    folder, texts = os.fspath(folder), texts or {}
     steps = {name: steps[name] for name in sorted(steps)}
     if not steps:
-        raise ValueError(f'{folder}: there is no image to make it of')
+        raise ValueError(f'{folder}: there is no image to make it from')
     sources = {os.path.dirname(step.source) for step in steps.values()}
-    prepare(folder, _manifest(about, steps, texts or {}), how.overwrite, sources)
-    for name in {os.path.dirname(name) for name in [*steps, *(texts or {})]}:
-        os.makedirs(os.path.join(folder, name), exist_ok=True)
+    made_from = _made_from(about, steps, texts)
+    manifest = prepare(folder, made_from, how.overwrite, sources)
+    for part in {os.path.join(folder, os.path.dirname(name)) for name in [*steps, *texts]}:
+        os.makedirs(part, exist_ok=True)
+        store.clean(part)
+    known, bad, names = manifest.note()['files'], {}, list(steps)
 
     def work(name):
         try:
-            _make_file(os.path.join(folder, name), steps[name], how.link)
+            _make_file(os.path.join(folder, name), steps[name], how.link, known.get(name))
         except ImageError as error:
             if not how.skip_bad:
                 raise ImageError(f'{error} (--skip_bad leaves it out)') from None
             return error
 
-    bad = {}
-    names = list(steps)
-    with tqdm(total=len(names), unit='image', disable=None, desc=os.path.basename(folder)) as bar:
-        for number, error in parallel(work, names, how.jobs):
-            bar.update()
+    with bar(total=len(names), unit='image', desc=os.path.basename(folder)) as shown:
+        for index, error in parallel(work, names, how.jobs):
+            shown.update()
             if error is not None:
-                bad[number] = error
-    for number in sorted(bad):
-        say(f'left out: {bad[number]}')
-    # behind the images, so that texts alone never look like a whole set
-    for name, text in (texts or {}).items():
-        _write_text(os.path.join(folder, name), text)
+                bad[names[index]] = error
+    for name in sorted(bad):
+        logger.warning('left out: %s', bad[name])
+    for name, text in texts.items():
+        store.write(os.path.join(folder, name), text)
+    manifest.write(made_from, [os.path.join(folder, name) for name in [*names, *texts]
+                               if name not in bad])
     return len(names) - len(bad)
 
 
-def check_apart(source, folder):
-    """ValueError where a folder to make lies in the one that it is made of, or holds it."""
+def prepare(folder: str | os.PathLike, made_from: Mapping, overwrite: bool = False,
+            sources: Iterable[str] = ()) -> store.Manifest:
+    """Make a folder that holds only its manifest, or find one that was made from the same.
+
+    Parameters
+    ----------
+    folder : path
+    made_from : dict, for JSON
+    overwrite : bool
+        Delete everything in a folder that was made from something else, or not by this function.
+    sources : folders that must not be deleted
+
+    Raises
+    ------
+    ValueError
+        The folder holds something else, or is a file.
+    """
+    folder = os.fspath(folder)
+    manifest = store.Manifest.inside(folder, MANIFEST)
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise ValueError(f'{folder}: is a file; choose another folder')
+    store.recover(folder)
+    if not os.path.isdir(folder) or not set(os.listdir(folder)) - {f'{MANIFEST}.aside'}:
+        manifest.write(made_from)
+        return manifest
+    try:
+        if os.path.exists(manifest.path) and not manifest.differences(made_from):
+            store.clean(folder)
+            return manifest
+        what = ('what was made with other flags or from other images'
+                if os.path.exists(manifest.path) else 'something else')
+    except store.StoreError:
+        what = 'something else'
+    if not overwrite:
+        raise ValueError(f'{folder}: holds {what}; choose another folder, or replace everything in '
+                         'it with --overwrite')
+    _check_removable(folder, sources)
+    with store.replace_folder(folder) as new:
+        store.Manifest.inside(new, MANIFEST).write(made_from)
+    return manifest
+
+
+def check_apart(source: str | os.PathLike, folder: str | os.PathLike) -> None:
+    """Raise ValueError if a folder to make is in the folder that it is made from, or around it."""
     source, folder = os.path.realpath(source), os.path.realpath(folder)
     if _holds(source, folder) or _holds(folder, source):
-        raise ValueError(f'{folder}: lies in {source} or holds it, of which it is to be made; '
+        raise ValueError(f'{folder}: is in {source}, or around it, but must be made from it; '
                          'choose another folder')
 
 
-def _make_file(path, step, link):
-    if os.path.exists(path):
-        return      # files appear whole, and the manifest says that it is the right one
+def _make_file(path, step, link, known):
+    """Make a file unless it is there; known : its entry in the manifest, or None."""
+    if os.path.exists(path) and (known is None or store.has_sha256(path, known.get('sha256'))):
+        return
     if step.edit is not None:
         image = step.edit(read_image(step.source))
-        return write_aside(path, lambda file: file.write(encode(image, path)))
+        return store.write(path, encode(image, path))
     try:
-        place(step.source, path, link)
+        store.place(step.source, path, link)
     except FileNotFoundError:
         raise ImageError(f'{step.source}: there is no such file') from None
 
 
-def place(source, path, link):
-    """Copy a file, or make a hard link to it where that can be; it appears whole."""
-    aside = f'{path}.aside'
-    if link:
-        try:
-            if os.path.lexists(aside):
-                os.unlink(aside)
-            os.link(os.path.realpath(source), aside)
-            return os.replace(aside, path)
-        except FileNotFoundError:
-            raise
-        except OSError:     # another disk, or one that knows no links
-            pass
-    with open(source, 'rb') as file:
-        write_aside(path, lambda copy: shutil.copyfileobj(file, copy))
-
-
-def prepare(folder, manifest, overwrite, sources=()):
-    """Make a folder with its manifest, a dict for JSON; ValueError where there is another.
-
-    overwrite : delete all that a folder with another manifest, or none, holds
-    sources : folders that must not be deleted
-    """
-    manifest = json.loads(json.dumps(manifest))     # as it is read again
-    path = os.path.join(folder, MANIFEST)
-    if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise ValueError(f'{folder}: is a file; choose another folder')
-    if os.path.isdir(folder) and set(os.listdir(folder)) - {f'{MANIFEST}.aside'}:
-        try:
-            with open(path, encoding='utf-8') as file:
-                if json.load(file) == manifest:
-                    return
-            what = 'what was made with other flags or of other images'
-        except (FileNotFoundError, ValueError):
-            what = 'something else'
-        if not overwrite:
-            raise ValueError(f'{folder}: holds {what}; choose another folder, or replace all in '
-                             'it with --overwrite')
-        _check_removable(folder, sources)
-        shutil.rmtree(folder)
-    os.makedirs(folder, exist_ok=True)
-    _write_text(path, json.dumps(manifest, indent=1, sort_keys=True) + '\n')
-
-
 def _check_removable(folder, sources):
-    """ValueError where a folder holds what must stay."""
+    """Raise ValueError if a folder holds one that must stay."""
     for path in [os.getcwd(), os.path.expanduser('~'), *sorted(sources)]:
         if _holds(os.path.realpath(folder), os.path.realpath(path)):
             raise ValueError(f'{folder}: holds {path}, which --overwrite would delete; choose '
@@ -153,8 +187,8 @@ def _holds(folder, path):
     return os.path.commonpath([folder, path]) == folder
 
 
-def _manifest(about, steps, texts):
-    """What a folder is made of: `about`, and a hash of its images' names and sizes."""
+def _made_from(about, steps, texts):
+    """What a folder is made from: `about`, and a hash of the sources' names and sizes."""
     digest = hashlib.sha256()
     for name, step in steps.items():
         line = [name, os.path.basename(step.source), _size(step.source)]
@@ -168,9 +202,4 @@ def _size(path):
     try:
         return os.path.getsize(path)
     except OSError:
-        return None     # its error is told when the image is read
-
-
-def _write_text(path, text):
-    # names are bytes to the system
-    write_aside(path, lambda file: file.write(os.fsencode(text)))
+        return None     # reported when the image is read

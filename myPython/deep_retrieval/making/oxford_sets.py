@@ -1,26 +1,76 @@
-"""Sets made of the Oxford or the Paris dataset: what goes where, for `making.make`.
+"""Sets made from the Oxford or the Paris dataset.
 
-Each function takes an OxfordHelper and returns steps (path -> Step), or these and texts (path ->
-text), which are the ground truth of the new set in the layout of the old one.
+    make_uniform(OxfordHelper('datasets/Oxford'), 'datasets/Oxford/val', (384, 512))
+
+`make_...` functions make folders, with `folders.make`. The functions below them only say what goes
+where: they take an OxfordHelper and return steps (path -> Step), some also texts (path -> text),
+which are the ground truth of the new set in the layout of the old one.
 """
 
 import os
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from deep_retrieval import ranking
-from deep_retrieval.datasets.oxford import GRADES, read_words
-from deep_retrieval.image_files import stretch
+from deep_retrieval import ranking, store
+from deep_retrieval.datasets.oxford import GRADES, OxfordHelper, read_words
+from deep_retrieval.features import find_file
 from deep_retrieval.images import read_image
 from deep_retrieval.images import resize as resize_longer
-from deep_retrieval.making.folders import Step
+from deep_retrieval.making.edits import stretch
+from deep_retrieval.making.folders import DEFAULT, How, Step, make
 
 NONE = 'non'    # the folder of the images that show no landmark
 
 
-def uni_set(dataset, size):
-    """Every image at one size (height, width in pixels), boxes scaled with them."""
+def make_uniform(dataset: OxfordHelper, folder: str, size: tuple[int, int], how: How = DEFAULT,
+                 command: str = 'make_uni_dataset') -> int:
+    """Make a copy of a dataset with all images at (height, width) pixels, boxes scaled with them.
+
+    Returns the number of images.
+    """
+    steps, texts = uni_set(dataset, size)
+    return make(folder, {'command': command, 'size': size}, steps, texts, how)
+
+
+def make_halves(dataset: OxfordHelper, folder: str, S: int = 512, seed: int = 0,
+                how: How = DEFAULT) -> tuple[int, dict[str, tuple[int, int]]]:
+    """Make the sets of `halves`, in the folders training/ and test/.
+
+    Returns
+    -------
+    count : number of images
+    parts : 'training' or 'test' -> number of images and of queries
+    """
+    steps, texts = halves(dataset, S, seed)
+    about = {'command': 'make_training_test_set', 'S': S, 'seed': seed}
+    count = make(folder, about, steps, texts, how)
+    return count, {part: (
+        sum(path.startswith(f'{part}/jpg/') for path in steps),
+        sum(path.startswith(f'{part}/') and path.endswith('_query.txt') for path in texts))
+        for part in ('training', 'test')}
+
+
+def make_clusters(dataset: OxfordHelper, queries_npy: str, dataset_npy: str, folder: str,
+                  count: int = 50, how: How = DEFAULT) -> int:
+    """Copy the images most similar to each query, as `similar_clusters` says.
+
+    queries_npy, dataset_npy : files of descriptors. Returns the number of images.
+    """
+    steps = similar_clusters(dataset, load_rows(queries_npy), load_rows(dataset_npy), count)
+    return make(folder, {'command': 'make_queries_sim_cluster', 'count': count}, steps, how=how)
+
+
+def make_landmark_folders(dataset: OxfordHelper, folder: str, grades: Sequence[str] = GRADES,
+                          how: How = DEFAULT) -> int:
+    """Copy the images into the folders of `landmark_folders`; returns their number."""
+    about = {'command': 'cls_img_into_dir', 'grades': grades}
+    return make(folder, about, landmark_folders(dataset, grades), how=how)
+
+
+def uni_set(dataset: OxfordHelper, size: tuple[int, int]) -> tuple[dict, dict]:
+    """Steps and texts: every image at (height, width) pixels, boxes scaled with them."""
     steps = {f'jpg/{file_name(dataset, name)}':
              Step(dataset.image_path(name), partial(stretch, size=size))
              for name in dataset.images}
@@ -32,12 +82,12 @@ def uni_set(dataset, size):
     return steps, texts
 
 
-def halves(dataset, S, seed=0):
-    """Two sets of one half of the images each, in folders training/ and test/.
+def halves(dataset: OxfordHelper, S: int, seed: int = 0) -> tuple[dict, dict]:
+    """Steps and texts of two sets with half of the images each, in training/ and test/.
 
-    Images get longer side S. The images of queries are in both; of the other ones, the first half
-    of a shuffled list is for training. The ground truth of each set names its own images only; a
-    query that has no positive there is left out of it.
+    Images get a longer side of S pixels. The images of queries are in both sets; of the others, the
+    first half of a shuffled list is in the training set. The ground truth of a set only names its
+    own images; queries without a positive there are left out.
     """
     asked = {query.image for query in dataset.queries}
     others = [name for name in dataset.images if name not in asked]
@@ -58,12 +108,18 @@ def halves(dataset, S, seed=0):
     return steps, texts
 
 
-def similar_clusters(dataset, queries, database, count=50):
-    """The images most similar to each query, a folder a query.
+def similar_clusters(dataset: OxfordHelper, queries: np.ndarray, database: np.ndarray,
+                     count: int = 50) -> dict[str, Step]:
+    """Steps: the images most similar to each query, one folder per query.
 
-    queries, database : descriptors, one a query and one an image of the dataset, in its order;
-        rows of NaN are left out
-    Names are RANK_GRADE_SIMILARITY_NAME, grades those of the ground truth or `bad`.
+    Files are named RANK_GRADE_SIMILARITY_NAME; a grade is that of the ground truth, or `bad`.
+
+    Parameters
+    ----------
+    dataset : OxfordHelper
+    queries, database : Q x D and N x D float32
+        One descriptor per query and per image, in the dataset's order. Rows of NaN are left out.
+    count : images per query
     """
     for rows, wanted, what in ((queries, len(dataset.queries), 'queries'),
                                (database, len(dataset.images), 'images')):
@@ -72,25 +128,25 @@ def similar_clusters(dataset, queries, database, count=50):
                              f'{wanted} {what} of {dataset.path}')
     there = np.flatnonzero(np.isfinite(database).all(axis=1))
     steps = {}
-    for query, row in zip(dataset.queries, queries):
+    for query, row in zip(dataset.queries, queries, strict=True):
         if not np.isfinite(row).all():
             continue
-        grade = {name: grade for grade, names in zip(GRADES, dataset.ground_truth(query))
-                 for name in names}
+        truth = zip(GRADES, dataset.ground_truth(query), strict=True)
+        grade = {name: grade for grade, names in truth for name in names}
         found, values = ranking.top_k(row[None], database[there], min(count, len(there)))
         digits = len(str(count))
-        for rank, (index, value) in enumerate(zip(there[found[0]], values[0]), 1):
+        for rank, (index, value) in enumerate(zip(there[found[0]], values[0], strict=True), 1):
             name = dataset.images[index]
             steps[f'{query.name}/{rank:0{digits}d}_{grade.get(name, "bad")}_{value:.3f}_'
                   f'{file_name(dataset, name)}'] = Step(dataset.image_path(name))
     return steps
 
 
-def landmarks(dataset, grades=GRADES):
-    """Landmark -> sorted names of its images of these grades. Each image is of one landmark.
+def landmarks(dataset: OxfordHelper, grades: Sequence[str] = GRADES) -> dict[str, list[str]]:
+    """Landmark -> sorted names of its images of these grades; each image has one landmark.
 
-    The landmark is what a query's name has before its number. An image that several landmarks have
-    goes to the one that grades it best, and of equals to the first.
+    The landmark is what a query's name has before its number. An image of several landmarks goes
+    to the one that grades it best, and among equals to the first.
     """
     best = {}
     for query in dataset.queries:
@@ -106,29 +162,28 @@ def landmarks(dataset, grades=GRADES):
     return found
 
 
-def rest(dataset, found):
-    """Names of the images that are of none of the landmarks `found`."""
+def rest(dataset: OxfordHelper, found: dict) -> list[str]:
+    """Names of the images that show none of the landmarks `found`."""
     shown = {name for names in found.values() for name in names}
     return [name for name in dataset.images if name not in shown]
 
 
-def landmark_folders(dataset, grades=GRADES):
-    """A folder for each landmark, and `non` for the images of none."""
+def landmark_folders(dataset: OxfordHelper, grades: Sequence[str] = GRADES) -> dict[str, Step]:
+    """Steps: one folder per landmark, and `non` for the images of none."""
     found = landmarks(dataset, grades)
     return {f'{landmark}/{file_name(dataset, name)}': Step(dataset.image_path(name))
             for landmark, names in {**found, NONE: rest(dataset, found)}.items()
             for name in names}
 
 
-def load_rows(path):
-    """Descriptors in an .npy file, N x D; nothing that is pickled is loaded."""
-    try:
+def load_rows(path: str | os.PathLike) -> np.ndarray:
+    """Read the descriptors in an .npy file, N x D; pickled objects are refused."""
+    path = find_file(path)
+    with store.reading(path, 'an .npy file of numbers'):
         return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f'{path}: is no .npy file of numbers: {error}') from None
 
 
-def file_name(dataset, name):
+def file_name(dataset: OxfordHelper, name: str) -> str:
     """The name of an image's file."""
     return os.path.basename(dataset.image_path(name))
 
@@ -138,15 +193,15 @@ def _longer_side(image, S):
 
 
 def _truth_texts(dataset, query, scale, names=None):
-    """The four files of a query, its box scaled by (x, y), and its images those of `names`."""
+    """The four files of a query: its box scaled by (x, y), its images limited to `names`."""
     x, y = scale
     prefix = f'lab/{query.name}'
-    # the image as the dataset writes it, with its prefix
+    # the image's name as the dataset writes it, with its prefix
     image = read_words(f'{dataset.lab_prefix(query)}_query.txt')[0]
     box = ' '.join(f'{value:.2f}' for value in
                    (query.box[0] * x, query.box[1] * y, query.box[2] * x, query.box[3] * y))
     texts = {f'{prefix}_query.txt': f'{image} {box}\n'}
-    for grade, listed in zip(GRADES, dataset.ground_truth(query)):
+    for grade, listed in zip(GRADES, dataset.ground_truth(query), strict=True):
         kept = [name for name in listed if names is None or name in names]
         texts[f'{prefix}_{grade}.txt'] = ''.join(f'{name}\n' for name in kept)
     return texts

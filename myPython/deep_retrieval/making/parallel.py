@@ -1,30 +1,39 @@
-"""A function run over many items by threads."""
+"""A function applied to many items by threads."""
 
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
-AHEAD = 4   # items under way, for each thread
+AHEAD = 4   # submitted items per thread
 
 
-def parallel(function, items, jobs, stop=lambda: None):
-    """Yield (item's number, function(item)) as they end; items are taken up as threads get free.
+def parallel(function: Callable, items: Iterable, jobs: int,
+             stop: Callable = lambda: None) -> Iterator[tuple]:
+    """Yield (index, function(item)) of all items as they are finished, in no fixed order.
 
-    The first error is raised, and what has not begun by then is not begun. Threads that are at
-    work then are waited for, after a call of `stop`, which may hurry them.
+    The first error is raised. Items that have not begun by then are dropped; `stop` is called, and
+    the threads that still work are waited for.
+
+    Parameters
+    ----------
+    function : item -> result
+    items : consumed as threads become free
+    jobs : number of threads
+    stop : called in the end, to tell threads that still work to hurry
     """
-    pool, numbers = ThreadPoolExecutor(jobs), {}
+    pool, indices = ThreadPoolExecutor(jobs), {}
     try:
-        for number, item in enumerate(items):
-            numbers[pool.submit(function, item)] = number
-            if len(numbers) >= AHEAD * jobs:
-                yield from _ended(numbers)
-        while numbers:
-            yield from _ended(numbers)
+        for index, item in enumerate(items):
+            indices[pool.submit(function, item)] = index
+            if len(indices) >= AHEAD * jobs:
+                yield from _finished(indices)
+        while indices:
+            yield from _finished(indices)
     finally:
         stop()
         pool.shutdown(cancel_futures=True)
 
 
-def _ended(numbers):
-    """Wait for one at least."""
-    for future in wait(numbers, return_when=FIRST_COMPLETED).done:
-        yield numbers.pop(future), future.result()
+def _finished(indices):
+    """Wait for at least one future, and take out those that are finished."""
+    for future in wait(indices, return_when=FIRST_COMPLETED).done:
+        yield indices.pop(future), future.result()

@@ -1,4 +1,10 @@
-"""Sets made of the Paris dataset: what goes where, for `making.make`."""
+"""Sets made from the Paris dataset.
+
+    dataset = ParisHelper('datasets/Paris')
+    make_triplets(dataset, 'datasets/Paris/triplet', 'datasets/Paris/useless', (288, 384))
+
+`make_...` functions make folders, with `folders.make`; the others only say what goes where.
+"""
 
 import os
 import zlib
@@ -6,18 +12,44 @@ from functools import partial
 
 import numpy as np
 
-from deep_retrieval.image_files import random_crop, stretch
+from deep_retrieval.datasets.oxford import OxfordHelper
 from deep_retrieval.making.class_sets import DATABASE, QUERIES
-from deep_retrieval.making.folders import Step
+from deep_retrieval.making.edits import random_crop, stretch
+from deep_retrieval.making.folders import DEFAULT, How, Step, make
 from deep_retrieval.making.oxford_sets import file_name, landmarks, rest
 
 USELESS = 'useless'
 
 
-def triplet_sets(dataset, size):
-    """Images at one size: a folder a landmark, with those graded good, ok and junk; and the rest.
+def make_triplets(dataset: OxfordHelper, folder: str, useless: str, size: tuple[int, int],
+                  how: How = DEFAULT) -> tuple[int, int]:
+    """Make the two sets of `triplet_sets`, each in its folder; returns their numbers of images."""
+    about = {'command': 'make_triplet_set', 'size': size}
+    classes, others = triplet_sets(dataset, size)
+    return (make(folder, about, classes, how=how),
+            make(useless, about, others, how=how) if others else 0)
 
-    Returns two dicts of steps, of class folders and of the images that show none of the landmarks.
+
+def make_augmented(dataset: OxfordHelper, folder: str, size: tuple[int, int], crops: int = 3,
+                   seed: int = 0, how: How = DEFAULT) -> int:
+    """Make the set of `augmented_set`; returns the number of images."""
+    about = {'command': 'make_aug_set', 'size': size, 'crops': crops, 'seed': seed}
+    return make(folder, about, augmented_set(dataset, size, crops, seed), how=how)
+
+
+def make_test_set(dataset: OxfordHelper, folder: str, num_cls: int = 20, num_useless: int = 500,
+                  seed: int = 0, how: How = DEFAULT) -> int:
+    """Make the set of `test_set`; returns the number of images."""
+    steps, texts = test_set(dataset, num_cls, num_useless, seed)
+    about = {'command': 'make_dataset_for_test', 'num_cls': num_cls, 'num_useless': num_useless,
+             'seed': seed}
+    return make(folder, about, steps, texts, how)
+
+
+def triplet_sets(dataset: OxfordHelper, size: tuple[int, int]) -> tuple[dict, dict]:
+    """Steps of the landmarks' folders and of the other images, all at (height, width) pixels.
+
+    A landmark's folder has the images graded good, ok or junk; the others show no landmark.
     """
     found = landmarks(dataset)
     edit = partial(stretch, size=size)
@@ -30,10 +62,11 @@ def triplet_sets(dataset, size):
             {file_name(dataset, name): step(name) for name in rest(dataset, found)})
 
 
-def augmented_set(dataset, size, count, seed=0):
-    """Each image at one size, and so many random crops of it at that size too.
+def augmented_set(dataset: OxfordHelper, size: tuple[int, int], count: int,
+                  seed: int = 0) -> dict[str, Step]:
+    """Steps: each image, and `count` random crops of it, at (height, width) pixels.
 
-    What is cut out depends on the seed, the image's name and the crop's number alone.
+    A crop depends only on the seed, the image's name and the crop's number.
     """
     steps = {}
     for name in dataset.images:
@@ -44,18 +77,19 @@ def augmented_set(dataset, size, count, seed=0):
             path = f'{stem}_crop{number}{extension}'
             if path in steps:
                 raise ValueError(f'{source}: a crop would have the name of the image {path}; '
-                                 'rename that')
+                                 'rename that image')
             key = [seed, zlib.crc32(os.fsencode(name)), number]
             steps[path] = Step(source, partial(_crop, seed=key, size=size))
     return steps
 
 
-def test_set(dataset, num_cls, num_useless, seed=0):
-    """A set to test with: of each landmark so many random images, and so many of no landmark.
+def test_set(dataset: OxfordHelper, num_cls: int, num_useless: int,
+             seed: int = 0) -> tuple[dict, dict]:
+    """Steps and texts of a test set: random images of each landmark, and some of no landmark.
 
-    One image of a landmark is its query. Files are called by their class, CLASS_NUMBER, since
-    their own names tell how they were found and not what they show. Returns steps of queries/ and
-    dataset/, and the text sources.txt: a line `FILE<TAB>NAME IN THE DATASET` a file.
+    num_cls : images of each landmark, one of which is its query. num_useless : images of none.
+    Files in queries/ and dataset/ are named CLASS_NUMBER, since the original names say how an image
+    was found and not what it shows; sources.txt has one line `FILE<TAB>ORIGINAL NAME` per file.
     """
     random = np.random.default_rng(seed)
     found = landmarks(dataset, ('good', 'ok'))

@@ -1,73 +1,73 @@
-"""The part of a file that is being fetched, and a note of what it is a part of.
+"""The part of a file that has been fetched so far, and a note about the whole file.
 
     part = Part('paris_1-v1.tgz')       # paris_1-v1.tgz.part and paris_1-v1.tgz.part.json
 """
 
 import contextlib
-import json
 import os
+from collections.abc import Callable
 
-from deep_retrieval.files import write_aside
-from deep_retrieval.store import sha256
+from deep_retrieval import store
 
 
 class Part:
-    """The part of the file `path`; `note` is a dict with its url, validator and total bytes."""
+    """The part of the file `path`, in `PATH.part`."""
 
-    def __init__(self, path):
+    def __init__(self, path: str):
         self.whole, self.path, self._note = path, f'{path}.part', f'{path}.part.json'
 
     @property
-    def length(self):
-        """Bytes that are there."""
+    def length(self) -> int:
+        """Number of bytes fetched so far."""
         try:
             return os.path.getsize(self.path)
         except OSError:
             return 0
 
     @property
-    def note(self):
+    def note(self) -> dict:
+        """What is known of the whole file: its url, validator and total bytes; {} if nothing."""
         try:
-            with open(self._note, encoding='utf-8') as file:
-                note = json.load(file)
-            return note if isinstance(note, dict) else {}
+            return store.read_json(self._note)
         except (OSError, ValueError):
             return {}
 
-    def begin(self, **note):
-        """Begin anew."""
+    def begin(self, **note) -> None:
+        """Start again, with a note of this content."""
         self.forget()
-        write_aside(self._note, lambda file: file.write(json.dumps(note).encode()))
+        store.write_json(self._note, note)
 
-    def open(self, start):
-        """The file, to write from byte `start` on."""
+    def open(self, start: int):
+        """Open the part to write from byte `start` on."""
         file = open(self.path, 'r+b' if start else 'wb')
         file.truncate(start)
         file.seek(start)
         return file
 
-    def check(self, check=None, size=None, hash=None):
-        """Raise ValueError unless the file has these bytes, this sha256, and passes check(path)."""
+    def check(self, check: Callable | None = None, size: int | None = None,
+              hash: str | None = None) -> None:
+        """Raise ValueError unless the part has this size and sha256, and check(path) accepts it."""
         if size is not None and self.length != size:
             raise ValueError(f'has {self.length} bytes, not {size}')
         if hash is not None and self.sha256() != hash.lower():
-            raise ValueError(f'has another sha256 than {hash}')
+            raise ValueError(f'has another SHA-256 than {hash}')
         if check is not None:
             try:
                 check(self.path)
             except ValueError as error:
                 raise ValueError(str(error).removeprefix(f'{self.path}: ')) from None
 
-    def sha256(self):
-        return sha256(self.path)
+    def sha256(self) -> str:
+        """SHA-256 of the part, in hex."""
+        return store.sha256(self.path)
 
-    def finish(self):
-        """Give the file its name."""
+    def finish(self) -> None:
+        """Rename the part to the whole file."""
         os.replace(self.path, self.whole)
         self.forget()
 
-    def forget(self):
-        """Remove part and note."""
+    def forget(self) -> None:
+        """Remove the part and its note."""
         for path in (self.path, self._note):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

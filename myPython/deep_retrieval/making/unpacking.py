@@ -1,36 +1,42 @@
-"""The archives of Oxford and Paris unpacked: images flat into jpg/, ground truth into lab/.
+"""Unpacking the archives of Oxford and Paris: images into jpg/, ground truth into lab/.
 
     unpack('paris_1-v1.tgz', 'datasets/Paris')      # ['jpg/paris_defense_000000.jpg', ...]
 
-An archive's folders are never used, only its files' own names: nothing is written anywhere else.
+Only the files' own names are used and never an archive's folders, so that nothing is written
+anywhere else.
 """
 
 import os
 import tarfile
 import zlib
 
-from tqdm import tqdm
-
+from deep_retrieval import store
 from deep_retrieval.datasets.oxford import GRADES
-from deep_retrieval.files import write_aside
 from deep_retrieval.listing import EXTENSIONS
+from deep_retrieval.progress import bar
 
 TRUTH = tuple(f'_{what}.txt' for what in ('query', *GRADES))
-LARGEST = 200_000_000   # bytes of a file in an archive
+LARGEST = 200_000_000   # bytes of one file in an archive
 
 
-def unpack(archive, folder, overwrite=False):
-    """Write an archive's files below a folder, those that are not there yet; returns their paths.
+def unpack(archive: str, folder: str, overwrite: bool = False) -> list[str]:
+    """Write the missing files of an archive below a folder; returns the paths of all of them.
 
-    ValueError for an archive that is damaged, has two files of one name or one that is too large,
-    and, unless it may overwrite, for a file that is there with other bytes. Of an archive that is
-    found to be damaged no file is left that was not there before.
+    Raises
+    ------
+    ValueError
+        The archive is damaged, has two different files of one name, or a file that is too large; or
+        a file exists with other bytes, unless `overwrite`. The files that a damaged archive gave
+        are removed again.
     """
+    for part in ('jpg', 'lab'):
+        if os.path.isdir(os.path.join(folder, part)):
+            store.clean(os.path.join(folder, part))
     written, paths = [], {}
     try:
         with open(archive, 'rb') as file:
-            with tqdm.wrapattr(file, 'read', total=os.path.getsize(archive), disable=None,
-                               desc=os.path.basename(archive)) as stream, \
+            with bar.wrapattr(file, 'read', total=os.path.getsize(archive),
+                              desc=os.path.basename(archive)) as stream, \
                     tarfile.open(fileobj=stream, mode='r:*') as members:
                 for member in members:
                     path = _place(member)
@@ -42,11 +48,11 @@ def unpack(archive, folder, overwrite=False):
                     if _write(archive, folder, path, data, path in paths, overwrite):
                         written.append(path)
                     paths[path] = None
-                while members.fileobj.read(1 << 20):    # to the end, where the checksum is
+                while members.fileobj.read(1 << 20):    # up to the checksum at the end
                     pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise       # of the disk, not of the archive
+            raise       # an error of the disk, not of the archive
         for path in written:
             os.unlink(os.path.join(folder, path))
         reason = str(error).splitlines()[0].rstrip(':')
@@ -56,7 +62,7 @@ def unpack(archive, folder, overwrite=False):
 
 
 def _place(member):
-    """Where an archive's file belongs, or None: links, folders and all other files."""
+    """Where a file of an archive belongs; None for links, folders and all other files."""
     name = os.path.basename(member.name)
     if not member.isreg() or name.startswith('.'):
         return None
@@ -66,7 +72,7 @@ def _place(member):
 
 
 def _write(archive, folder, path, data, again, overwrite):
-    """Write a file unless it is there; returns whether it was written."""
+    """Write a file unless it exists; returns whether it was written."""
     whole = os.path.join(folder, path)
     try:
         with open(whole, 'rb') as file:
@@ -78,8 +84,7 @@ def _write(archive, folder, path, data, again, overwrite):
         if again:
             raise ValueError(f'{archive}: has two different files {os.path.basename(path)}')
         if not overwrite:
-            raise ValueError(f'{whole}: is there with other bytes than in {archive}; remove it, '
-                             'or give --overwrite')
-    os.makedirs(os.path.dirname(whole), exist_ok=True)
-    write_aside(whole, lambda file: file.write(data))
+            raise ValueError(f'{whole}: exists with other bytes than in {archive}; remove it, or '
+                             'give --overwrite')
+    store.write(whole, data)
     return True

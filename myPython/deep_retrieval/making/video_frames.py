@@ -2,66 +2,80 @@
 
     for time, image in frames('a.mp4', Choice(every=1.0)):      # milliseconds, BGR uint8
         ...
-    counts, bad = save_all('videos', 'tmp/frames', Choice(every=None, scenes=0.5), say=print)
+    counts, bad = save_all('videos', 'tmp/frames', Choice(every=None, scenes=0.5))
 
 The frames of the video one/a.mp4 are one/a.mp4/a_000012.340.jpg and so on, with their time in
-seconds. Beside them stands frames.json, which says what they were made from. Their folder appears
-when all of it is there: a run that was interrupted goes on with the videos that have none.
+seconds. frames.json beside them says what they were made from. Their folder appears whole: a run
+that was interrupted is resumed with the videos that have none.
 """
 
 import errno
-import json
+import logging
 import math
 import os
-import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Optional
+from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from deep_retrieval import files
+from deep_retrieval import store
 from deep_retrieval.duplicates import mapped_files
-from deep_retrieval.files import write_aside
+from deep_retrieval.listing import list_images
+from deep_retrieval.progress import bar
 
 KINDS = ('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ts', '.webm',
          '.wmv')
 NOTE, BAD = 'frames.json', 'bad.txt'
 BINS = (8, 4, 4)    # hue, saturation, value
-SMALL = 64          # pixels of the longer side of what is compared
-LOST = 0.05         # share of a video that may be missing, and
-SLACK = 1000        # milliseconds of it, since lengths are estimates that include the sound
+SMALL = 64          # pixels of the longer side of the frames that are compared
+# share and milliseconds of a video that may be missing: its length is an estimate that includes
+# the sound
+LOST = 0.05
+SLACK = 1000
 
-# FFmpeg's words about damaged videos do not name them
+logger = logging.getLogger(__name__)
+
+# FFmpeg's messages about damaged videos do not name them
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 
 class VideoError(ValueError):
-    """A file that is no whole video; one line that names it."""
+    """A file that is not a whole video; one line that names it."""
 
 
 class Choice(NamedTuple):
-    """Which frames are taken, in one of two ways.
+    """Which frames are taken; by `scenes` if that is given.
 
-    every : seconds; the first frame, and then the first at or behind each multiple
-    scenes : from 0 to 1; the first frame, and each whose `distance` to the one before is greater
+    every : seconds; takes the first frame, and then the first at or after each multiple
+    scenes : 0 to 1; takes the first frame, and each whose `distance` to the one before is greater
     """
 
-    every: Optional[float] = 1.0
-    scenes: Optional[float] = None
+    every: float | None = 1.0
+    scenes: float | None = None
 
 
-def frames(path, choice, progress=None):
-    """Yield (milliseconds, H x W x 3 uint8 BGR) for the frames of a video that are chosen.
+def frames(path: str, choice: Choice,
+           progress: Callable | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (milliseconds, H x W x 3 uint8 BGR) for the chosen frames of a video.
 
+    Parameters
+    ----------
+    path : str
+    choice : Choice
     progress : called after each frame with the share of the video that is done
-    VideoError where it cannot be read, or not to its end.
+
+    Raises
+    ------
+    VideoError
+        The video cannot be read, or not to its end.
     """
     with _opened(path) as video:
         rate = video.get(cv2.CAP_PROP_FPS)
-        total = video.get(cv2.CAP_PROP_FRAME_COUNT)     # not above 0 where it is unknown
+        total = video.get(cv2.CAP_PROP_FRAME_COUNT)     # 0 or less if unknown
         length = 1000 * total / rate if rate > 0 else 0
         take, count, time = _chooser(choice), 0, 0
         while video.grab():
@@ -73,14 +87,14 @@ def frames(path, choice, progress=None):
             if progress and length > 0:
                 progress(min(1, time / length))
     if not count:
-        raise VideoError(f'{path}: has no frame that OpenCV reads')
-    # a whole video may show its last frame for long, or have fewer frames than its rate says
+        raise VideoError(f'{path}: has no frame that OpenCV can read')
+    # a whole video may show its last frame for long, or have fewer frames than its rate implies
     if count < (1 - LOST) * total and time < (1 - LOST) * length - SLACK:
         raise VideoError(f'{path}: breaks off after {time / 1000:.1f} of {length / 1000:.1f} s')
 
 
 def _chooser(choice):
-    """Function (milliseconds, video) -> the video's image if the choice falls on it, or None."""
+    """Function (milliseconds, video) -> the current image if it is chosen, or None."""
     due, last = 0, None
 
     def by_time(time, video):
@@ -88,7 +102,7 @@ def _chooser(choice):
         if time < due:
             return None
         step = 1000 * choice.every
-        # half a millisecond is what rounding may have taken from a time
+        # rounding may have taken half a millisecond from the time
         due = (math.floor((time + 0.5) / step) + 1) * step - 0.5
         return video.retrieve()[1]
 
@@ -104,10 +118,10 @@ def _chooser(choice):
 @contextmanager
 def _opened(path):
     if not os.path.isfile(path):
-        raise VideoError(f'{path}: is no file')
+        raise VideoError(f'{path}: is not a file')
     if not os.path.getsize(path):
         raise VideoError(f'{path}: is empty')
-    # FFmpeg takes some names for protocols, and OpenCV takes none that is not UTF-8
+    # FFmpeg takes some names for protocols, and OpenCV accepts only names in UTF-8
     with tempfile.TemporaryDirectory() as folder:
         link = os.path.join(folder, 'video' + os.path.splitext(path)[1])
         os.symlink(os.path.abspath(path), link)
@@ -116,14 +130,14 @@ def _opened(path):
         cv2.utils.logging.setLogLevel(level)
         try:
             if not video.isOpened():
-                raise VideoError(f'{path}: is no video that OpenCV reads')
+                raise VideoError(f'{path}: is not a video that OpenCV can read')
             yield video
         finally:
             video.release()
 
 
-def colours(image):
-    """The shares of an image's pixels in bins of hue, saturation and value; they sum to 1."""
+def colours(image: np.ndarray) -> np.ndarray:
+    """Compute the shares of an image's pixels in bins of hue, saturation and value (sum 1)."""
     scale = SMALL / max(image.shape[:2])
     size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
     image = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2HSV)
@@ -131,53 +145,79 @@ def colours(image):
     return counts / counts.sum()
 
 
-def distance(colours, other):
-    """The share of pixels that would have to change their bin to make the one from the other."""
+def distance(colours: np.ndarray, other: np.ndarray) -> float:
+    """Compute the share of pixels that must change their bin to turn one into the other."""
     return float(np.abs(colours - other).sum() / 2)
 
 
-def save_all(videos, path, choice, quality=95, overwrite=False, say=print):
+def save_all(videos: str, path: str, choice: Choice, quality: int = 95,
+             overwrite: bool = False) -> tuple[dict[str, int], dict[str, str]]:
     """Save the chosen frames of all videos in a folder and in those below it.
 
+    Parameters
+    ----------
+    videos : folder of videos
+    path : folder to write
+    choice : Choice
     quality : of the JPEG files, 1 to 100
     overwrite : replace frames that were chosen otherwise, or whose video has changed since, and
         write into a folder that holds something else
-    Returns names of the videos -> the number of their frames, and of damaged ones -> why.
+
+    Returns
+    -------
+    counts : name of a video -> number of its frames
+    bad : name of a damaged video -> reason; these are logged and listed in bad.txt
+
+    Raises
+    ------
+    ValueError
+        There is no video, or `path` holds something else.
     """
     notes = {name: {**choice._asdict(), 'quality': quality, 'bytes': _size(videos, name)}
-             for name in files.find(videos, KINDS, say)}
+             for name in list_images(videos, recursive=True, extensions=KINDS)}
     if not notes:
         raise ValueError(f'{videos}: holds no video ({" ".join(KINDS)})')
+    _clean(path, notes)
     todo = _todo(path, notes, overwrite)
     bad = {}
-    with tqdm(total=sum(notes[name]['bytes'] for name in todo), unit='B', unit_scale=True,
-              disable=None) as bar:
+    with bar(total=sum(notes[name]['bytes'] for name in todo), unit='B', unit_scale=True) as shown:
         for name in todo:
-            bar.set_description(os.path.basename(name)[:30], refresh=False)
-            start, size = bar.n, notes[name]['bytes']
+            shown.set_description(os.path.basename(name)[:30], refresh=False)
+            start, size = shown.n, notes[name]['bytes']
+            progress = partial(_advance, shown, start, size)
             try:
                 save(os.path.join(videos, name), os.path.join(path, name), choice, notes[name],
-                     lambda share: bar.update(int(start + share * size) - bar.n))
+                     progress)
             except VideoError as error:
-                bar.clear()
-                say(f'skipped: {error}')
+                shown.clear()
+                logger.warning('skipped: %s', error)
                 bad[name] = str(error).removeprefix(os.path.join(videos, name) + ': ')
-            bar.update(start + size - bar.n)
+            progress(1)
     _list_bad(path, bad)
-    counts = {name: len(os.listdir(os.path.join(path, name))) - 1       # less the note
+    counts = {name: len(os.listdir(os.path.join(path, name))) - 1       # without the note
               for name in notes if name not in bad}
     return counts, bad
+
+
+def _advance(shown, start, size, share):
+    shown.update(int(start + share * size) - shown.n)
 
 
 def _size(videos, name):
     try:
         return os.path.getsize(os.path.join(videos, name))
     except OSError:
-        return 0    # its error is told when it is read
+        return 0    # reported when it is read
+
+
+def _clean(path, names):
+    """Remove what a killed run left."""
+    for name in names:
+        store.recover(os.path.join(path, name))
 
 
 def _todo(path, notes, overwrite):
-    """The videos whose frames are not there; ValueError where something else is."""
+    """The videos whose frames are missing; ValueError where something else is in the way."""
     if not overwrite and os.path.isdir(path):
         folders = {name.partition('/')[0] for name in notes}
         others = [name for name in os.listdir(path)
@@ -188,8 +228,8 @@ def _todo(path, notes, overwrite):
     found = {name: _read_note(os.path.join(path, name)) for name in notes}
     strange = [name for name in notes if found[name] == {}]
     if strange:     # it may be precious
-        raise ValueError(f'{os.path.join(path, strange[0])}: is no folder of frames, which would '
-                         'take its place; give another folder')
+        raise ValueError(f'{os.path.join(path, strange[0])}: is not a folder of frames, which '
+                         'would take its place; give another folder')
     other = [name for name in notes if found[name] not in (None, notes[name])]
     if other and not overwrite:
         raise ValueError(f'{path}: has other frames of {len(other)} videos, such as {other[0]}: '
@@ -202,47 +242,42 @@ def _has_note(path):
 
 
 def _read_note(folder):
-    """What the frames in a folder were made from; None where nothing is there, {} if no frames."""
+    """What the frames in a folder were made from; None if nothing is there, {} if no frames."""
     if not os.path.lexists(folder):
         return None
     try:
-        with open(os.path.join(folder, NOTE), encoding='utf-8') as file:
-            return json.load(file)
+        return store.Manifest.inside(folder, NOTE).read() or {}
     except (OSError, ValueError):
         return {}
 
 
-def save(video, folder, choice, note, progress=None):
-    """Save a video's frames as a folder that appears when it is whole; an old one of it goes.
+def save(video: str, folder: str, choice: Choice, made_from: dict,
+         progress: Callable | None = None) -> None:
+    """Save a video's frames as a folder that appears whole and replaces an older one.
 
-    note : dict that is kept beside the frames
+    Parameters
+    ----------
+    video, folder : str
+    choice : Choice
+    made_from : dict
+        For the manifest; its `quality` is that of the JPEG files.
+    progress : as of `frames`
     """
-    parent, base = os.path.split(folder)
-    aside = os.path.join(parent, f'.{base}.aside')      # hidden: no half folder is found
-    stem = os.path.splitext(base)[0]
+    stem = os.path.splitext(os.path.basename(folder))[0]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, made_from['quality']]
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        os.makedirs(aside)
-        for time, image in frames(video, choice, progress):
-            name = f'{stem}_{time // 1000:06d}.{time % 1000:03d}.jpg'
-            data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, note['quality']])[1]
-            with open(os.path.join(aside, name), 'wb') as file:
-                file.write(data)
-        with open(os.path.join(aside, NOTE), 'w', encoding='utf-8') as file:
-            file.write(json.dumps(note, indent=1) + '\n')
-        if os.path.lexists(folder):
-            shutil.rmtree(folder)
-        os.rename(aside, folder)
+        with store.replace_folder(folder) as new:
+            for time, image in frames(video, choice, progress):
+                name = f'{stem}_{time // 1000:06d}.{time % 1000:03d}.jpg'
+                store.write(os.path.join(new, name), cv2.imencode('.jpg', image, quality)[1])
+            store.Manifest.inside(new, NOTE).write(made_from)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
         raise VideoError(f'{video}: its name is too long for names of frames') from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _list_bad(path, bad):
     text = ''.join(f'{mapped_files.encode(name)}\t{why}\n' for name, why in bad.items())
     if text or os.path.exists(os.path.join(path, BAD)):
-        os.makedirs(path, exist_ok=True)
-        write_aside(os.path.join(path, BAD), lambda file: file.write(os.fsencode(text)))
+        store.write(os.path.join(path, BAD), text)

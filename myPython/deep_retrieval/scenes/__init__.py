@@ -3,9 +3,10 @@
     style = random_style(np.random.default_rng(0))
     view = render_view(render_facade(style), np.random.default_rng(1), size=1024)
 
-Read drawing.py (surfaces), buildings.py (what is built), views.py (how it is photographed). Clips
-are settings.py (where), movers.py (what moves), clips.py (how it is filmed) and frame_edits.py
-(what becomes of a frame). rendering.py makes folders of all this.
+Facades: drawing.py (surfaces), buildings.py (what is built), views.py (how it is photographed).
+Clips: settings.py (where), movers.py (what moves), clips.py (how it is filmed), frame_edits.py
+(what happens to a frame). demo.py, cover_demo.py and training_demo.py make datasets of them, in
+folders of rendering.py.
 """
 
 from deep_retrieval.scenes.buildings import Facade, Style, look_alike, random_style, render_facade
@@ -14,10 +15,10 @@ from deep_retrieval.scenes.frame_edits import EDITS
 from deep_retrieval.scenes.rendering import make_folder, run, save_jpeg
 from deep_retrieval.scenes.settings import Scene, random_scene, similar_scene
 from deep_retrieval.scenes.views import (
-                    View,
-                    grade,
-                    render_distractor,
-                    render_view,
-                    strange_facade,
-                    visible_share,
+    View,
+    grade,
+    render_distractor,
+    render_view,
+    strange_facade,
+    visible_share,
 )

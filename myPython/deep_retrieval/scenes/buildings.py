@@ -1,4 +1,4 @@
-"""Buildings from random numbers: a Style says what is built, `render_facade` draws it."""
+"""Random buildings: a Style says what is built, and `render_facade` draws it."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from deep_retrieval.scenes.drawing import Canvas, courses, ellipse, plaster, seams, tiles, tint
 
-SCALE = 44      # pixels a metre
+SCALE = 44      # pixels per metre
 
 # BGR colours of the bare materials
 WALLS = {
@@ -26,7 +26,7 @@ WORDS = ('BAKERY', 'HOTEL', 'MUSEUM', 'CAFE', 'BOOKS', 'THEATRE', 'BANK', 'MARKE
 
 
 class Style(NamedTuple):
-    """All that tells one building from another; lengths in metres, colours BGR."""
+    """Everything that distinguishes a building; lengths in metres, colours BGR."""
 
     storeys: int
     bays: int
@@ -40,16 +40,16 @@ class Style(NamedTuple):
     roof: tuple
     windows: tuple          # a shape of WINDOWS for each storey
     window: tuple           # share of the bay's width and of the storey's height
-    panes: tuple            # columns and rows of a window
+    panes: tuple            # columns and rows of a window's panes
     top: str                # one of TOPS
     door: int               # the bay with the door
     shutters: bool
-    balconies: tuple        # the (storey, bay) that have one
+    balconies: tuple        # (storey, bay) of each
     pilasters: bool
     bands: bool             # a cornice between storeys
     clock: bool
-    sign: str               # what stands above the ground floor, or ''
-    seed: int               # of the materials' grain
+    sign: str               # lettering above the ground floor, or ''
+    seed: int               # of the grain of the materials
 
 
 class Facade(NamedTuple):
@@ -61,12 +61,12 @@ class Facade(NamedTuple):
 
 
 def pick(rng, options):
-    """One of the options."""
+    """Draw one of the options."""
     return options[rng.integers(len(options))]
 
 
-def random_style(rng):
-    """A Style in which everything is drawn by lot."""
+def random_style(rng: np.random.Generator) -> Style:
+    """Draw a random Style."""
     storeys, bays = int(rng.integers(2, 6)), int(rng.integers(3, 8))
     wall = pick(rng, list(WALLS))
     balconies = {(int(rng.integers(1, storeys)), int(rng.integers(bays)))
@@ -83,8 +83,8 @@ def random_style(rng):
         pick(rng, WORDS) if rng.random() < 0.4 else '', int(rng.integers(1 << 31)))
 
 
-def look_alike(style, rng):
-    """Another building of the same materials and colours: other bays, windows and ornaments."""
+def look_alike(style: Style, rng: np.random.Generator) -> Style:
+    """Draw another building of the same materials and colours, with other bays and windows."""
     other = random_style(rng)
     storeys = style.storeys + int(pick(rng, (-1, 1))) if 2 < style.storeys < 5 else style.storeys
     bays = max(3, style.bays + int(pick(rng, (-2, -1, 1, 2))))
@@ -96,8 +96,8 @@ def look_alike(style, rng):
         balconies=tuple((storey % storeys, bay % bays) for storey, bay in other.balconies))
 
 
-def render_facade(style):
-    """Draw the building of a Style; its Facade."""
+def render_facade(style: Style) -> Facade:
+    """Draw the building of a Style; returns its Facade."""
     rng = np.random.default_rng(style.seed)
     width, height = style.bays * style.bay, style.storeys * style.storey
     crown = 0.34 * width if style.top in ('gable', 'dome', 'steps') else 0.24 * width
@@ -140,7 +140,7 @@ def _materials(style, rng):
 
 
 def _draw_top(canvas, style, width, height, crown, wall, roof):
-    """What stands above the last storey."""
+    """Draw what is above the last storey."""
     half, top = width / 2, height + crown
     if style.top == 'parapet':
         for x in np.arange(-half + 0.2, half - 0.3, 1.0):
@@ -182,7 +182,7 @@ def _draw_top(canvas, style, width, height, crown, wall, roof):
 
 
 def _draw_rose(canvas, style, x, y, radius):
-    """A clock, or a round window with spokes."""
+    """Draw a clock, or a round window with spokes."""
     canvas.disc(x, y, radius * 1.18, style.trim, 0.2)
     canvas.disc(x, y, radius, (215, 225, 230) if style.clock else (74, 58, 48),
                 0.15 if style.clock else -0.15)
@@ -215,7 +215,7 @@ def _opening(shape, x, y, width, height):
 
 
 def _draw_bay(canvas, style, storey, bay):
-    """The window, or the door, of one bay in one storey."""
+    """Draw the window, or the door, of one bay in one storey."""
     x = (bay - style.bays / 2 + 0.5) * style.bay
     y = storey * style.storey
     shape = style.windows[storey]

@@ -4,9 +4,10 @@
     frame = render_frame(clip, 12)      # 280 x 496 x 3 uint8 BGR
     write_video(clip, 'clip.avi')
 
-Every frame depends on the clip and its number alone, so that any of them can be rendered by itself.
+A frame depends only on the clip and its number, so that each can be rendered by itself.
 """
 
+import os
 from typing import NamedTuple
 
 import cv2
@@ -14,18 +15,27 @@ import numpy as np
 
 from deep_retrieval.scenes.buildings import pick
 from deep_retrieval.scenes.movers import draw, random_movers
-from deep_retrieval.scenes.settings import GROUND, HEIGHT, METRE, WIDTH, Setting, build, mood_of
+from deep_retrieval.scenes.settings import (
+    GROUND,
+    HEIGHT,
+    METRE,
+    WIDTH,
+    Scene,
+    Setting,
+    build,
+    mood_of,
+)
 
 SIZE = (280, 496)       # height and width of a frame in pixels
-RATE = 12               # frames a second
-BELOW = {'street': 4.2, 'square': 3.0, 'park': 3.0, 'quay': 5.0}    # metres before a building
-QUALITY = 40            # of the video's JPEGs, on a scale of OpenCV's own
-SWAY = 0.06             # metres that a camera held by hand moves about
+RATE = 12               # frames per second
+BELOW = {'street': 4.2, 'square': 3.0, 'park': 3.0, 'quay': 5.0}    # metres in front of a building
+QUALITY = 40            # of the video's JPEGs, on OpenCV's own scale
+SWAY = 0.06             # metres that a hand-held camera moves
 WEATHERS = ('dry',) * 8 + ('rain', 'snow')
 
 
 class Shot(NamedTuple):
-    """What the camera sees: middle x, y and width of the picture, in metres."""
+    """What the camera sees: centre x, y and width of the picture, in metres."""
 
     x: float
     y: float
@@ -39,15 +49,15 @@ class Clip(NamedTuple):
     movers: list
     first: Shot
     last: Shot
-    frames: int         # how many there are
+    frames: int         # number of frames
     weather: str        # one of WEATHERS
-    wind: float         # metres a second of the clouds
-    noise: float        # of the camera, deviation in grey levels
+    wind: float         # speed of the clouds, metres per second
+    noise: float        # of the camera, standard deviation in grey levels
     seed: int           # of noise, weather and sway
 
 
-def make_clip(scene, rng, seconds=3):
-    """A Clip of a Scene, in which all the rest is drawn by lot."""
+def make_clip(scene: Scene, rng: np.random.Generator, seconds: float = 3) -> Clip:
+    """Make a Clip of a Scene; everything else is random."""
     movers = random_movers(rng, scene.place, mood_of(scene).gain)
     below = BELOW[scene.place]
     first = _shot(rng, rng.uniform(-3, 3), rng.uniform(20, 32), below)
@@ -62,7 +72,7 @@ def make_clip(scene, rng, seconds=3):
 
 
 def _shot(rng, x, width, below):
-    """A Shot that stays inside the setting and shows so many metres below the building."""
+    """A Shot inside the setting that shows `below` metres below the building."""
     height = width * SIZE[0] / SIZE[1]
     y = np.clip(GROUND - below + height / 2 + rng.uniform(-0.4, 0.4), height / 2 + 0.3,
                 HEIGHT - height / 2 - 0.3)
@@ -70,8 +80,8 @@ def _shot(rng, x, width, below):
     return Shot(float(np.clip(x, -limit, limit)), float(y), width)
 
 
-def render_frame(clip, number):
-    """Frame `number`, from 0 on: H x W x 3 uint8 BGR."""
+def render_frame(clip: Clip, number: int) -> np.ndarray:
+    """Render frame `number`, from 0 on: H x W x 3 uint8 BGR."""
     seconds = number / RATE
     rng = np.random.default_rng([clip.seed, number])
     matrix = _camera(clip, number)
@@ -89,8 +99,8 @@ def render_frame(clip, number):
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def write_video(clip, path):
-    """Write all frames as an .avi of JPEGs."""
+def write_video(clip: Clip, path: str | os.PathLike) -> None:
+    """Write all frames as an .avi file of JPEGs."""
     video = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter_fourcc(*'MJPG'), RATE,
                             SIZE[::-1])
     if not video.isOpened():
@@ -102,10 +112,10 @@ def write_video(clip, path):
 
 
 def _camera(clip, number):
-    """The matrix (2 x 3) from the setting's pixels to those of a frame."""
+    """The matrix (2 x 3) from pixels of the setting to those of a frame."""
     share = number / max(1, clip.frames - 1)
     share = share * share * (3 - 2 * share)     # starts and ends softly
-    x, y, width = (a + (b - a) * share for a, b in zip(clip.first, clip.last))
+    x, y, width = (a + (b - a) * share for a, b in zip(clip.first, clip.last, strict=True))
     phase = clip.seed % 100 + number / RATE * np.array([2.1, 2.9])
     x, y = np.array([x, y]) + SWAY * np.sin(phase)
     zoom = SIZE[1] / (width * METRE)
@@ -114,7 +124,7 @@ def _camera(clip, number):
 
 
 def _sky(setting, matrix, drift):
-    """Sky, sun and clouds, the clouds so many metres further."""
+    """Draw sky, sun and clouds, the clouds moved by `drift` metres."""
     mood = mood_of(setting.scene)
     zoom, top = matrix[0, 0] * METRE, matrix[1, 2]
     # 0 at the top of the setting, 1 at the ground
@@ -126,7 +136,7 @@ def _sky(setting, matrix, drift):
         x, y, radius = setting.sun
         _shine(sky, (x + WIDTH / 2) * zoom + matrix[0, 2], (HEIGHT - y) * zoom + top, radius * zoom,
                np.float32(mood.sun))
-    # clouds are far away: the camera's way shows in them but in part; they are wider than high
+    # clouds are far away: they follow the camera only in part; they are wider than high
     stretch = np.float64([[0.5 / matrix[0, 0], 0, 6 * drift - 0.3 * matrix[0, 2]],
                           [0, 1.1 / matrix[0, 0], -0.6 * top]])
     cover = cv2.warpAffine(setting.clouds, stretch, SIZE[::-1], borderMode=cv2.BORDER_WRAP,
@@ -137,7 +147,7 @@ def _sky(setting, matrix, drift):
 
 
 def _shine(sky, x, y, radius, colour):
-    """Draw the sun and the glow around it, in place; its middle and radius in pixels."""
+    """Draw the sun and the glow around it, in place; x, y, radius in pixels."""
     rows, columns = np.ogrid[:SIZE[0], :SIZE[1]]
     outside = np.hypot(columns - x, rows - y).astype(np.float32)[..., None] - radius
     glow = 0.4 * np.exp(-np.maximum(outside, 0) / radius)
@@ -146,7 +156,7 @@ def _shine(sky, x, y, radius, colour):
 
 
 def _reflect(frame, matrix, seconds):
-    """Fill the water, in place: the picture above it turned over, dim and with waves."""
+    """Fill the water, in place: the picture above it upside down, dim and with waves."""
     zoom = matrix[0, 0] * METRE
     level = int(round((HEIGHT - GROUND + 1.0) * zoom + matrix[1, 2]))
     if level >= SIZE[0]:
@@ -163,14 +173,14 @@ def _reflect(frame, matrix, seconds):
 
 
 def _weather(frame, clip, seconds):
-    """Rain or snow that falls, in place."""
+    """Draw falling rain or snow, in place."""
     if clip.weather == 'dry':
         return
-    rng = np.random.default_rng(clip.seed)      # the same drops in every frame, further down
+    rng = np.random.default_rng(clip.seed)      # the same drops in every frame, lower
     height, width = SIZE
     layer, rain = frame.copy(), clip.weather == 'rain'
     for x, y, near in rng.random((260 if rain else 200, 3)):
-        fall = (380 if rain else 45) * (0.6 + near)     # pixels a second
+        fall = (380 if rain else 45) * (0.6 + near)     # pixels per second
         aside = 0.12 * fall * seconds if rain else 12 * np.sin(3 * seconds + 20 * near)
         x = int((x * width + aside) % width)
         y = int((y * height + fall * seconds) % (height + 20) - 10)

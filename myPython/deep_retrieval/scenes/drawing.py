@@ -1,8 +1,9 @@
 """The sheet that a building is drawn on, and the materials that it is drawn with.
 
-A drawing holds no light: its colour is the bare surface, its relief says how far the surface
-stands before the wall, and views.py computes highlights and cast shadows from the two.
+A drawing has no light: its colour is that of the bare surface, and its relief says how far the
+surface stands out from the wall. views.py computes highlights and shadows from the two.
 """
+
 from typing import NamedTuple
 
 import cv2
@@ -14,6 +15,7 @@ TILE = 512   # side of a material in pixels; it repeats without a seam
 
 class Material(NamedTuple):
     """A repeating surface: TILE x TILE x 3 uint8 BGR colour, TILE x TILE float32 relief (m)."""
+
     colour: np.ndarray
     relief: np.ndarray
 
@@ -21,8 +23,8 @@ class Material(NamedTuple):
 class Canvas:
     """A drawing in metres: x runs from -width / 2 to width / 2, y upwards from the ground.
 
-    colour is H x W x 3 uint8 BGR, relief H x W float32 in metres before the wall plane; mask is
-    H x W uint8, 255 where the building is. `scale` is pixels a metre.
+    colour : H x W x 3 uint8 BGR. relief : H x W float32, metres in front of the wall. mask : H x W
+    uint8, 255 where the building is. scale : pixels per metre.
     """
 
     def __init__(self, width, height, scale):
@@ -33,10 +35,10 @@ class Canvas:
         self.mask = np.zeros(shape, np.uint8)
 
     def fill(self, points, paint, z=0.0, slope=0.0, bulge=0.0):
-        """Fill a polygon (N x 2, metres) with a BGR colour or a Material, z metres before the wall.
+        """Fill a polygon (N x 2, metres) with a BGR colour or a Material.
 
-        slope tilts it by so many metres a metre upwards, bulge rounds it like a column by so many
-        metres in its middle.
+        z : metres in front of the wall. slope : metres that it tilts per metre upwards. bulge :
+        metres that its middle stands out, like a column's.
         """
         corners = self._pixels(points)
         cv2.fillPoly(self.mask, [corners], 255, cv2.LINE_AA, SHIFT)
@@ -47,13 +49,15 @@ class Canvas:
             cv2.fillPoly(self.relief, [corners], z, cv2.LINE_8, SHIFT)
 
     def rect(self, x0, x1, y0, y1, paint, z=0.0, **surface):
+        """Fill a rectangle, as `fill` does."""
         self.fill([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], paint, z, **surface)
 
     def disc(self, x, y, radius, paint, z=0.0, **surface):
+        """Fill a disc, as `fill` does."""
         self.fill(ellipse(x, y, radius, radius), paint, z, **surface)
 
     def line(self, points, width, paint, z=0.0, closed=False):
-        """A band `width` metres wide along a polyline."""
+        """Draw a band `width` metres wide along a polyline."""
         corners = [self._pixels(points)]
         pixels = max(1, int(round(width * self.scale)))
         for sheet, value in ((self.mask, 255), (self.colour, paint)):
@@ -61,7 +65,7 @@ class Canvas:
         cv2.polylines(self.relief, corners, closed, z, pixels, cv2.LINE_8, SHIFT)
 
     def text(self, words, x, y, height, paint, width=None):
-        """Lettering centred on x, standing on y; made smaller where it would exceed `width`."""
+        """Write words centred on x that stand on y; smaller if they would exceed `width`."""
         font, thick = cv2.FONT_HERSHEY_DUPLEX, max(1, int(round(height * self.scale / 9)))
         size = height * self.scale / cv2.getTextSize('H', font, 1, 1)[0][1]
         extent = cv2.getTextSize(words, font, size, thick)[0][0]
@@ -100,19 +104,23 @@ class Canvas:
         np.copyto(self.relief[y0:y1, x0:x1], relief, where=stencil > 127, casting='same_kind')
 
 
-def ellipse(x, y, rx, ry, start=0, end=360, steps=40):
-    """Points of an elliptic arc, angles in degrees, counter-clockwise from the right."""
+def ellipse(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 360,
+            steps: int = 40) -> np.ndarray:
+    """Return points of an elliptic arc; angles in degrees, counter-clockwise from the right."""
     angle = np.radians(np.linspace(start, end, steps, endpoint=end - start < 360))
     return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], 1)
 
 
-def tint(colour, gain):
-    """A BGR colour made darker (gain < 1) or lighter."""
+def tint(colour: tuple, gain: float) -> tuple:
+    """Make a BGR colour darker (gain < 1) or lighter."""
     return tuple(float(min(255, c * gain)) for c in colour)
 
 
-def fractal(rng, size, roughness=1.0):
-    """size x size float32 noise that wraps around, mean 0 and deviation 1; rougher is finer."""
+def fractal(rng: np.random.Generator, size: int, roughness: float = 1.0) -> np.ndarray:
+    """Make size x size float32 noise that wraps around, of mean 0 and standard deviation 1.
+
+    A greater roughness gives a finer noise.
+    """
     y, x = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing='ij')
     radius = np.hypot(y, x)
     radius[0, 0] = 1
@@ -123,9 +131,10 @@ def fractal(rng, size, roughness=1.0):
     return (noise / noise.std()).astype(np.float32)
 
 
-def courses(rng, scale, colour, block, joint=0.012, contrast=0.07, joint_gain=0.72, stagger=0.5,
-            wander=0.0, stripe=None):
-    """Rows of blocks, width x height metres: bricks, ashlar, rubble (wander > 0), striped stone."""
+def courses(rng: np.random.Generator, scale: float, colour: tuple, block: tuple,
+            joint: float = 0.012, contrast: float = 0.07, joint_gain: float = 0.72,
+            stagger: float = 0.5, wander: float = 0.0, stripe: tuple | None = None) -> Material:
+    """Make rows of blocks of (width, height) metres: bricks, ashlar, rubble (wander > 0)."""
     cols, rows = (max(2, 2 * int(round(TILE / (side * scale) / 2))) for side in block)
     y, x = np.mgrid[0:TILE, 0:TILE].astype(np.float32) / TILE
     row = (y * rows).astype(np.int64)
@@ -145,14 +154,15 @@ def courses(rng, scale, colour, block, joint=0.012, contrast=0.07, joint_gain=0.
     return Material(_bytes(surface), (-0.03 * joints).astype(np.float32))
 
 
-def plaster(rng, colour, unevenness=0.045):
+def plaster(rng: np.random.Generator, colour: tuple, unevenness: float = 0.045) -> Material:
     """Painted plaster with stains."""
     stains, grain = fractal(rng, TILE, 0.6), fractal(rng, TILE, 1.5)
     surface = np.float32(colour) * (1 + unevenness * (stains + 0.5 * grain))[..., None]
     return Material(_bytes(surface), 0.004 * grain)
 
 
-def tiles(rng, scale, colour, tile=(0.32, 0.34)):
+def tiles(rng: np.random.Generator, scale: float, colour: tuple,
+          tile: tuple = (0.32, 0.34)) -> Material:
     """Roof tiles: rows of scales that overlap downwards."""
     cols, rows = (max(2, 2 * int(round(TILE / (side * scale) / 2))) for side in tile)
     y, x = np.mgrid[0:TILE, 0:TILE].astype(np.float32) / TILE
@@ -165,7 +175,7 @@ def tiles(rng, scale, colour, tile=(0.32, 0.34)):
                     (0.05 * v).astype(np.float32))
 
 
-def seams(rng, scale, colour, spacing=0.6):
+def seams(rng: np.random.Generator, scale: float, colour: tuple, spacing: float = 0.6) -> Material:
     """Sheet metal (copper, lead, zinc) with standing seams."""
     cols = max(2, int(round(TILE / (spacing * scale))))
     u = np.arange(TILE, dtype=np.float32) * cols / TILE % 1

@@ -1,8 +1,8 @@
-"""What happens to a frame on its way from one platform to the next: edits, H x W x 3 uint8 BGR.
+"""What happens to a frame that is shared from platform to platform: edits of H x W x 3 uint8 BGR.
 
     image = EDITS['letterboxed'](image, np.random.default_rng(0))
 
-Each keeps the size of the image and draws its lots from the generator.
+Each keeps the size of the image, and draws random numbers from the generator.
 """
 
 import cv2
@@ -17,8 +17,8 @@ COLOURS = [(250, 250, 250), (60, 220, 250), (90, 90, 235), (230, 180, 60), (120,
 FONTS = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SIMPLEX)
 
 
-def recoded(image, rng):
-    """Made smaller, saved as a poor JPEG, and enlarged again."""
+def recoded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Make the image smaller, save it as a poor JPEG, and enlarge it again."""
     size = image.shape[1::-1]
     share = rng.uniform(0.5, 0.9)
     small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
@@ -26,8 +26,8 @@ def recoded(image, rng):
     return cv2.resize(cv2.imdecode(data, cv2.IMREAD_COLOR), size)
 
 
-def cropped(image, rng):
-    """75 to 93 % of both sides, enlarged to the whole."""
+def cropped(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut out 75 to 93 % of both sides, and enlarge that to the whole size."""
     height, width = image.shape[:2]
     share = rng.uniform(0.75, 0.93)
     h, w = round(height * share), round(width * share)
@@ -35,8 +35,8 @@ def cropped(image, rng):
     return cv2.resize(image[y:y + h, x:x + w], (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def letterboxed(image, rng):
-    """Black bars above and below, or a narrow picture before a blurred one."""
+def letterboxed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add black bars above and below, or put a smaller picture in front of a blurred one."""
     height, width = image.shape[:2]
     if rng.random() < 0.5:
         bar = round(height * rng.uniform(0.07, 0.13))
@@ -53,8 +53,8 @@ def letterboxed(image, rng):
     return boxed
 
 
-def captioned(image, rng):
-    """A line of text, outlined or on a bar."""
+def captioned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add a line of text, outlined or on a bar."""
     height, width = image.shape[:2]
     edited = image.copy()
     words, font, colour = (pick(rng, options) for options in (LINES, FONTS, COLOURS))
@@ -73,8 +73,8 @@ def captioned(image, rng):
     return edited
 
 
-def brightened(image, rng):
-    """Lighter or darker, with another contrast and another strength of colour."""
+def brightened(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Make the image lighter or darker, with another contrast and saturation."""
     curve = rng.uniform(0.65, 0.85) if rng.random() < 0.7 else rng.uniform(1.2, 1.4)
     table = np.clip(255 * (np.arange(256) / 255) ** curve * rng.uniform(1.0, 1.15), 0, 255)
     bright = cv2.LUT(image, table.astype(np.uint8))
@@ -83,13 +83,13 @@ def brightened(image, rng):
     return cv2.addWeighted(bright, strength, grey, 1 - strength, 0)
 
 
-def mirrored(image, rng):
-    """Left and right exchanged."""
+def mirrored(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Exchange left and right."""
     return np.ascontiguousarray(image[:, ::-1])
 
 
-def branded(image, rng):
-    """A half transparent logo in a corner."""
+def branded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add a translucent logo in a corner."""
     height, width = image.shape[:2]
     layer, colour = image.copy(), pick(rng, COLOURS)
     radius = round(height * rng.uniform(0.05, 0.08))

@@ -1,9 +1,10 @@
 """Things that move through a clip: people, cars, buses, boats, birds, balloons.
 
-    mover = random_mover(rng, 'street', gain=(1, 1, 1))
-    draw(frame, mover, seconds, matrix)
+    for mover in random_movers(rng, 'street', gain=(1, 1, 1)):
+        draw(frame, mover, seconds, matrix)
 
-Each is a list of sprites, the phases of a step or a wing beat, drawn once and pasted into frames.
+Each is a list of sprites, the phases of a step or a wing beat. They are drawn once, and pasted into
+the frames.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from deep_retrieval.scenes.drawing import Canvas, ellipse, tint
 from deep_retrieval.scenes.settings import GROUND, HEIGHT, METRE, WIDTH
 from deep_retrieval.scenes.views import paste
 
-SCALE = 36      # pixels a metre of the sprites
+SCALE = 36      # pixels of the sprites per metre
 PHASES = 8      # sprites of a step or a wing beat
 SKINS = [(150, 182, 226), (120, 160, 212), (84, 116, 164), (54, 78, 116)]
 CLOTHES = [(60, 60, 170), (150, 96, 52), (70, 130, 70), (48, 48, 54), (200, 200, 206),
@@ -35,15 +36,15 @@ class Mover(NamedTuple):
     """Something that moves; metres and seconds."""
 
     sprites: list       # of (colour, mask), in turn
-    rate: float         # sprites a second
-    x: float            # where its foot's middle is at second 0
+    rate: float         # sprites per second
+    x: float            # centre of its foot at second 0
     y: float
     speed: float        # to the right
     rise: float         # upwards
 
 
-def random_movers(rng, place, gain):
-    """The Movers of a place by lot, the farthest first; `gain` is the light's, B G R."""
+def random_movers(rng: np.random.Generator, place: str, gain: tuple) -> list[Mover]:
+    """Draw random Movers of a place, the most distant first; gain : of the light, B G R."""
     kinds, (least, most) = CROWDS[place]
     movers = [KINDS[pick(rng, kinds)](rng) for _ in range(rng.integers(least, most))]
     movers = [mover._replace(sprites=[_turned(sprite, mover.speed < 0, gain)
@@ -51,10 +52,10 @@ def random_movers(rng, place, gain):
     return sorted(movers, key=lambda mover: -mover.y)
 
 
-def draw(frame, mover, seconds, matrix):
-    """Paste a mover into a frame, in place; `matrix` (2 x 3) takes the setting's pixels to it."""
+def draw(frame: np.ndarray, mover: Mover, seconds: float, matrix: np.ndarray) -> None:
+    """Paste a mover into a frame, in place; matrix : 2 x 3, from the setting's pixels to it."""
     colour, mask = mover.sprites[int(seconds * mover.rate) % len(mover.sprites)]
-    span = WIDTH + 12       # it comes back on the other side
+    span = WIDTH + 12       # it returns on the other side
     x = (mover.x + mover.speed * seconds + span / 2) % span - span / 2
     y = mover.y + mover.rise * seconds
     zoom = matrix[0, 0] * METRE / SCALE
@@ -70,7 +71,7 @@ def draw(frame, mover, seconds, matrix):
 
 
 def _turned(sprite, back, gain):
-    """A sprite's colour in some light and its mask, both turned over if it goes to the left."""
+    """A sprite's colour in some light and its mask, both mirrored if it goes to the left."""
     colour = np.clip(sprite.colour * np.float32(gain), 0, 255).astype(np.uint8)
     step = -1 if back else 1
     return np.ascontiguousarray(colour[:, ::step]), np.ascontiguousarray(sprite.mask[:, ::step])

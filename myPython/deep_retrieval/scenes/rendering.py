@@ -1,77 +1,98 @@
-"""Folders of rendered data: made aside by several processes, and never over anything else.
+"""Folders of rendered data: made by several processes, whole or not at all, and never over others.
 
-    if not make_folder(output, {'seed': 0}, {'jpg'}, overwrite=False, fill=render):
-        print('is there already')
+    make_folder('datasets/demo', {'seed': 0}, {'jpg'}, overwrite=False, fill=render)
 
-`manifest.json` in the folder says what it was made from; equal arguments find it and do nothing.
+`manifest.json` in the folder says what it was made from, and has the hashes of its files.
 """
 
-import json
+import logging
 import os
-import shutil
 import signal
-import tempfile
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-from tqdm import tqdm
+import numpy as np
+
+from deep_retrieval import store
+from deep_retrieval.progress import bar
 
 MANIFEST = 'manifest.json'
 
+logger = logging.getLogger(__name__)
 
-def make_folder(output, made_from, entries, overwrite, fill):
+
+def make_folder(output: str | os.PathLike, made_from: dict, entries: set[str], overwrite: bool,
+                fill: Callable[[Path], None]) -> bool:
     """Have `fill(folder)` write into a new folder that then becomes `output`.
 
+    Parameters
+    ----------
+    output : path
     made_from : dict of the arguments, for the manifest
     entries : names of what rendered folders hold
     overwrite : replace a folder that was rendered from other arguments
-    Returns False where the folder is there already. Raises ValueError where it was rendered from
-    other arguments, or, whatever `overwrite`, holds something else.
+    fill : called with an empty folder
+
+    Returns
+    -------
+    bool
+        False if the folder exists already, rendered from the same arguments.
+
+    Raises
+    ------
+    ValueError
+        The folder was rendered from other arguments, or has changed since, and must not be
+        overwritten; or it holds something that was not rendered.
     """
+    store.recover(output)
     output = Path(output)
-    if output.exists() and any(output.iterdir()):
-        manifest = output / MANIFEST
-        found = {path.name for path in output.iterdir()}
+    if output.is_dir() and (found := set(os.listdir(output))):
         if MANIFEST not in found or found - {MANIFEST, *entries}:
             raise ValueError(f'{output}: holds something that was not rendered; choose another '
                              'folder')
-        if json.loads(manifest.read_text()) == made_from:
+        if store.Manifest.inside(output, MANIFEST).check(made_from,
+                                                         'redo' if overwrite else 'refuse'):
+            logger.info('%s exists already', output)
             return False
-        if not overwrite:
-            raise ValueError(f'{output}: holds another rendered dataset; --overwrite replaces it')
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=output.name + '.', dir=output.parent))
-    try:
-        fill(aside)
-        (aside / MANIFEST).write_text(json.dumps(made_from, indent=1) + '\n')
-        aside.chmod(0o755)
-        if output.exists():
-            shutil.rmtree(output)
-        aside.rename(output)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with store.replace_folder(output) as new:
+        fill(Path(new))
+        store.Manifest.inside(new, MANIFEST).write(made_from, sorted(
+            str(path) for path in Path(new).rglob('*') if path.is_file()))
     return True
 
 
-def run(jobs):
-    """Results, in order, of jobs (function, *arguments) in as many processes as there are cores."""
+def run(jobs: Iterable[tuple]) -> list:
+    """Call the jobs (function, *arguments) in one process per core; returns their results in order.
+    """
     with ProcessPoolExecutor(os.cpu_count(), initializer=_start) as pool:
         try:
-            running = [pool.submit(*job) for job in jobs]
-            return [job.result() for job in tqdm(running, desc='rendering', disable=None)]
+            with _interrupts_held():
+                running = [pool.submit(*job) for job in jobs]
+            return [job.result() for job in bar(running, desc='rendering', unit='scene')]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
 def _start():
-    # Ctrl-C reaches all processes; the first one ends the others
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    store.end_with_parent()
     cv2.setNumThreads(1)
 
 
-def save_jpeg(path, image, quality):
-    """Write an image (BGR uint8) as a JPEG of this quality, 0 to 100."""
+@contextmanager
+def _interrupts_held():
+    """Hold Ctrl-C back; workers that start meanwhile never see it, and leave it to their parent."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def save_jpeg(path: str | os.PathLike, image: np.ndarray, quality: int) -> None:
+    """Write an image (H x W x 3 uint8, B G R) as a JPEG of this quality, 0 to 100."""
     _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     Path(path).write_bytes(data.tobytes())

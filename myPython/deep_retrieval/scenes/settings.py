@@ -2,7 +2,7 @@
 
     setting = build(random_scene(np.random.default_rng(0)))
 
-A Setting is still and larger than a frame; clips.py moves a camera over it and things through it.
+A Setting is still, and larger than a frame; clips.py moves a camera over it and things through it.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from deep_retrieval.scenes.views import light, paste
 
 METRE = 30                      # pixels
 WIDTH, HEIGHT = 42.0, 21.0      # metres; x runs from -WIDTH / 2, y upwards from the lower edge
-GROUND = 5.4                    # metres; where buildings stand
+GROUND = 5.4                    # metres; height of the ground that buildings stand on
 PLACES = ('street', 'square', 'park', 'quay')
 LAMP = (120, 205, 250)          # BGR of lamps and lit windows
 
@@ -33,7 +33,7 @@ class Mood(NamedTuple):
 
     top: tuple          # the sky overhead
     low: tuple          # the sky at the horizon, which also lies over distant things
-    gain: tuple         # of what the light falls on, B G R
+    gain: tuple         # of everything that is lit, B G R
     lit: float = 0.0    # share of the windows with a lamp behind them
     sun: tuple = None   # its colour where it is in the picture
 
@@ -49,7 +49,7 @@ MOODS = {
 
 
 class Scene(NamedTuple):
-    """All that tells one place from another."""
+    """Everything that distinguishes a place."""
 
     place: str      # one of PLACES
     mood: str       # a key of MOODS
@@ -59,7 +59,7 @@ class Scene(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A drawn place, H x W pixels at METRE a metre."""
+    """A drawn place, H x W pixels, METRE of them per metre."""
 
     scene: Scene
     colour: np.ndarray      # H x W x 3 uint8 BGR
@@ -68,33 +68,33 @@ class Setting(NamedTuple):
     sun: tuple              # x, y, radius in metres, or None
 
 
-def random_scene(rng):
-    """A Scene in which everything is drawn by lot."""
+def random_scene(rng: np.random.Generator) -> Scene:
+    """Draw a random Scene."""
     style = random_style(rng)
     wall = tuple(np.clip(style.wall_colour * rng.uniform(0.75, 1.2, 3), 30, 240).tolist())
     return Scene(pick(rng, PLACES), pick(rng, list(MOODS)), style._replace(wall_colour=wall),
                  tuple(rng.uniform(0.8, 1.15, 3).tolist()), int(rng.integers(1 << 31)))
 
 
-def mood_of(scene):
-    """The Mood of a Scene, in its own tone."""
+def mood_of(scene: Scene) -> Mood:
+    """Return the Mood of a Scene, in its own tone."""
     mood = MOODS[scene.mood]
     top, low, gain = (tuple((np.array(values) * scene.tone).tolist())
                       for values in (mood.top, mood.low, mood.gain))
     return mood._replace(top=top, low=low, gain=gain)
 
 
-def similar_scene(scene, rng):
-    """Another place of the same kind, light and palette; nothing in it is the same thing."""
+def similar_scene(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Draw another place of the same kind, light and palette, with nothing in common otherwise."""
     return scene._replace(style=look_alike(scene.style, rng), seed=int(rng.integers(1 << 31)))
 
 
-def build(scene):
+def build(scene: Scene) -> Setting:
     """Draw the Setting of a Scene."""
     rng = np.random.default_rng(scene.seed)
     mood = mood_of(scene)
     world, lamps = Canvas(WIDTH, HEIGHT, METRE), Canvas(WIDTH, HEIGHT, METRE)
-    world.colour[:] = _hazed((0, 0, 0), mood, 1)        # what the edges before the sky blend into
+    world.colour[:] = _hazed((0, 0, 0), mood, 1)        # edges in front of the sky blend into it
     if scene.place == 'park' or rng.random() < 0.3:
         _hills(world, rng, mood)
     if scene.place != 'park':
@@ -119,20 +119,20 @@ def build(scene):
 
 
 def _blurred(image, factor=4):
-    """The image blurred by 9 pixels (deviation), float32; on a smaller copy, which is faster."""
+    """Blur an image by 9 pixels (standard deviation), on a smaller copy for speed; float32."""
     small = cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(small.astype(np.float32), (0, 0), 9 / factor),
                       image.shape[1::-1])
 
 
 def _hazed(colour, mood, share):
-    """A colour with so much of the horizon's before it; the gain comes on top of it later."""
+    """Mix a share of the horizon's colour into a colour; the gain is applied later."""
     low = np.float32(mood.low) / np.float32(mood.gain)
     return tuple(float(c) for c in np.clip(np.float32(colour) * (1 - share) + low * share, 0, 255))
 
 
 def _hills(world, rng, mood):
-    """Two ranges of hills behind each other."""
+    """Draw two ranges of hills, one behind the other."""
     x = np.linspace(-WIDTH / 2, WIDTH / 2, 60)
     for share, rise in ((0.65, rng.uniform(4, 7)), (0.35, rng.uniform(1.5, 4))):
         phase = rng.uniform(0, 2 * np.pi, 3)
@@ -143,7 +143,7 @@ def _hills(world, rng, mood):
 
 
 def _skyline(world, lamps, rng, mood):
-    """Plain houses, dim with distance."""
+    """Draw plain houses, dim with distance."""
     x = -WIDTH / 2 - rng.uniform(0, 3)
     while x < WIDTH / 2:
         wide, tall = rng.uniform(3, 7), rng.uniform(3, 9)
@@ -163,7 +163,7 @@ def _skyline(world, lamps, rng, mood):
 
 
 def _building(world, lamps, rng, style, mood):
-    """The building of a style, in the middle or a little beside it, seen almost from the front."""
+    """Draw a building near the middle, seen almost from the front."""
     facade = render_facade(style)
     sheet = light(facade, rng)
     panes = _lit_panes(facade.colour, rng, mood.lit)
@@ -174,7 +174,7 @@ def _building(world, lamps, rng, style, mood):
     height, width = mask.shape
     x = (WIDTH / 2 + rng.uniform(-5, 5)) * METRE
     foot = (HEIGHT - GROUND + 0.3) * METRE
-    left, right = rng.uniform(0.9, 1, 2)        # the farther edge is the shorter one
+    left, right = rng.uniform(0.9, 1, 2)        # the more distant edge is the shorter one
     a, b = x - width / 2, x + width / 2
     corners = np.float32([[a, foot - height * left], [b, foot - height * right],
                           [b, foot], [a, foot]])
@@ -182,13 +182,13 @@ def _building(world, lamps, rng, style, mood):
     homography = cv2.getPerspectiveTransform(source, corners)
     alpha = paste(world.colour, sheet, mask, homography)
     np.maximum(world.mask, alpha, out=world.mask)
-    lamps.colour[alpha > 127] = 0       # windows behind it
+    lamps.colour[alpha > 127] = 0       # of the windows behind it
     shine = cv2.warpPerspective(panes, homography, alpha.shape[::-1])[..., None] / np.float32(255)
     lamps.colour[:] = np.maximum(lamps.colour, shine * np.float32(tint(LAMP, 0.75)))
 
 
 def _lit_panes(colour, rng, share):
-    """Mask, H x W uint8, of such a share of a facade's panes."""
+    """Return the mask, H x W uint8, of a random share of a facade's panes."""
     glass = np.all(colour == np.uint8(GLASS), 2).astype(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(glass, connectivity=4)
     lit = rng.random(count) < share
@@ -198,7 +198,7 @@ def _lit_panes(colour, rng, share):
 
 
 def _ground(world, rng, place):
-    """What lies before the building."""
+    """Draw what is in front of the building."""
     half = WIDTH / 2
     if place == 'street':
         paving = courses(rng, METRE, (150, 156, 160), (0.8, 0.4))
@@ -222,7 +222,7 @@ def _ground(world, rng, place):
         x = rng.uniform(-8, 8)
         world.fill([(x - 6, 0), (x + 1, 0), (x + 3.4, GROUND), (x + 2.2, GROUND)],
                    plaster(rng, (150, 186, 206), 0.05))
-    else:       # the water is the rest turned over, frame by frame
+    else:       # clips.py mirrors the rest in the water, frame by frame
         world.rect(-half, half, 0, GROUND, (120, 104, 86))
         wall = courses(rng, METRE, (120, 132, 140), (0.9, 0.5))
         world.rect(-half, half, GROUND - 1.0, GROUND, wall)
@@ -230,7 +230,7 @@ def _ground(world, rng, place):
 
 
 def _tree(world, lamps, rng):
-    """A trunk, and leaves that are darker below and behind."""
+    """Draw a trunk, and leaves that are darker below and behind."""
     x, foot = rng.uniform(-20, 20), GROUND - rng.uniform(0, 0.9)
     tall = rng.uniform(4.5, 8.5)
     leaf = np.float32(pick(rng, [(44, 104, 68), (56, 124, 98), (40, 112, 138), (60, 92, 60)]))

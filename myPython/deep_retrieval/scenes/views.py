@@ -1,46 +1,49 @@
-"""Photographs of facades: viewpoint, light, surroundings, occluders and the camera's faults."""
+"""Photographs of facades: viewpoint, light, surroundings, occluders and flaws of the camera."""
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from deep_retrieval.scenes.buildings import pick, random_style, render_facade
+from deep_retrieval.scenes.buildings import Facade, pick, random_style, render_facade
 from deep_retrieval.scenes.drawing import fractal
 
-GOOD, OK = 0.75, 0.25   # least visible share of a building in its good and its ok views
+GOOD, OK = 0.75, 0.25   # least visible share of a building in good and in ok views
 
-# (least, most) share of the building inside the frame, and occluders, of the views in turn
+# (least, greatest) share of the building inside the frame, and occluders, of the views in turn
 KINDS = [((0.96, 1.0), 0), ((0.96, 1.0), 1), ((0.35, 0.65), 0), ((0.9, 1.0), 1),
          ((0.07, 0.2), 0), ((0.9, 1.0), 4), ((0.4, 0.7), 1), ((0.8, 1.0), 0)]
 TRIES = 1000            # viewpoints drawn until one fits
-LONG_SIDES = (1.0, 1.0, 1.0, 0.8, 0.6)     # of the wanted size
+LONG_SIDES = (1.0, 1.0, 1.0, 0.8, 0.6)     # as a share of the requested size
 ASPECTS = (3 / 4, 3 / 4, 3 / 4, 2 / 3, 4 / 3, 1.0)      # height / width
 
 
 class View(NamedTuple):
-    """A picture (H x W x 3 uint8 BGR), the building's visible share, and its box x1 y1 x2 y2."""
+    """A picture (H x W x 3 uint8 BGR), the building's visible share and its box x1 y1 x2 y2."""
 
     image: np.ndarray
     visible_share: float
     box: tuple
 
 
-def grade(share):
-    """The ground truth of a view by its visible share: good, ok, junk, or None for none at all."""
+def grade(share: float) -> str | None:
+    """Grade a view by the visible share of its building: good, ok, junk, or None for 0."""
     if share >= GOOD:
         return 'good'
     return 'ok' if share >= OK else 'junk' if share > 0 else None
 
 
-def frame_size(rng, size):
-    """Height and width of a picture whose longer side is at most `size`."""
+def frame_size(rng: np.random.Generator, size: int) -> tuple[int, int]:
+    """Draw the height and width of a picture whose longer side is at most `size`."""
     side, aspect = size * pick(rng, LONG_SIDES), pick(rng, ASPECTS)
     return round(side * min(1, aspect)), round(side * min(1, 1 / aspect))
 
 
-def render_view(facade, rng, size, kind=0):
-    """A View of a facade; `kind` counts through KINDS, `size` is the longer side in pixels."""
+def render_view(facade: Facade, rng: np.random.Generator, size: int, kind: int = 0) -> View:
+    """Render a View of a facade.
+
+    kind : number of the view, which goes through KINDS. size : longer side in pixels.
+    """
     height, width = frame_size(rng, size)
     (least, most), occluders = KINDS[kind % len(KINDS)]
     homography = place(facade.mask, (height, width), rng, least, most)
@@ -56,8 +59,8 @@ def render_view(facade, rng, size, kind=0):
     return View(photograph(image, rng), share, box)
 
 
-def render_distractor(rng, size):
-    """A picture (BGR uint8) without a building of its own: trees, sky, a street, or a surface."""
+def render_distractor(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Render a picture (BGR uint8) of no landmark: trees, sky, a street, or a surface."""
     height, width = frame_size(rng, size)
     image = surroundings(rng, height, width)
     hidden = np.zeros((height, width), np.uint8)
@@ -71,10 +74,14 @@ def render_distractor(rng, size):
     return photograph(image, rng)
 
 
-def visible_share(mask, homography, hidden):
-    """Share of the building's own area (mask, on its sheet) that the picture shows.
+def visible_share(mask: np.ndarray, homography: np.ndarray, hidden: np.ndarray) -> float:
+    """Compute the share of a building's area that a picture shows.
 
-    hidden : H x W of the picture, nonzero where something stands before the building
+    Parameters
+    ----------
+    mask : h x w uint8, the building on its sheet
+    homography : 3 x 3, from the sheet to the picture
+    hidden : H x W of the picture, nonzero where something is in front of the building
     """
     seen = cv2.warpPerspective((hidden == 0).astype(np.uint8), homography, mask.shape[::-1],
                                flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
@@ -82,15 +89,16 @@ def visible_share(mask, homography, hidden):
     return float(np.count_nonzero(seen[building]) / np.count_nonzero(building))
 
 
-def place(mask, frame, rng, least, most):
-    """A homography (sheet to frame, 3 x 3) that shows least .. most of the mask's area."""
+def place(mask: np.ndarray, frame: tuple[int, int], rng: np.random.Generator, least: float,
+          most: float) -> np.ndarray:
+    """Draw a homography (3 x 3, sheet to frame) that shows a share least..most of the mask."""
     (height, width), sheet = frame, mask.shape
     empty = np.zeros(frame, np.uint8)
     small = cv2.resize(mask, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
     enlarge = np.diag([sheet[1] / small.shape[1], sheet[0] / small.shape[0], 1.0])
     fit = min(height / sheet[0], width / sheet[1])
     for _ in range(TRIES):
-        # a whole building fits; of one closer by the frame shows about 1 / zoom^2
+        # a whole building fits; the frame shows about 1 / zoom^2 of a closer one
         zoom = fit * (rng.uniform(0.72, 0.98) if least > 0.7
                       else rng.uniform(0.9, 2) / np.sqrt(rng.uniform(least, most)))
         h, w = sheet[0] * zoom, sheet[1] * zoom
@@ -112,14 +120,14 @@ def place(mask, frame, rng, least, most):
     raise RuntimeError(f'no viewpoint shows {least} to {most} of a facade')
 
 
-def light(facade, rng):
-    """The facade's colours under a sun from the left or the right; H x W x 3 uint8."""
+def light(facade: Facade, rng: np.random.Generator) -> np.ndarray:
+    """Light a facade by a sun from the left or the right; returns H x W x 3 uint8."""
     side, rise = (1 if rng.random() < 0.5 else -1), rng.uniform(0.5, 1.3)
     edges = cv2.GaussianBlur(facade.relief, (0, 0), 1.2)
     bright = (side * cv2.Sobel(edges, cv2.CV_32F, 1, 0) * 0.5
               + cv2.Sobel(edges, cv2.CV_32F, 0, 1) * 0.5)
     shadow = np.zeros_like(facade.relief)
-    for step in range(2, 22, 3):    # pixels; a thing that stands out d metres throws d / rise
+    for step in range(2, 22, 3):    # pixels; what stands out by d metres casts a shadow of d / rise
         matrix = np.float32([[1, 0, side * step], [0, 1, step * rise]])
         moved = cv2.warpAffine(facade.relief, matrix, facade.relief.shape[::-1],
                                borderMode=cv2.BORDER_REPLICATE)
@@ -130,7 +138,8 @@ def light(facade, rng):
     return np.clip(facade.colour * gain[..., None], 0, 255).astype(np.uint8)
 
 
-def paste(image, colour, mask, homography):
+def paste(image: np.ndarray, colour: np.ndarray, mask: np.ndarray,
+          homography: np.ndarray) -> np.ndarray:
     """Warp a building into a picture, in place; returns its alpha, H x W uint8."""
     size = image.shape[1::-1]
     warped = cv2.warpPerspective(colour, homography, size, flags=cv2.INTER_AREA)
@@ -140,8 +149,8 @@ def paste(image, colour, mask, homography):
     return alpha
 
 
-def surroundings(rng, height, width):
-    """Sky, a street, and plain neighbours; H x W x 3 uint8."""
+def surroundings(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Draw sky, a street, and plain neighbouring houses; returns H x W x 3 uint8."""
     horizon = int(height * rng.uniform(0.72, 0.92))
     top, low = (
         np.float32(pick(rng, [(210, 160, 90), (200, 190, 180), (225, 190, 140), (150, 170, 220)])),
@@ -157,7 +166,8 @@ def surroundings(rng, height, width):
     x = -rng.uniform(0, 0.2) * width
     while x < width:
         wide, tall = rng.uniform(0.12, 0.3) * width, rng.uniform(0.15, 0.55) * height
-        colour = rng.uniform(80, 180) + rng.uniform(-22, 22, 3)     # plain, not to compete
+        # plain, so that they do not attract attention
+        colour = rng.uniform(80, 180) + rng.uniform(-22, 22, 3)
         a, b, c = int(x), int(x + wide), int(horizon - tall)
         cv2.rectangle(image, (a, c), (b, horizon), colour, -1)
         for row in np.arange(c + 0.03 * height, horizon - 0.06 * height, 0.075 * height):
@@ -169,8 +179,8 @@ def surroundings(rng, height, width):
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 2.5))
 
 
-def occlude(image, hidden, rng):
-    """Put a tree, a lamp post, a van or a passer-by into a picture and its mask, in place."""
+def occlude(image: np.ndarray, hidden: np.ndarray, rng: np.random.Generator) -> None:
+    """Draw a tree, a lamp post, a van or a passer-by into a picture and its mask, in place."""
     height, width = hidden.shape
     layer, stencil = image.copy(), np.zeros_like(hidden)
     x, foot = rng.uniform(0, width), height * rng.uniform(0.88, 1.0)
@@ -208,18 +218,18 @@ def occlude(image, hidden, rng):
     np.maximum(hidden, stencil, out=hidden)
 
 
-def _shape(layer, stencil, kind, numbers, colour):
+def _shape(layer, stencil, kind, place, colour):
     """Draw a rectangle (x1 y1 x2 y2) or a disc (x y radius) into a picture and a mask."""
-    numbers = [int(round(number)) for number in numbers]
+    place = [int(round(value)) for value in place]
     for sheet, paint in ((layer, colour), (stencil, 255)):
         if kind == 'rect':
-            cv2.rectangle(sheet, tuple(numbers[:2]), tuple(numbers[2:]), paint, -1)
+            cv2.rectangle(sheet, tuple(place[:2]), tuple(place[2:]), paint, -1)
         else:
-            cv2.circle(sheet, tuple(numbers[:2]), max(1, numbers[2]), paint, -1)
+            cv2.circle(sheet, tuple(place[:2]), max(1, place[2]), paint, -1)
 
 
-def photograph(image, rng):
-    """Exposure, colour temperature, a gradient of light, blur and noise; H x W x 3 uint8."""
+def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Apply exposure, colour temperature, a gradient of light, blur and noise; H x W x 3 uint8."""
     height, width = image.shape[:2]
     warmth = rng.uniform(-0.15, 0.15)
     gain = rng.uniform(0.65, 1.2) * np.float32([1 - warmth, 1, 1 + warmth])
@@ -233,6 +243,6 @@ def photograph(image, rng):
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def strange_facade(rng):
-    """The facade of a building that is nobody's landmark."""
+def strange_facade(rng: np.random.Generator) -> Facade:
+    """Render the facade of a building that is no landmark."""
     return render_facade(random_style(rng))

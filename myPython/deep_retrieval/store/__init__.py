@@ -10,7 +10,16 @@ the note that describes it (a `Manifest`) are one: the note is written last and 
 hash, so that the rows of another model are never taken for those asked for.
 """
 
-from .atomic import StoreError, check_folder, clean, place, replace_folder, write
+from .atomic import (
+    StoreError,
+    check_folder,
+    clean,
+    place,
+    recover,
+    replace_folder,
+    scratch,
+    write,
+)
 from .journal import Journal
 from .lock import Locks
 from .manifest import (
@@ -27,5 +36,5 @@ from .workers import end_with_parent
 
 __all__ = ['Journal', 'Locks', 'Manifest', 'StoreError', 'check_folder', 'clean',
            'end_with_parent', 'find', 'has_sha256', 'leads_out', 'load_array', 'place',
-           'read_json', 'reading',
-           'replace_folder', 'save_array', 'sha256', 'write', 'write_json']
+           'read_json', 'reading', 'recover', 'replace_folder', 'save_array', 'scratch', 'sha256',
+           'write', 'write_json']

@@ -17,8 +17,11 @@ from contextlib import contextmanager, suppress
 from .lock import lock, unlock
 
 ASIDE = '.aside'
+LINK = '.link' + ASIDE  # of a hard link, which cannot be locked apart from its source
 # open files of a process: they are written to as they are, or the process would lose them
 OPEN_FILES = re.compile(r'/dev/(std(out|err)|fd/\d+)|/proc/(self|thread-self|\d+)/fd/\d+')
+
+NO_FILE = (errno.ELOOP, errno.ENXIO, errno.EACCES)  # a link, a socket, not ours: no run of ours
 
 
 class StoreError(ValueError):
@@ -67,10 +70,9 @@ def clean(folder: str) -> None:
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         if name.startswith('.') and name.endswith(2 * ASIDE):
-            if _discard(path.removesuffix(ASIDE), wait=False):
-                _bring_back(path, os.path.join(folder, name[1:].removesuffix(2 * ASIDE)))
+            recover(os.path.join(folder, name[1:].removesuffix(2 * ASIDE)))
         elif name.endswith(ASIDE):
-            _discard(path, wait=False)
+            discard(path, wait=False)
 
 
 def place(source: str, path: str, link: bool = False) -> None:
@@ -83,6 +85,7 @@ def place(source: str, path: str, link: bool = False) -> None:
     """
     if not (link and _place_link(source, os.fspath(path))):
         with open(source, 'rb') as file:
+            discard(os.path.realpath(path) + LINK)
             write(path, lambda copy: shutil.copyfileobj(file, copy))
 
 
@@ -100,20 +103,49 @@ def replace_folder(folder: str):
     folder = os.path.realpath(folder)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise StoreError(f'{folder}: is a file; give another folder')
-    parent, name = os.path.split(folder)
-    new = os.path.join(parent, f'.{name}{ASIDE}')
+    new = _hidden(folder)
     old = new + ASIDE
     with named(folder, new):
-        os.makedirs(parent, exist_ok=True)
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
     with _claimed(new, _new_folder, wait=False):
         _bring_back(old, folder)
         yield new
-        with named(folder, new):
-            if os.path.isdir(folder):
-                shutil.copymode(folder, new)
-                os.rename(folder, old)
-            os.rename(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
+        try:
+            with named(folder, new):
+                if os.path.isdir(folder):
+                    shutil.copymode(folder, new)
+                    os.rename(folder, old)
+                os.rename(new, folder)
+        finally:
+            _bring_back(old, folder)
+
+
+def recover(folder: str) -> None:
+    """Finish or undo a replacement of `folder` that was killed, so that nothing is left over.
+
+    While a living process replaces it, nothing happens.
+    """
+    folder = os.path.realpath(folder)
+    if discard(_hidden(folder), wait=False):
+        _bring_back(_hidden(folder) + ASIDE, folder)
+
+
+@contextmanager
+def scratch(path: str):
+    """Yield a hidden folder beside `path` for temporary files; it is removed in the end.
+
+    What a killed run left in it is removed first.
+
+    Raises
+    ------
+    StoreError
+        Another process uses it, since it makes `path` too.
+    """
+    folder = _hidden(os.path.realpath(path))
+    with named(path, folder):
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with _claimed(folder, _new_folder, wait=False):
+        yield folder
 
 
 def check_folder(folder: str, ours: re.Pattern, overwrite: bool = False,
@@ -170,6 +202,11 @@ def is_at(descriptor: int, path: str) -> bool:
         return False
 
 
+def _hidden(folder):
+    parent, name = os.path.split(folder)
+    return os.path.join(parent, f'.{name}{ASIDE}')
+
+
 def _parents(paths):
     return {path[:i + 1] for path in paths for i, letter in enumerate(path) if letter == '/'}
 
@@ -219,14 +256,14 @@ def _place_link(source, path):
     # a link that stays, a device: see write
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         return False
-    second = f'{target}.link{ASIDE}'
+    second = target + LINK
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with _claimed(target + ASIDE, _new_file):
-            _discard(second)
+            discard(second)
             os.link(os.path.realpath(source), second)
             os.replace(second, target)
-            _discard(second)    # renaming a file to another name of itself does nothing
+            discard(second)    # renaming a file to another name of itself does nothing
     except OSError:     # another disk, or one without hard links
         return False
     return True
@@ -236,7 +273,7 @@ def _place_link(source, path):
 def _claimed(aside, create, wait=True):
     """Yield a descriptor of the new, locked file or folder at `aside`; removed if still there."""
     while True:
-        if not _discard(aside, wait):
+        if not discard(aside, wait):
             raise StoreError(f'{aside}: another process is writing it; wait until it has ended')
         try:
             descriptor = create(aside)
@@ -263,7 +300,7 @@ def _new_folder(path):
     return os.open(path, os.O_RDONLY)
 
 
-def _discard(aside, wait=True):
+def discard(aside, wait=True):
     """Remove a leftover, if there is one; returns False if a living process holds it.
 
     wait : wait for that process instead
@@ -272,7 +309,9 @@ def _discard(aside, wait=True):
         descriptor = _open_any(aside)
     except FileNotFoundError:
         return True
-    except OSError:     # a symbolic link, a socket: nobody writes there
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
         _remove(aside)
         return True
     try:

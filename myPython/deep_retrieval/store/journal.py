@@ -44,7 +44,7 @@ class Journal:
         self._file = self._open()
         try:
             self._file.seek(0)
-            if self._file.readline() != self._line:
+            if self._file.read(len(self._line)) != self._line:
                 self._file.truncate(0)
                 self._write(self._line)
             else:
@@ -63,7 +63,7 @@ class Journal:
         values = np.asarray(values, '<f4')
         body = np.asarray(indices, '<i8').tobytes() + values.tobytes()
         self._write(HEAD.pack(*values.shape, zlib.crc32(body)) + body)
-        self.rows.update(zip(indices, values))
+        self.rows.update(zip(indices, values, strict=True))
 
     def matrix(self, count: int):
         """The rows 0 to count - 1 as count x D float32; missing ones are NaN."""
@@ -121,4 +121,4 @@ class Journal:
                 return end
             indices = np.frombuffer(body, '<i8', count)
             values = np.frombuffer(body, '<f4', offset=8 * count).reshape(count, dim)
-            self.rows.update(zip(indices.tolist(), values))
+            self.rows.update(zip(indices.tolist(), values, strict=True))

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 
-from .atomic import StoreError, is_at, write
+from .atomic import ASIDE, StoreError, discard, is_at, write
 
 logger = logging.getLogger(__name__)
 
@@ -148,6 +148,8 @@ class Manifest:
     def check(self, made_from: Mapping, otherwise: str = 'refuse') -> bool:
         """Whether what exists can be used, or resumed; False if it must be computed.
 
+        What a killed run left of the note and the files that it describes is removed.
+
         Parameters
         ----------
         made_from : dict
@@ -170,6 +172,8 @@ class Manifest:
             reason = f'{self.about}: nothing says what it was made from'
         if reason:
             logger.warning('%s; recomputing it', reason)
+        for file in [self.path, *(self._described(self.note()) if state == 'same' else ())]:
+            discard(os.path.realpath(file) + ASIDE, wait=False)
         return state == 'same'
 
     def _state(self, made_from):
@@ -181,16 +185,17 @@ class Manifest:
             others = _differences(note['made_from'], made_from)
             if others:
                 return 'other', f'{self.about}: was made with another {", ".join(others)}'
-            files = [os.path.join(os.path.dirname(self.path), name) for name in note['files']]
-            if not all(map(os.path.exists, [*self._own, *files])):
+            files = self._described(note)
+            if not all(map(os.path.exists, files)):
                 return 'absent', ''
-            for file in dict.fromkeys([*self._own, *files]):
+            for file in files:
                 self.verify(file)
         except StoreError as error:
             return 'damaged', str(error)
         return 'same', ''
 
     def _verify(self, file):
+        """The whole note, by which an open file was verified."""
         note = self.note()
         if note is None:
             raise StoreError(f'{file.name}: nothing says what it was made from: {self.path} is '
@@ -203,6 +208,12 @@ class Manifest:
         if _sha256(file, known=True) != found.get('sha256'):
             raise StoreError(f'{file.name}: is damaged, or is not the file that {self.path} '
                              f'describes{_difference_of_form(file.name, found)}')
+        return note
+
+    def _described(self, note):
+        """The files that the note describes, or should."""
+        names = [os.path.join(os.path.dirname(self.path), name) for name in note['files']]
+        return list(dict.fromkeys([*self._own, *names]))
 
     def _name(self, file):
         return os.path.relpath(file, os.path.dirname(self.path) or '.')
@@ -241,8 +252,7 @@ def load_array(path: str, made_from: Mapping | None = None, mmap: bool = False) 
     manifest = Manifest.beside(path)
     try:
         with open(path, 'rb') as file:
-            manifest._verify(file)
-            note = manifest.note() or {}
+            note = manifest._verify(file)
             others = [] if made_from is None else _differences(note['made_from'], made_from)
             if others:
                 raise StoreError(f'{path}: was made with another {", ".join(others)}; remove it, '

@@ -16,16 +16,18 @@ def end_with_parent() -> None:
     """Let this worker process end when its parent does, and leave Ctrl-C to the parent.
 
     It is the initializer of a ProcessPoolExecutor or multiprocessing.Pool. On Linux the kernel
-    kills the worker, even within C code, when the thread that started it ends: start workers from
-    a thread that lives as long as the pool.
+    kills a worker, even within C code, when the thread that started it ends: start workers from
+    a thread that lives as long as the pool. Elsewhere, and for the method 'forkserver', whose
+    server starts the workers, a thread watches the parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     above, parent = os.getppid(), multiprocessing.parent_process()
-    if not sys.platform.startswith('linux') or not _signal_at_death():
-        threading.Thread(target=_watch, args=(above,), daemon=True).start()
-    # it may have died before; the parent of a forkserver's worker is the server
-    if os.getppid() != above or parent and parent.pid != above and not parent.is_alive():
+    told = sys.platform.startswith('linux') and _signal_at_death()
+    # it may have died before the kernel was asked
+    if not _lives(above, parent):
         os._exit(1)
+    if not told or parent is not None and parent.pid != above:
+        threading.Thread(target=_watch, args=(above, parent), daemon=True).start()
 
 
 def _signal_at_death():
@@ -35,7 +37,11 @@ def _signal_at_death():
         return False
 
 
-def _watch(above):
-    while os.getppid() == above:
+def _lives(above, parent):
+    return os.getppid() == above and (parent is None or parent.is_alive())
+
+
+def _watch(above, parent):
+    while _lives(above, parent):
         time.sleep(SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)

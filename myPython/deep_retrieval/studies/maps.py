@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deep_retrieval import progress, store
-from deep_retrieval.describe import WINDOW, Item, batches, size
+from deep_retrieval.extraction import WINDOW, Item, batches, size
 from deep_retrieval.model import END, DescriptorNet, stored_layers
 from deep_retrieval.studies import MASTER, STRIDES
 from deep_retrieval.vectors import normalize

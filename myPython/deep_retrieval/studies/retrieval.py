@@ -14,8 +14,8 @@ import os
 from functools import cache
 from typing import NamedTuple
 
-from deep_retrieval.describe import Item, feature_path
 from deep_retrieval.evaluate import Result, score
+from deep_retrieval.extraction import Item, feature_path
 from deep_retrieval.model import model_key
 from deep_retrieval.saved_features import PARTS
 from deep_retrieval.scales import scales_of

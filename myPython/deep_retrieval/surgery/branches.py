@@ -7,10 +7,11 @@ A copy has a prefix before the names of its layers and blobs. Its parameters are
 shared by the name without a prefix.
 """
 
+from caffe.layer import param_count
 from caffe.proto import caffe_pb2
 
 from deep_retrieval.images import MEAN
-from deep_retrieval.surgery.edit import copy_net, param_count
+from deep_retrieval.surgery.edit import copy_net
 
 TEACHER = ('l_', 'm_', 'h_')        # low, middle and high resolution
 TRIPLET = ('', 'p_', 'n_')          # anchor, positive, negative

@@ -10,29 +10,18 @@ as they are. This needs the engine of this repository, not only pycaffe's interf
 
 import caffe
 import numpy as np
-from caffe import fusion
 from caffe.blob import Blob
+from caffe.layer import param_count
 from caffe.proto import caffe_pb2
 from caffe.proto.filter import filter_layers
 from caffe.proto.upgrade import read_net
+from caffe.runtime import fusion
 from caffe.weights import read_weights, write_weights
 from google.protobuf import text_format
 
 from deep_retrieval.files import write_aside
 
 FREEZABLE = ('Convolution', 'BatchNorm', 'Scale')
-
-# layer type -> how many parameters a layer of it has
-PARAM_COUNTS = {
-    'Convolution': lambda layer: 1 + layer.convolution_param.bias_term,
-    'Deconvolution': lambda layer: 1 + layer.convolution_param.bias_term,
-    'InnerProduct': lambda layer: 1 + layer.inner_product_param.bias_term,
-    'BatchNorm': lambda layer: 3,
-    'Scale': lambda layer: (len(layer.bottom) == 1) + layer.scale_param.bias_term,
-    'Bias': lambda layer: int(len(layer.bottom) == 1),
-    'PReLU': lambda layer: 1,
-    'Embed': lambda layer: 1 + layer.embed_param.bias_term,
-}
 
 
 def write_net(path, net, author='model_tools.py'):
@@ -82,12 +71,6 @@ def build(net, weights=None, file='the net'):
     return built
 
 
-def param_count(layer):
-    """How many parameters a layer has."""
-    count = PARAM_COUNTS.get(layer.type)
-    return count(layer) if count else 0
-
-
 def find_layer(net, name):
     """Index of the layer `name`."""
     for index, layer in enumerate(net.layer):
@@ -112,6 +95,7 @@ def compare(net, other):
 
 def _signatures(net):
     return {layer.name: (layer.type, param_count(layer), layer.convolution_param.num_output,
+                         layer.recurrent_param.num_output, layer.embed_param.num_output,
                          list(layer.convolution_param.kernel_size),
                          layer.inner_product_param.num_output)
             for layer in net.layer if param_count(layer)}

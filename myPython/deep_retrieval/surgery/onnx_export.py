@@ -8,14 +8,17 @@ asked for. BatchNorm and Scale are folded. Opset 17; needs the package onnx.
 """
 
 import numpy as np
-import onnx
 import yaml
 from custom_layers import EPSILON
-from onnx import TensorProto, helper, numpy_helper
 
 from deep_retrieval.images import MEAN
 from deep_retrieval.model import END
+from deep_retrieval.optional import need
 from deep_retrieval.surgery.edit import build, fold
+
+onnx = need('onnx', 'onnx')
+helper, numpy_helper = need('onnx.helper', 'onnx'), need('onnx.numpy_helper', 'onnx')
+TensorProto = onnx.TensorProto
 
 OPSET, IR_VERSION = 17, 8       # old enough for the runtimes of 2022
 DIMS = {'data': ['images', 3, 'height', 'width'], 'rois': ['regions', 5]}

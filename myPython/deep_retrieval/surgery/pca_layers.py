@@ -3,9 +3,23 @@
 import numpy as np
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 from sklearn.decomposition import PCA
-from tqdm import tqdm
 
+from deep_retrieval import progress
+from deep_retrieval.extraction import images_of
 from deep_retrieval.images import read_image, resize, to_blob
+from deep_retrieval.model import DescriptorNet
+
+
+def fit_folder(proto, weights, img_dir, output, *, S, L, centre, project, whitening=0):
+    """Fit two layers to a folder's images, and write the caffemodel `output`.
+
+    Returns how many directions were fitted, and to how many images. Parameters are those of `fit`.
+    """
+    paths = [item.path for item in images_of(img_dir)]
+    net = DescriptorNet(proto, weights, L, end=project, partial_weights=True)
+    components = fit(net, paths, S, centre, project, whitening=whitening)
+    net.net.save(str(output))
+    return components, len(paths)
 
 
 def fit(net, paths, S, centre, project, components=None, whitening=0, seed=0):
@@ -39,7 +53,7 @@ def entering(net, paths, S, blob):
     """The rows of a blob for all images, one below the other: N x D."""
     last = [name for name, tops in net.net.top_names.items() if blob in tops][-1]
     rows = []
-    for path in tqdm(paths, desc='rows for the PCA', unit='image', disable=None):
+    for path in progress.bar(paths, desc='rows for the PCA', unit='image'):
         image, _ = resize(read_image(path), S)
         grid = get_rmac_region_coordinates(*image.shape[:2], net.L)
         net.feed('data', to_blob([image]))

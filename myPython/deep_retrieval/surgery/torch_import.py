@@ -17,9 +17,10 @@ import re
 
 import numpy as np
 import torch
+from caffe.layer import param_count
 
 from deep_retrieval.images import MEAN
-from deep_retrieval.surgery.edit import build, copy_net, param_count
+from deep_retrieval.surgery.edit import build, copy_net
 
 TORCH_MEAN = (0.485, 0.456, 0.406)      # R, G, B from 0 to 1
 TORCH_STD = (0.229, 0.224, 0.225)

@@ -10,7 +10,6 @@ from functools import partial
 import caffe
 import numpy as np
 
-from deep_retrieval.cli import warn
 from deep_retrieval.images import MEAN
 from deep_retrieval.training.class_folders import ClassFolders, ReadAhead
 from deep_retrieval.training.layer_parameters import (
@@ -59,7 +58,7 @@ class ClassDataLayer(ConstantLayer):
         self.batch_size = integer(self, 'batch_size', param['batch_size'])
         seed = integer(self, 'seed', param['seed'], least=0)
         mean = channel_mean(self, param['mean'])
-        folders = ClassFolders(param['cls_dir'], param['dataset'], *self.parts(), seed, warn)
+        folders = ClassFolders(param['cls_dir'], param['dataset'], *self.parts(), seed)
         self.size = folders.size
         start, step = caffe.solver_rank(), caffe.solver_count()
         if self.phase == caffe.TEST:        # only the first of several solvers tests

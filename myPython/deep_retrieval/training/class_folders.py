@@ -7,6 +7,7 @@ A draw is a function of the seed and its number alone: it does not depend on the
 that a stream can go on at any place without reading what stands before.
 """
 
+import logging
 import os
 import threading
 import weakref
@@ -15,14 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from deep_retrieval.image_means import SIZES
 from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.listing import EXTENSIONS
 
-SIZES = {'cover': (280, 496), 'paris': (384, 512), 'landmark': (288, 384)}      # height, width
 TOLERATED = 0.1     # share of bad images; with more, it is the folder that is wrong
 LARGEST_LABEL = 1 << 24     # up to here float32, of which blobs are, has every integer
 READERS = 2     # threads that decode
 AHEAD = 4       # batches that are read ahead
+
+logger = logging.getLogger(__name__)
 
 
 class ClassFolders:
@@ -30,13 +33,13 @@ class ClassFolders:
 
     dataset : a name of SIZES; with another, or none, the first image's size is that of all
     own, others : images that a draw takes of its own class, and how many other classes it visits
-    say : called with a line for each image that is left out
+    Images that are left out are logged.
     Raises ValueError, in one line, where the folder cannot give such draws.
     """
 
-    def __init__(self, folder, dataset=None, own=2, others=1, seed=0, say=print):
+    def __init__(self, folder, dataset=None, own=2, others=1, seed=0):
         self.folder, self.own, self.others, self.seed = str(folder), own, others, seed
-        self._say, self._bad, self._lock = say, set(), threading.Lock()
+        self._bad, self._lock = set(), threading.Lock()
         try:
             self._files = _list(self.folder)
         except OSError as error:
@@ -113,7 +116,7 @@ class ClassFolders:
                 return
             if len(self._bad) < max(1, TOLERATED * total):
                 self._bad.add(path)
-                self._say(f'left out: {error}')
+                logger.warning('left out: %s', error)
                 return
         raise ValueError(f'{error}; {len(self._bad)} of {total} images were left out before it: '
                          'make all of one size, and replace those that are damaged')

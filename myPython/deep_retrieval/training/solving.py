@@ -1,23 +1,111 @@
-"""What train.py does: settings put into prototxts, a solver made ready, its log drawn."""
+"""Training: settings put into prototxts, a solver made ready and run, its log drawn.
+
+    done = train('proto/triplet/train_resnet101_triplet_solver.prototxt',
+                 weights=['caffemodel/model.caffemodel'], settings=['solver.max_iter=100'])
+    done.finished, done.iteration
+"""
 
 import os
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import caffe
 import yaml
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from deep_retrieval.files import write_aside
-from deep_retrieval.model import stored_layers
+from deep_retrieval import paths, store
+from deep_retrieval.model import check_weights_file, stored_layers
+from deep_retrieval.optional import need
+from deep_retrieval.training.trunk_cache import TrunkCache
 
 
-def prepare(solver_file, settings):
+class Training(NamedTuple):
+    """How a training ended: whether at max_iter, at which iteration, and its last solverstate."""
+
+    finished: bool
+    iteration: int
+    snapshot: str
+
+
+def train(solver_file, *, weights=(), snapshot=None, settings=(), cache_trunk=None,
+          plot_file=None) -> Training:
+    """Train a net as a solver prototxt says.
+
+    Solver and net, with `settings` put in, and the log are written beside the snapshots. If the
+    training cannot begin, no file is left or changed.
+
+    Parameters
+    ----------
+    solver_file : path
+    weights : caffemodels to start from; a later one overrides an earlier one
+    snapshot : solverstate to resume from, to the same bytes as an unbroken run
+    settings : list of 'LAYER.FIELD=VALUE' or 'solver.FIELD=VALUE'
+    cache_trunk : folder that keeps the results of the frozen part of the net for each image
+    plot_file : picture of the log's loss and learning rate to draw
+
+    Raises
+    ------
+    ValueError, OSError, RuntimeError
+        In one line, which names the file or the setting.
+    """
+    for path in weights:
+        check_weights_file(path)
+    with undone_on_error() as keep:
+        ready, log_file = prepare(solver_file, settings, keep)
+        keep(log_file)
+        with logging_to(log_file):
+            solver = make_solver(ready, weights, snapshot, cache_trunk)
+    with logging_to(log_file):
+        try:
+            solver.solve()
+        finally:
+            if plot_file:
+                plot(log_file, plot_file)
+    state = f'{solver.param.snapshot_prefix}_iter_{solver.iter}.solverstate'
+    return Training(solver.iter >= solver.param.max_iter, solver.iter, state)
+
+
+@contextmanager
+def undone_on_error():
+    """Yield a function that is told of files before they are written; an error restores them."""
+    before = {}
+
+    def keep(path):
+        if path not in before:
+            before[path] = None
+            with suppress(FileNotFoundError), open(path, 'rb') as file:
+                before[path] = file.read()
+
+    try:
+        yield keep
+    except BaseException:
+        for path, data in before.items():
+            if data is not None:
+                store.write(path, data)
+            elif os.path.exists(path):
+                os.unlink(path)
+        raise
+
+
+def base_folder(solver_file) -> str:
+    """Return the folder that a solver's relative paths belong to.
+
+    That is the current folder, or the repository if the solver's net is only found from there.
+    """
+    solver = read_text(solver_file, caffe_pb2.SolverParameter())
+    if not os.path.isfile(solver.net) and (paths.ROOT / solver.net).is_file():
+        return str(paths.ROOT)
+    return os.getcwd()
+
+
+def prepare(solver_file, settings, keep=lambda path: None):
     """Write solver and net, with `settings` put in, beside the snapshots.
 
     settings : list of 'LAYER.FIELD=VALUE' or 'solver.FIELD=VALUE'
+    keep : called with the path of each file before it is written
     Returns the paths of the written solver and of the log. Raises ValueError or OSError in one
     line.
     """
@@ -34,16 +122,16 @@ def prepare(solver_file, settings):
     stem = solver.snapshot_prefix
     solver.net = f'{stem}_net.prototxt'
     for path, message in ((solver.net, net), (f'{stem}_solver.prototxt', solver)):
-        text = text_format.MessageToString(message)
-        write_aside(path, lambda file: file.write(text.encode()))
+        keep(path)
+        store.write(path, text_format.MessageToString(message))
     return f'{stem}_solver.prototxt', f'{stem}.log'
 
 
 def check_solver(path, solver):
     """Raise where a solver lacks what would end the training only later."""
     if not os.path.isfile(solver.net):
-        raise ValueError(f'{path}: its net {solver.net!r} is not there; its paths begin in the '
-                         'folder that you call this from')
+        raise ValueError(f'{path}: its net {solver.net!r} does not exist; its paths are relative '
+                         'to the current folder')
     folder = os.path.dirname(solver.snapshot_prefix) or '.'
     if not solver.snapshot_prefix or not os.access(folder, os.W_OK):
         raise ValueError(f'{path}: cannot write snapshots to snapshot_prefix '
@@ -103,9 +191,9 @@ def set_field(message, field, value, owner):
 
 
 def make_solver(solver_file, weights=(), snapshot=None, cache=None):
-    """A solver that starts from `weights`, or goes on from `snapshot` as if it had never ended.
+    """Return a solver that starts from `weights`, or resumes from `snapshot`.
 
-    cache : folder where what the frozen trunk gives for each image is kept
+    cache : folder that keeps the results of the frozen trunk for each image
     """
     solver = caffe.get_solver(solver_file)
     check_disk(solver)
@@ -122,13 +210,10 @@ def make_solver(solver_file, weights=(), snapshot=None, cache=None):
         if fresh:
             caffe.log(f'Not in the weights, so they start from their fillers: {", ".join(fresh)}')
     if cache:
-        solver.net.cache_trunk(cache)
+        solver.net.cache_trunk(TrunkCache(cache))
     if snapshot:
         caffe.log(f'Resuming from {snapshot}')
-        solver.restore(snapshot)
-        for layer in solver.net.layers:
-            if hasattr(layer, 'skip'):      # a data layer: its stream goes on where it was
-                layer.skip(solver.iter * solver.param.iter_size)
+        solver.resume(snapshot)
     return solver
 
 
@@ -164,14 +249,13 @@ def read_log(path):
 
 def plot(log_file, picture):
     """Draw loss and learning rate of a log over the iterations."""
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
+    Figure = need('matplotlib.figure', 'plots').Figure      # needs no screen, unlike pyplot
     loss, rate = read_log(log_file)
     if not loss:
         caffe.log(f'{log_file} holds no loss yet, so {picture} is not drawn')
         return
-    figure, axes = plt.subplots(figsize=(8, 4.5), constrained_layout=True)
+    figure = Figure((8, 4.5), layout='constrained')
+    axes = figure.subplots()
     axes.plot(*zip(*loss), color='tab:blue', label='loss')
     axes.set(xlabel='iteration', ylabel='loss', ylim=(0, None))
     lines = axes.get_lines()
@@ -181,6 +265,5 @@ def plot(log_file, picture):
         right.set(ylabel='learning rate', ylim=(0, None))
         lines = [*lines, *right.get_lines()]
     axes.legend(handles=lines, loc='upper right')
-    write_aside(picture, lambda file: figure.savefig(
+    store.write(picture, lambda file: figure.savefig(
         file, format=os.path.splitext(picture)[1][1:] or 'png', dpi=120))
-    plt.close(figure)

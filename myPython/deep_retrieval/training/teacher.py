@@ -10,7 +10,7 @@ list leaves it out. The list has a line `NAME ROW` an image: what convert_images
 whose labels are then the rows that FeatureLayer looks up.
 """
 
-import json
+import logging
 import os
 from typing import NamedTuple
 
@@ -21,33 +21,20 @@ from caffe.database import Database
 from caffe.datum import parse_datum, read_list
 from caffe.proto import caffe_pb2
 from caffe.tools import convert_imageset
-from custom_layers import normalize
 
-from deep_retrieval import files
-from deep_retrieval.describe import Item, extract
-from deep_retrieval.files import write_aside
+from deep_retrieval import store
+from deep_retrieval.extraction import extract, extract_scales, images_of
+from deep_retrieval.image_means import SIZES
 from deep_retrieval.images import MEAN, ImageError, read_image, to_blob
-from deep_retrieval.listing import EXTENSIONS
 from deep_retrieval.model import END as DEPLOY_END
 from deep_retrieval.model import DescriptorNet, check_weights
 from deep_retrieval.store import sha256
-from deep_retrieval.training.class_folders import SIZES
 from deep_retrieval.training.solving import read_text
 
 END = 'rmac/eltwise/normalized'     # layer and blob of a teacher's descriptor
+logger = logging.getLogger(__name__)
+
 ANY_SIZE = (192, 256)   # pixels of LMDB images, height x width, where a net's regions fit any
-
-
-def images_of(folder):
-    """The images of a folder and of all folders in it, sorted by name: their paths below it."""
-    names = files.find(folder, EXTENSIONS)
-    if not names:
-        raise ValueError(f'{folder}: holds no image ({" ".join(EXTENSIONS)})')
-    for name in names:
-        if len(name.splitlines()) != 1:
-            raise ValueError(f'{folder}: the name {name!r} holds a line break, where lists are '
-                             'split: rename the file')
-    return [Item(name, os.path.join(folder, name)) for name in names]
 
 
 def longer_side(items, skip_bad=False):
@@ -111,24 +98,20 @@ def open_net(proto, weights, L, end=None, partial_weights=False):
     return TeacherNet(proto, weights, end or END, partial_weights)
 
 
-def convert(net, items, scales, features_npy, about, batch_size=1, skip_bad=False, say=print):
+def convert(net, items, scales, features_npy, about, batch_size=1, skip_bad=False):
     """Write the descriptors of `items` as `features_npy`, and return them, N x D.
 
     scales : pixels of the longer side that the images are resized to: one number, or several,
         whose descriptors are summed and normalized; each scale's stay in a file beside it
     about : dict of what the features depend on besides scales and items
-    Goes on where an earlier run ended; `skip_bad`, `say` and the errors are those of `extract`.
+    Resumes an interrupted run; `skip_bad` and the errors are those of `extract`.
     """
     if isinstance(scales, int):
         return extract(net, items, scales, features_npy, about, batch_size, skip_bad)[0]
     stem = os.path.splitext(features_npy)[0]
-    parts = [extract(net, items, S, f'{stem}_S{S}.npy', about, batch_size, skip_bad)[0]
-             for S in scales]
-    features = normalize(sum(parts))
-    # before the features, lest they be taken for those of an earlier note
-    note = json.dumps({**about, 'scales': scales, 'skipped': []}, indent=1) + '\n'
-    write_aside(f'{stem}.json', lambda file: file.write(note.encode()))
-    write_aside(features_npy, lambda file: np.save(file, features))
+    features, skipped = extract_scales(net, items, scales, lambda S: f'{stem}_S{S}.npy', about,
+                                       batch_size, skip_bad)
+    store.save_array(features_npy, features, {**about, 'scales': list(scales)}, skipped=skipped)
     return features
 
 
@@ -138,8 +121,7 @@ def write_list(path, items, features, seed):
     order = np.random.default_rng(seed).permutation(len(items))
     text = ''.join(f'{items[row].name} {row}\n' for row in order
                    if np.isfinite(features[row]).all())
-    # names are bytes to the system
-    write_aside(path, lambda file: file.write(os.fsencode(text)))
+    store.write(path, text)
 
 
 def write_rows(path, items, features):
@@ -147,7 +129,7 @@ def write_rows(path, items, features):
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     text = ''.join(f'{row}\t{item.name}\n' for row, item in enumerate(items)
                    if np.isfinite(features[row]).all())
-    write_aside(path, lambda file: file.write(os.fsencode(text)))
+    store.write(path, text)
 
 
 class Places(NamedTuple):
@@ -180,11 +162,11 @@ def _param(layer):
     return yaml.safe_load(layer.python_param.param_str) or {}
 
 
-def make_lmdb(folder, list_file, path, size, say=print):
+def make_lmdb(folder, list_file, path, size):
     """Make the LMDB `path` of the images in a list, resized, unless it is there already."""
     if os.path.lexists(path):
         _check_lmdb(path, read_list(list_file), size)
-        say(f'{path}: is there already, with the images of {list_file}')
+        logger.info('%s: exists already, with the images of %s', path, list_file)
         return
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     convert_imageset.main([f'--resize_height={size[0]}', f'--resize_width={size[1]}', '--',

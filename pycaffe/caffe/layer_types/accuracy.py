@@ -1,4 +1,4 @@
-"""Accuracy: how many labels a net gets right."""
+"""Accuracy: the share of labels that a net predicts."""
 
 import torch
 
@@ -9,10 +9,11 @@ from .loss import ClassLayer
 
 @register
 class Accuracy(ClassLayer):
-    """Share of the labels that are among the top_k scores; the second top is it a class.
+    """Share of the labels that are among the top_k scores; the second top is the share per class.
 
-    A score that equals the label's own stands before it, so a tie counts as wrong.
+    A score that equals the label's score ranks before it, so a tie counts as wrong.
     """
+    repeatable = True
     no_gradient = ALL
 
     def shape(self, scores, labels):

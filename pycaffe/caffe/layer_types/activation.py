@@ -1,4 +1,4 @@
-"""Activations: one number in, one number out."""
+"""Activations: functions of each single value."""
 
 import math
 
@@ -15,6 +15,7 @@ PRELU_FILLER = FillerParameter(type='constant', value=0.25)
 @register
 class AbsVal(TensorLayer):
     """|x|"""
+    repeatable = True
 
     def compute(self, x):
         return x.abs()
@@ -23,6 +24,7 @@ class AbsVal(TensorLayer):
 @register
 class BNLL(TensorLayer):
     """log(1 + e^x)"""
+    repeatable = True
 
     def compute(self, x):
         return F.softplus(x)
@@ -31,6 +33,7 @@ class BNLL(TensorLayer):
 @register
 class Clip(TensorLayer):
     """max(min, min(x, max))"""
+    repeatable = True
 
     def compute(self, x):
         param = self.layer_param.clip_param
@@ -40,6 +43,7 @@ class Clip(TensorLayer):
 @register
 class ELU(TensorLayer):
     """x where x > 0, else alpha * (e^x - 1)"""
+    repeatable = True
 
     def compute(self, x):
         return F.elu(x, self.layer_param.elu_param.alpha)
@@ -48,6 +52,7 @@ class ELU(TensorLayer):
 @register
 class Exp(TensorLayer):
     """base ^ (shift + scale * x)"""
+    repeatable = True
 
     def setup(self, bottom, top):
         self.log_base = log_base(self.layer_param.exp_param.base)
@@ -60,6 +65,7 @@ class Exp(TensorLayer):
 @register
 class Log(TensorLayer):
     """log(shift + scale * x) to `base`"""
+    repeatable = True
 
     def setup(self, bottom, top):
         self.log_base = log_base(self.layer_param.log_param.base)
@@ -72,7 +78,7 @@ class Log(TensorLayer):
 
 
 def affine(x, scale, shift):
-    """scale * x + shift; a shift of 0 is not added, as it would make -0 to 0 and 1 / y to +inf."""
+    """scale * x + shift; a shift of 0 is not added, since it would turn -0 into 0."""
     return x * scale + shift if shift else x * scale
 
 
@@ -88,6 +94,7 @@ def log_base(base):
 @register
 class Power(TensorLayer):
     """(shift + scale * x) ^ power"""
+    repeatable = True
 
     def compute(self, x):
         param = self.layer_param.power_param
@@ -98,14 +105,19 @@ class Power(TensorLayer):
 
 @register
 class PReLU(TensorLayer):
-    """max(0, x) + slope * min(0, x); one slope a channel (axis 1), or one with `channel_shared`."""
+    """max(0, x) + slope * min(0, x); one slope per channel (axis 1), or one in all."""
+    repeatable = True
+
+    @staticmethod
+    def parameters(layer_param):
+        return ['slope']
 
     def setup(self, bottom, top):
         param = self.layer_param.prelu_param
         if len(bottom[0].shape) < 2:
             raise CaffeError(f'the bottom needs a channel axis, but its shape is {bottom[0].shape}')
-        self.add_blob(() if param.channel_shared else (bottom[0].shape[1],),
-                      param.filler if param.HasField('filler') else PRELU_FILLER)
+        self.add_blobs(slope=(() if param.channel_shared else (bottom[0].shape[1],),
+                              param.filler if param.HasField('filler') else PRELU_FILLER))
 
     def shape(self, bottom):
         slopes = self.blobs[0].shape
@@ -120,6 +132,7 @@ class PReLU(TensorLayer):
 @register
 class ReLU(TensorLayer):
     """max(0, x) + negative_slope * min(0, x)"""
+    repeatable = True
 
     def compute(self, x):
         slope = self.layer_param.relu_param.negative_slope
@@ -129,6 +142,7 @@ class ReLU(TensorLayer):
 @register
 class Sigmoid(TensorLayer):
     """1 / (1 + e^-x)"""
+    repeatable = True
 
     def compute(self, x):
         return torch.sigmoid(x)
@@ -137,6 +151,7 @@ class Sigmoid(TensorLayer):
 @register
 class Swish(TensorLayer):
     """x * sigmoid(beta * x)"""
+    repeatable = True
 
     def compute(self, x):
         return x * torch.sigmoid(x * self.layer_param.swish_param.beta)
@@ -145,6 +160,7 @@ class Swish(TensorLayer):
 @register
 class TanH(TensorLayer):
     """tanh(x)"""
+    repeatable = True
 
     def compute(self, x):
         return torch.tanh(x)
@@ -153,6 +169,7 @@ class TanH(TensorLayer):
 @register
 class Threshold(TensorLayer):
     """1 where x > threshold, else 0"""
+    repeatable = True
     no_gradient = ALL
 
     def compute(self, x):

@@ -1,4 +1,4 @@
-"""Layers of any use."""
+"""Common layers: InnerProduct, Dropout, Embed."""
 
 import math
 
@@ -14,15 +14,20 @@ from .selection import as_indices
 @register
 class InnerProduct(TensorLayer):
     """y = W x + b over all axes from `axis` on; W is num_output x K, or its transpose."""
+    repeatable = True
+
+    @staticmethod
+    def parameters(layer_param):
+        return ['weight', 'bias'][:1 + layer_param.inner_product_param.bias_term]
 
     def setup(self, bottom, top):
         param = self.layer_param.inner_product_param
         start = self.axis(param.axis, len(bottom[0].shape))
         self.inputs = math.prod(bottom[0].shape[start:])
         shape = (param.num_output, self.inputs)
-        self.add_blob(shape[::-1] if param.transpose else shape, param.weight_filler)
-        if param.bias_term:
-            self.add_blob((param.num_output,), param.bias_filler)
+        self.add_blobs(
+            weight=(shape[::-1] if param.transpose else shape, param.weight_filler),
+            bias=((param.num_output,), param.bias_filler))
 
     def shape(self, bottom):
         param = self.layer_param.inner_product_param
@@ -45,7 +50,6 @@ class InnerProduct(TensorLayer):
 @register
 class Dropout(TensorLayer):
     """TRAIN: x / (1 - dropout_ratio), but 0 with probability dropout_ratio. TEST: x"""
-    repeatable = False
 
     def setup(self, bottom, top):
         ratio = self.layer_param.dropout_param.dropout_ratio
@@ -63,15 +67,19 @@ class Dropout(TensorLayer):
 @register
 class Embed(TensorLayer):
     """Row x of the weights, input_dim x num_output, for each index x of the bottom; plus a bias."""
+    repeatable = True
     no_gradient = (0,)
+
+    @staticmethod
+    def parameters(layer_param):
+        return ['weight', 'bias'][:1 + layer_param.embed_param.bias_term]
 
     def setup(self, bottom, top):
         param = self.layer_param.embed_param
         if not (param.input_dim and param.num_output):
             raise CaffeError('input_dim and num_output must be above 0')
-        self.add_blob((param.input_dim, param.num_output), param.weight_filler)
-        if param.bias_term:
-            self.add_blob((param.num_output,), param.bias_filler)
+        self.add_blobs(weight=((param.input_dim, param.num_output), param.weight_filler),
+                       bias=((param.num_output,), param.bias_filler))
 
     def shape(self, bottom):
         return [(*bottom, self.layer_param.embed_param.num_output)]

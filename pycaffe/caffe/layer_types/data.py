@@ -1,4 +1,4 @@
-"""Where a net's data comes from."""
+"""Data from the user, from fillers and from arrays: Input, DummyData, MemoryData."""
 
 import numpy as np
 import torch
@@ -12,8 +12,7 @@ from ..proto import caffe_pb2
 
 @register
 class Input(TensorLayer):
-    """Tops of given shapes that the user fills: one shape for all of them, or one each."""
-    repeatable = False
+    """Tops of given shapes that the user fills; one shape for all, or one per top."""
     bottom_count = (0, 0)
     top_count = (1, None)
 
@@ -33,7 +32,7 @@ class Input(TensorLayer):
 
 @register
 class DummyData(Layer):
-    """Tops of given shapes from fillers: constants once, random numbers anew each forward."""
+    """Tops of given shapes from fillers: constants once, random values on each forward."""
     bottom_count = (0, 0)
     top_count = (1, None)
 
@@ -104,11 +103,16 @@ class MemoryData(Layer):
         self._arrays = data, labels
         self._next = 0
 
+    def skip(self, batches):
+        """Go on as if that many batches had been delivered of the arrays given before."""
+        if self._arrays is not None:
+            self._next = (self._next + batches * self.batch_size) % len(self._arrays[0])
+
     def forward(self, bottom, top):
         if self._arrays is None:
             raise CaffeError('has no data yet; call net.set_input_arrays(data, labels) first')
         for blob, array in zip(top, self._arrays):
-            # a copy: who writes to the blob must not write to the user's array
+            # a copy, so that writing to the blob does not change the user's array
             batch = array[self._next:self._next + self.batch_size].copy()
             blob.reshape(*batch.shape)
             blob.tensor = torch.from_numpy(batch).to(common.device())

@@ -1,4 +1,4 @@
-"""Data from and to HDF5 files."""
+"""HDF5Data and HDF5Output: data from and to HDF5 files."""
 
 import os
 from itertools import chain
@@ -86,10 +86,10 @@ def _read_rows(path, names):
                     raise CaffeError(f'{path}: has no dataset {name!r}; it has '
                                      f'{", ".join(file) or "none"}')
                 if not np.issubdtype(file[name].dtype, np.number) or not file[name].shape:
-                    raise CaffeError(f'{path}: dataset {name!r} is no array of numbers')
+                    raise CaffeError(f'{path}: dataset {name!r} is not an array of numbers')
                 arrays.append(file[name][...].astype(np.float32))
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else 'is no HDF5 file, or a damaged one'
+        reason = os.strerror(error.errno) if error.errno else 'is not an HDF5 file, or is damaged'
         raise CaffeError(f'{path}: {reason}') from None
     lengths = [len(array) for array in arrays]
     if len(set(lengths)) > 1 or not lengths[0]:
@@ -102,7 +102,7 @@ def _read_rows(path, names):
 class HDF5Output(Layer):
     """Writes the bottoms, four-dimensional, to the datasets /data and /label of `file_name`.
 
-    The rows of a further forward are appended; Caffe stops there.
+    Further forwards append their rows; genuine Caffe aborts there.
     """
     bottom_count = (2, 2)
     top_count = (0, 0)
@@ -110,7 +110,7 @@ class HDF5Output(Layer):
 
     def setup(self, bottom, top):
         self.path = self.layer_param.hdf5_output_param.file_name
-        with self._open('w'):       # an older file goes, as in Caffe
+        with self._open('w'):       # an existing file is replaced, as in Caffe
             pass
 
     def reshape(self, bottom, top):
@@ -129,7 +129,7 @@ class HDF5Output(Layer):
         try:
             return h5py.File(self.path, mode)
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else 'is no HDF5 file'
+            reason = os.strerror(error.errno) if error.errno else 'is not an HDF5 file'
             raise CaffeError(f'{self.path}: {reason}') from None
 
 

@@ -1,4 +1,4 @@
-"""Losses: one number that training makes small."""
+"""Losses over scores and labels, or over pairs of blobs."""
 
 import math
 
@@ -18,9 +18,9 @@ THRESHOLD = 1e-20       # InfogainLoss and MultinomialLogisticLoss take the log 
 
 
 def class_labels(labels, classes, ignore=None):
-    """(labels as integers, which of them count); those that do not count become 0.
+    """(labels as integers, mask of those that count); the others become 0.
 
-    Labels are rounded towards 0, as in Caffe. Raises CaffeError for one beyond the classes.
+    Labels are rounded towards 0, as in Caffe. Raises CaffeError if a label is not a class.
     """
     index = labels.long()
     counts = torch.ones_like(index, dtype=torch.bool) if ignore is None else index != ignore
@@ -39,7 +39,7 @@ def ignored(param):
 
 
 def normalizer(param, items, counts, default=caffe_pb2.LossParameter.VALID):
-    """What a sum over the labels of so many items is divided by; `counts`: which labels count."""
+    """The divisor of a sum over the labels of `items` items; `counts` masks those that count."""
     mode = default
     if param.HasField('normalization'):
         mode = param.normalization
@@ -51,14 +51,14 @@ def normalizer(param, items, counts, default=caffe_pb2.LossParameter.VALID):
 
 
 def check_items(first, second):
-    """Both bottoms must be of as many items."""
+    """Raise unless both bottoms have the same number of items."""
     if not first or first[:1] != second[:1]:
         raise CaffeError(f'bottoms of shapes {first} and {second} differ in their first axis, '
                          'the items, or have none')
 
 
 def check_item_labels(items, labels):
-    """There must be one label for each item."""
+    """Raise unless there is one label per item."""
     check_items(items, labels)
     if math.prod(labels) != items[0]:
         raise CaffeError(f'labels of shape {labels} are not one for each of {items[0]} items')
@@ -75,7 +75,7 @@ class ClassLayer(TensorLayer):
     top_count = (1, 2)
 
     def split(self, scores, labels, axis):
-        """Take the shapes of both bottoms apart: outer x classes x inner scores."""
+        """Set outer, classes and inner, the axes of the scores around the classes."""
         axis = self.axis(axis, len(scores))
         self.outer, self.classes = math.prod(scores[:axis]), scores[axis]
         self.inner = math.prod(scores[axis + 1:])
@@ -93,6 +93,7 @@ class ClassLayer(TensorLayer):
 @register
 class SoftmaxWithLoss(ClassLayer):
     """-log softmax(x)[label] along softmax_param's axis; the second top is the softmax."""
+    repeatable = True
     no_gradient = (1,)
     is_loss = True
 
@@ -118,6 +119,7 @@ class InfogainLoss(ClassLayer):
 
     H, classes x classes, is the third bottom or the BINARYPROTO file `source`.
     """
+    repeatable = True
     bottom_count = (2, 3)
     no_gradient = (1, 2)
     is_loss = True
@@ -160,6 +162,7 @@ class SigmoidCrossEntropyLoss(TensorLayer):
 
     The normalization is BATCH_SIZE where it is not set.
     """
+    repeatable = True
     bottom_count = (2, 2)
     no_gradient = (1,)
     is_loss = True
@@ -184,6 +187,7 @@ class SigmoidCrossEntropyLoss(TensorLayer):
 @register
 class EuclideanLoss(TensorLayer):
     """sum((a - b)^2) / 2N"""
+    repeatable = True
     bottom_count = (2, 2)
     is_loss = True
 
@@ -198,7 +202,7 @@ class EuclideanLoss(TensorLayer):
 
 
 class RowLoss(TensorLayer):
-    """A loss over rows of numbers, all but the first axis, with one label a row."""
+    """A loss over rows, all axes but the first, with one label per row."""
     bottom_count = (2, 2)
     no_gradient = (1,)
     is_loss = True
@@ -216,6 +220,7 @@ class RowLoss(TensorLayer):
 @register
 class HingeLoss(RowLoss):
     """sum(max(0, 1 - x_l) + sum over the others of max(0, 1 + x_k)) / N; squared with norm L2."""
+    repeatable = True
 
     def compute(self, scores, labels):
         x, index = self.flat(scores, labels)
@@ -229,6 +234,7 @@ class HingeLoss(RowLoss):
 @register
 class MultinomialLogisticLoss(RowLoss):
     """-sum(log p[label]) / N, over probabilities p."""
+    repeatable = True
 
     def compute(self, scores, labels):
         x, index = self.flat(scores, labels)

@@ -22,6 +22,7 @@ class ContrastiveLoss(TensorLayer):
 
     The third bottom is 0 for an unlike pair. `legacy_version` has max(0, margin - d^2) for those.
     """
+    repeatable = True
     bottom_count = (3, 3)
     no_gradient = (2,)
     is_loss = True
@@ -49,6 +50,7 @@ class ContrastiveLoss(TensorLayer):
 @register
 class TripletLoss(TensorLayer):
     """sum of max(0, margin + |a - p|^2 - |a - n|^2) / 2N; of the fork caffe-windows."""
+    repeatable = True
     bottom_count = (3, 3)
     is_loss = True
 
@@ -70,6 +72,7 @@ class LiftedStructSimilaritySoftmaxLoss(TensorLayer):
     J = log(sum of exp(margin - D) over the negatives of both) + D of the pair; D is the distance.
     Without a pair, or without a negative, the loss is 0.
     """
+    repeatable = True
     bottom_count = (2, 2)
     no_gradient = (1,)
     is_loss = True

@@ -1,4 +1,4 @@
-"""Normalization: values centred, scaled, or brought to unit length."""
+"""Normalization: centring, scaling, and scaling to unit length."""
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,16 @@ from ..proto import caffe_pb2
 
 @register
 class BatchNorm(TensorLayer):
-    """(x - mean) / sqrt(variance + eps) a channel (axis 1).
+    """(x - mean) / sqrt(variance + eps) per channel (axis 1).
 
     The parameters are the sums of mean and variance and the weight by which to divide them. In
     training the batch's own statistics are used, and added to the decayed sums.
     """
     learns = False
+
+    @staticmethod
+    def parameters(layer_param):
+        return ['mean', 'variance', 'count']
 
     def setup(self, bottom, top):
         param = self.layer_param.batch_norm_param
@@ -28,8 +32,9 @@ class BatchNorm(TensorLayer):
         self.repeatable = self.global_stats
         self.axis(1, len(bottom[0].shape))
         self.channels = bottom[0].shape[1]
-        for shape in ((self.channels,), (self.channels,), (1,)):
-            self.add_blob(shape, caffe_pb2.FillerParameter())
+        zeros = caffe_pb2.FillerParameter()
+        self.add_blobs(mean=((self.channels,), zeros), variance=((self.channels,), zeros),
+                       count=((1,), zeros))
 
     def shape(self, bottom):
         if len(bottom) < 2 or bottom[1] != self.channels:
@@ -77,6 +82,7 @@ class LRN(TensorLayer):
     They are channels, or the cells of a square of the same channel, with zeros beyond the border;
     within a channel k is 1, whatever the prototxt says.
     """
+    repeatable = True
 
     def setup(self, bottom, top):
         if self.layer_param.lrn_param.local_size % 2 == 0:
@@ -99,6 +105,7 @@ class LRN(TensorLayer):
 @register
 class MVN(TensorLayer):
     """(x - mean) / (deviation + eps) over each channel of each image, or over the whole image."""
+    repeatable = True
 
     def shape(self, bottom):
         if len(bottom) > 4:
@@ -123,6 +130,7 @@ class MVN(TensorLayer):
 @register
 class Softmax(TensorLayer):
     """exp(x) over its sum along `axis`."""
+    repeatable = True
 
     def shape(self, bottom):
         self.dim = self.axis(self.layer_param.softmax_param.axis, len(bottom))
@@ -135,6 +143,7 @@ class Softmax(TensorLayer):
 @register
 class Normalize(TensorLayer):
     """x / sqrt(1e-6 + sum of squares over axis 1); of the fork caffe-windows."""
+    repeatable = True
 
     def setup(self, bottom, top):
         kind = self.layer_param.normalize_param.normalize_type

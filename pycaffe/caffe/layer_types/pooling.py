@@ -18,6 +18,7 @@ class Pooling(TensorLayer):
     An average divides by the window's size inside the padded image. MAX gives the position of
     each maximum, y * width + x, as a second top.
     """
+    repeatable = True
     top_count = (1, 2)
 
     def setup(self, bottom, top):
@@ -126,6 +127,7 @@ class SPP(TensorLayer):
 
     The levels are joined along axis 1; a single one stays N x C x 1 x 1.
     """
+    repeatable = True
 
     def setup(self, bottom, top):
         if self.layer_param.spp_param.pyramid_height < 1:

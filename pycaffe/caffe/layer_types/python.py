@@ -1,16 +1,34 @@
-"""Layers that the user writes in Python."""
+"""Python: layers that the user writes."""
 
 import importlib
 
 from ..errors import CaffeError
-from ..layer import TYPES, Layer
+from ..layer import Layer, register
 
 
-def python_layer(layer_param, phase):
-    """Make the user's layer: class `layer` of module `module`, with its `param_str`.
+@register
+class Python(Layer):
+    """The user's layer: class `layer` of module `module`, with its `param_str`."""
 
-    Raises CaffeError where there is no such module or class, or the class is no caffe.Layer; an
-    error inside the module is the user's own and comes through.
+    def __new__(cls, layer_param, phase):
+        layer = find_class(layer_param)(layer_param, phase)
+        # the second name is older Caffe's
+        layer.param_str = layer.param_str_ = layer_param.python_param.param_str
+        return layer
+
+    @staticmethod
+    def parameters(layer_param):
+        try:
+            return find_class(layer_param).parameters(layer_param)
+        except CaffeError:      # its module is not installed here
+            return []
+
+
+def find_class(layer_param):
+    """Import the class that a Python layer names.
+
+    Raises CaffeError if there is no such module or class, or if the class is not a caffe.Layer. An
+    error inside the module is the user's own and is passed on.
     """
     param = layer_param.python_param
     try:
@@ -23,9 +41,4 @@ def python_layer(layer_param, phase):
     cls = getattr(module, param.layer, None)
     if not (isinstance(cls, type) and issubclass(cls, Layer)):
         raise CaffeError(f'{module.__file__} has no caffe.Layer named {param.layer!r}')
-    layer = cls(layer_param, phase)
-    layer.param_str = layer.param_str_ = param.param_str    # the second name is older Caffe's
-    return layer
-
-
-TYPES['Python'] = python_layer
+    return cls

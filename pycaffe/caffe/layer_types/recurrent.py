@@ -1,7 +1,7 @@
 """Layers over time: LSTM, RNN.
 
 x is T x N x ..., T steps of N streams; cont, T x N, is 0 where a sequence begins and 1 where it
-goes on. At step 0 a stream goes on from where the last forward left it.
+continues. At step 0 a stream continues from the state that the last forward left.
 """
 
 import math
@@ -20,9 +20,9 @@ class Recurrent(TensorLayer):
     With `expose_hidden` the states before step 0, each 1 x N x num_output, are further bottoms and
     those after the last step further tops; as in Caffe, no gradient passes through either.
     """
-    repeatable = False
     gates = 1           # rows of W_x and W_h for each of num_output
-    num_states = 1      # what a step leaves to the next
+    num_states = 1      # arrays that a step passes to the next
+    static_item = ()    # an item of x_static
 
     def __init__(self, layer_param, phase):
         super().__init__(layer_param, phase)
@@ -30,11 +30,16 @@ class Recurrent(TensorLayer):
         self.exposed = self.num_states if self.param.expose_hidden else 0
         self.bottom_count = 2 + self.exposed, 3 + self.exposed
         self.top_count = 1 + self.exposed, 1 + self.exposed
-        self.has_static = len(layer_param.bottom) > 2 + self.exposed
+        self.has_static = 'static' in self.parameters(layer_param)
         self.no_gradient = 1, *range(2 + self.has_static, 2 + self.has_static + self.exposed)
 
+    @classmethod
+    def parameters(cls, layer_param):
+        """W_x, b, W_static if there is x_static, and W_h."""
+        exposed = cls.num_states * layer_param.recurrent_param.expose_hidden
+        return ['x', 'b', *['static'] * (len(layer_param.bottom) > 2 + exposed), 'h']
+
     def setup(self, bottom, top):
-        """The parameters are W_x, b, W_static if there is x_static, W_h."""
         size, x = self.param.num_output, bottom[0].shape
         if size < 1:
             raise CaffeError('num_output is missing')
@@ -43,13 +48,13 @@ class Recurrent(TensorLayer):
         if self.has_static and len(bottom[2].shape) < 2:
             raise CaffeError(f'x_static must be N x ..., not {bottom[2].shape}')
         self.num_steps, self.item = x[0], x[2:]
-        rows, weight_filler = self.gates * size, self.param.weight_filler
-        self.add_blob((rows, math.prod(x[2:])), weight_filler)
-        self.add_blob((rows,), self.param.bias_filler)
+        rows, weights = self.gates * size, self.param.weight_filler
         if self.has_static:
             self.static_item = bottom[2].shape[1:]
-            self.add_blob((rows, math.prod(self.static_item)), weight_filler)
-        self.add_blob((rows, size), weight_filler)
+        self.add_blobs(x=((rows, math.prod(x[2:])), weights), b=((rows,), self.param.bias_filler),
+                       static=((rows, math.prod(self.static_item)), weights),
+                       h=((rows, size), weights), o=((size, size), weights),
+                       b_o=((size,), self.param.bias_filler))
         # states x streams x num_output: where the last forward began, and where the next one will
         self.begin = self.carry = torch.zeros(self.num_states, 0, size)
 
@@ -108,11 +113,9 @@ class RNN(Recurrent):
     W_o and b_o are the last parameters.
     """
 
-    def setup(self, bottom, top):
-        super().setup(bottom, top)
-        size = self.param.num_output
-        self.add_blob((size, size), self.param.weight_filler)
-        self.add_blob((size,), self.param.bias_filler)
+    @classmethod
+    def parameters(cls, layer_param):
+        return [*super().parameters(layer_param), 'o', 'b_o']
 
     def step(self, inputs, states, mark):
         return [torch.tanh(inputs)]
@@ -149,6 +152,7 @@ class LSTM(Recurrent):
 @register
 class LSTMUnit(TensorLayer):
     """One step of LSTM: bottoms c, 1 x N x D, gates, 1 x N x 4D, and cont, 1 x N; tops c and h."""
+    repeatable = True
     bottom_count = (3, 3)
     top_count = (2, 2)
     no_gradient = (2,)

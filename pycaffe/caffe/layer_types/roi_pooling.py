@@ -16,6 +16,7 @@ class ROIPooling(TensorLayer):
     x1, y1, x2, y2 in image pixels, corners inclusive). The corners times `spatial_scale` are
     rounded to cells, a region has at least one cell, and an empty bin gives 0.
     """
+    repeatable = True
     bottom_count = (2, 2)
     no_gradient = (1,)
 

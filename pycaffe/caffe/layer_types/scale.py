@@ -1,4 +1,4 @@
-"""A bottom scaled or shifted by a smaller blob."""
+"""Scale and Bias: a bottom scaled or shifted by a smaller blob."""
 
 import torch
 
@@ -43,14 +43,18 @@ class Scale(Spanning):
 
     s is the second bottom or a parameter; b, with `bias_term`, is a parameter of the shape of s.
     """
+    repeatable = True
+
+    @staticmethod
+    def parameters(layer_param):
+        return (['scale'] * (len(layer_param.bottom) == 1)
+                + ['bias'] * layer_param.scale_param.bias_term)
 
     def setup(self, bottom, top):
         param = self.layer_param.scale_param
         shape = self.operand_shape(bottom, param)
-        if len(bottom) == 1:
-            self.add_blob(shape, param.filler if param.HasField('filler') else UNIT_FILLER)
-        if param.bias_term:
-            self.add_blob(shape, param.bias_filler)
+        self.add_blobs(scale=(shape, param.filler if param.HasField('filler') else UNIT_FILLER),
+                       bias=(shape, param.bias_filler))
 
     def shape(self, bottom, scale=None):
         if scale is None:
@@ -62,7 +66,7 @@ class Scale(Spanning):
         scale = self.weight(0) if scale is None else scale
         bias = self.weight(-1) if self.layer_param.scale_param.bias_term else None
         if scale.dim() == 1 and len(self.broadcast) == x.dim() - 1:
-            # One value a channel: torch's batch norm with mean 0 and variance 1 is that, in one
+            # One value per channel: torch's batch norm with mean 0 and variance 1 is that, in one
             # pass, and twice as fast with its gradients.
             mean, variance = x.new_zeros(len(scale)), x.new_ones(len(scale))
             x = usual_strides(x)
@@ -74,12 +78,15 @@ class Scale(Spanning):
 @register
 class Bias(Spanning):
     """y = x + b, where b, the second bottom or a parameter, spans some axes of x from `axis` on."""
+    repeatable = True
+
+    @staticmethod
+    def parameters(layer_param):
+        return ['bias'] * (len(layer_param.bottom) == 1)
 
     def setup(self, bottom, top):
         param = self.layer_param.bias_param
-        shape = self.operand_shape(bottom, param)
-        if len(bottom) == 1:
-            self.add_blob(shape, param.filler)
+        self.add_blobs(bias=(self.operand_shape(bottom, param), param.filler))
 
     def shape(self, bottom, bias=None):
         self.fit(bottom, self.blobs[0].shape if bias is None else bias, self.layer_param.bias_param)

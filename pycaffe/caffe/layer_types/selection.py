@@ -1,4 +1,4 @@
-"""Layers that take a part of their bottoms: by position, by index or by value."""
+"""Layers that select parts of their bottoms by position, by index or by value."""
 
 import math
 
@@ -20,6 +20,7 @@ def as_indices(x, count):
 @register
 class Slice(TensorLayer):
     """The bottom cut along `axis` before each `slice_point`, by default into equal parts."""
+    repeatable = True
     top_count = (1, None)
 
     def shape(self, bottom):
@@ -53,9 +54,10 @@ class Slice(TensorLayer):
 class ArgMax(TensorLayer):
     """Indices of the `top_k` largest values along `axis`, or of each whole item: N x 1 x top_k.
 
-    Of equal values the last comes first. With `out_max_val` the values take the indices' place
-    where there is an axis, else they stand behind them: N x 2 x top_k.
+    Among equal values the last comes first. With `out_max_val` the values replace the indices if
+    there is an axis, otherwise they follow them: N x 2 x top_k.
     """
+    repeatable = True
     no_gradient = ALL
 
     def shape(self, bottom):
@@ -92,7 +94,8 @@ class ArgMax(TensorLayer):
 
 @register
 class BatchReindex(TensorLayer):
-    """Items of the first bottom in the order of the second, a list of their numbers."""
+    """Items of the first bottom in the order of the second, a list of their indices."""
+    repeatable = True
     bottom_count = (2, 2)
     no_gradient = (1,)
 
@@ -107,10 +110,11 @@ class BatchReindex(TensorLayer):
 
 @register
 class Filter(TensorLayer):
-    """Of each bottom but the last the items where the last, one number an item, is not 0.
+    """The items of each bottom but the last for which the last, one value per item, is not 0.
 
-    So the tops' first dim follows from the data; until the first forward it is the bottoms'.
+    The tops' first dimension depends on the data; until the first forward it is the bottoms'.
     """
+    repeatable = True
     bottom_count = (2, None)
     top_count = (1, None)
     kept = None     # how many items the last reshape found

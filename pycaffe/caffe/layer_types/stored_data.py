@@ -45,7 +45,7 @@ class PrefetchingLayer(Layer):
         return self._prefetch.next()
 
     def skip(self, batches):
-        """Go on as if that many batches had been delivered; they are read for it."""
+        """Continue as if that many batches had been delivered; this reads them."""
         for _ in range(batches):
             self._next()
 
@@ -112,14 +112,14 @@ class Data(TransformingLayer):
 
 
 def share(phase):
-    """Where this solver's records begin among those of all, and how far it is to its next."""
+    """This solver's (start, step) among the records of all solvers."""
     if phase == common.TEST:        # only the first of them tests
         return 0, 1
     return common.solver_rank(), common.solver_count()
 
 
 def own_share(records, phase):
-    """Of an endless iterator this solver's own records."""
+    """This solver's records of an endless iterator."""
     start, step = share(phase)
     return islice(records, start, None, step)
 

@@ -1,4 +1,4 @@
-"""Blobs copied, joined, combined and reshaped."""
+"""Layers that copy, join, combine and reshape blobs."""
 
 import math
 
@@ -10,16 +10,18 @@ from ..layer import Layer, TensorLayer, register
 
 @register
 class Split(TensorLayer):
-    """The bottom, once for each top; nets insert it where several layers read one blob."""
+    """A copy of the bottom per top; nets insert it where several layers read one blob."""
+    repeatable = True
     top_count = (1, None)
 
     def compute(self, x):
-        return tuple(x.view_as(x) for _ in range(self.num_top))     # autograd tells them apart
+        return tuple(x.view_as(x) for _ in range(self.num_top))   # distinct for autograd
 
 
 @register
 class Concat(TensorLayer):
     """Join the bottoms along `axis`."""
+    repeatable = True
     bottom_count = (1, None)
 
     def shape(self, *bottom):
@@ -43,6 +45,7 @@ class Concat(TensorLayer):
 @register
 class Eltwise(TensorLayer):
     """The bottoms' product, sum (each times its `coeff`) or maximum, element by element."""
+    repeatable = True
     bottom_count = (2, None)
 
     def setup(self, bottom, top):
@@ -62,7 +65,7 @@ class Eltwise(TensorLayer):
         if param.operation == param.PROD:
             return math.prod(others, start=first)
         if param.operation == param.MAX:
-            # Of equal values the second bottom's counts, then the earlier one's.
+            # Among equal values the second bottom's counts, then the earlier one's.
             second, *others = others
             largest = torch.where(first > second, first, second)
             for other in others:
@@ -81,6 +84,7 @@ class Reshape(TensorLayer):
 
     `axis` and `num_axes` limit it to a span of the bottom's axes.
     """
+    repeatable = True
 
     def setup(self, bottom, top):
         refuse_in_place(bottom, top)
@@ -118,6 +122,7 @@ class Reshape(TensorLayer):
 @register
 class Flatten(TensorLayer):
     """The axes `axis` .. `end_axis` joined into one."""
+    repeatable = True
 
     def setup(self, bottom, top):
         refuse_in_place(bottom, top)
@@ -136,7 +141,7 @@ class Flatten(TensorLayer):
 
 
 def refuse_in_place(bottom, top):
-    """A blob of another shape cannot take the bottom's place: the next reshape would read it."""
+    """Raise if the top is the bottom: the next reshape would read the top's shape."""
     if top[0] is bottom[0]:
         raise CaffeError('cannot work in place; give its top another name')
 
@@ -144,6 +149,7 @@ def refuse_in_place(bottom, top):
 @register
 class Reduction(TensorLayer):
     """coeff * sum (of x, |x| or x^2) or mean over all axes from `axis` on."""
+    repeatable = True
 
     def shape(self, bottom):
         param = self.layer_param.reduction_param
@@ -169,6 +175,7 @@ class Reduction(TensorLayer):
 @register
 class Tile(TensorLayer):
     """The bottom `tiles` times along `axis`."""
+    repeatable = True
 
     def setup(self, bottom, top):
         if self.layer_param.tile_param.tiles < 1:
@@ -187,7 +194,8 @@ class Tile(TensorLayer):
 
 @register
 class Silence(TensorLayer):
-    """Reads blobs that nothing else reads, so that they are no outputs; their gradient is 0."""
+    """Reads blobs so that they are not outputs of the net; their gradient is 0."""
+    repeatable = True
     bottom_count = (1, None)
     top_count = (0, 0)
 
@@ -200,6 +208,10 @@ class Parameter(Layer):
     """A parameter of the shape `shape` as a blob: the top has its data and diff, not copies."""
     bottom_count = (0, 0)
     top_count = (1, 1)
+
+    @staticmethod
+    def parameters(layer_param):
+        return ['parameter']
 
     def setup(self, bottom, top):
         self.blobs.add_blob(*self.layer_param.parameter_param.shape.dim)

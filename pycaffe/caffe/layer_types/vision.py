@@ -1,4 +1,4 @@
-"""Layers over space: convolutions, their columns, and crops."""
+"""Layers over spatial axes: Convolution, Deconvolution, Im2col, Crop."""
 
 import math
 
@@ -15,7 +15,7 @@ DECONVOLUTIONS = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch
 def per_axis(param, name, num_axes, default):
     """kernel, stride, pad or dilation for each spatial axis.
 
-    They stand as `NAME_size` or `NAME`, once or an axis, or as `NAME_h` and `NAME_w` in 2-d.
+    Given as `NAME_size` or `NAME`, once or per axis, or as `NAME_h` and `NAME_w` for two axes.
     """
     field = 'kernel_size' if name == 'kernel' else name
     values = getattr(param, field)
@@ -82,8 +82,13 @@ class Convolution(Windows):
 
     Every spatial size becomes floor((size + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
     """
+    repeatable = True
     bottom_count = (1, None)
     top_count = (1, None)
+
+    @staticmethod
+    def parameters(layer_param):
+        return ['weight', 'bias'][:1 + layer_param.convolution_param.bias_term]
 
     def setup(self, bottom, top):
         super().setup(bottom, top)
@@ -96,9 +101,8 @@ class Convolution(Windows):
             raise CaffeError(f'{self.channels} channels and {param.num_output} outputs must be '
                              f'multiples of {param.group} groups')
         self.outputs = param.num_output
-        self.add_blob(self.weight_shape(), param.weight_filler)
-        if param.bias_term:
-            self.add_blob((param.num_output,), param.bias_filler)
+        self.add_blobs(weight=(self.weight_shape(), param.weight_filler),
+                       bias=((param.num_output,), param.bias_filler))
 
     def weight_shape(self):
         param = self.layer_param.convolution_param
@@ -136,6 +140,7 @@ class Deconvolution(Convolution):
 
     Every spatial size becomes stride (size - 1) + dilation (kernel - 1) + 1 - 2 pad.
     """
+    repeatable = True
 
     def weight_shape(self):
         param = self.layer_param.convolution_param
@@ -154,6 +159,7 @@ class Deconvolution(Convolution):
 @register
 class Im2col(Windows):
     """Each window as a column: channels x kernel values at each of the windows' positions."""
+    repeatable = True
 
     def setup(self, bottom, top):
         super().setup(bottom, top)
@@ -177,6 +183,7 @@ class Im2col(Windows):
 @register
 class Crop(TensorLayer):
     """Cut the first bottom to the second's size from `axis` on, `offset` cells from the start."""
+    repeatable = True
     bottom_count = (2, 2)
     no_gradient = (1,)
 

@@ -47,7 +47,7 @@ def train(args):
             net.copy_from(path)
     if args.snapshot:
         log(f'Resuming from {args.snapshot}')
-        solver.restore(args.snapshot)
+        solver.resume(args.snapshot)
     if parallel:
         nccl = NCCL(solver, 'env://')
         nccl.bcast()
@@ -233,6 +233,7 @@ def _time_layers(net, repeats):
 
 def main(argv=None):
     args = parse_args(argv)
+    common.keep_freed_memory()
     with user_errors('caffe'):
         return COMMANDS[args.command](args)
 

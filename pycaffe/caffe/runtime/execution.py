@@ -1,14 +1,12 @@
 """The layers of a net run forward and backward."""
 
-import os
-
 import torch
 
-from .errors import CaffeError
-from .files import naming
+from ..common import full_float32
+from ..errors import CaffeError
+from ..files import naming
 from .fusion import find_chains, find_norm_chains
 from .trunk import find_trunks
-from .trunk_cache import TrunkCache
 
 MOMENTS = ('before_forward', 'after_forward', 'before_backward', 'after_backward')
 
@@ -29,12 +27,12 @@ class Execution:
             _weigh(layer, tops)
         parts = self.layers, self.bottoms, self.tops
         self._chains = find_chains(*parts)
-        # while gradients are recorded only what needs none is run as one
+        # while gradients are recorded, only layers that need none are fused
         norm_chains = find_norm_chains(*parts)
         self._recorded_chains = {**find_chains(*parts, frozen=True), **norm_chains}
         self._norm_chain = {index: chain for chain in norm_chains.values()
                             for index in range(chain.first, chain.last + 1)}
-        # without a layer that learns nothing is gained: the whole net would be a trunk
+        # without a layer that learns, the whole net would be a trunk, which gains nothing
         learns = any(layer.needs_backward for layer in self.layers)
         self._trunks = find_trunks(self) if learns else {}
 
@@ -43,12 +41,13 @@ class Execution:
         chains = self._recorded_chains if record else self._chains
         trunks = self._trunks if record else {}
         if self.callbacks['before_forward'] or self.callbacks['after_forward']:
-            chains, trunks = {}, {}     # who looks on sees every layer
+            chains, trunks = {}, {}     # callbacks see every layer
         with torch.set_grad_enabled(record):
             return self.run(first, last, chains, trunks)
 
+    @full_float32()
     def run(self, first, last, chains, trunks):
-        """Run layers first .. last with these chains as one, and these trunks dropped."""
+        """Run layers first .. last with these chains fused and these trunks' blobs dropped."""
         loss, index, trunk = 0.0, first, None
         while index <= last:
             chain = chains.get(index)
@@ -73,15 +72,13 @@ class Execution:
             if trunk is not None:
                 for i in range(index, stop + 1):
                     trunk.drop(i)
-                if stop == trunk.last:
-                    trunk.end()
             index = stop + 1
         return loss
 
-    def cache_trunks(self, folder):
-        """Keep what the trunks give for each image in `folder`; returns how many there are."""
+    def cache_trunks(self, cache):
+        """Ask `cache` for the results of all trunks; returns how many trunks there are."""
         for trunk in self._trunks.values():
-            trunk.cache = TrunkCache(trunk, os.path.join(folder, str(trunk.first)))
+            trunk.cache = cache
         return len(self._trunks)
 
     def restore(self, first, last):
@@ -93,10 +90,11 @@ class Execution:
         layer, tops = self.layers[index], self.tops[index]
         if not any(layer.loss_weights):
             return 0.0
-        # the weights stand in the tops' diffs, where a user may change them
+        # the weights are in the tops' diffs, where a user may change them
         return sum(float((top.tensor * top.diff_tensor).sum())
                    for top, weight in zip(tops, layer.loss_weights) if weight)
 
+    @full_float32()
     def backward(self, first, last):
         """Run layers first .. last (indices, first >= last) backward."""
         seen = self.callbacks['before_backward'] or self.callbacks['after_backward']
@@ -126,7 +124,7 @@ class Execution:
             layer.backward(self.tops[index], layer.propagate_down, self.bottoms[index])
 
     def reshape(self, index):
-        """Bring the tops of layer `index` to the shape that follows from its bottoms'."""
+        """Reshape the tops of layer `index` to fit the shapes of its bottoms."""
         layer, tops = self.layers[index], self.tops[index]
         with naming(self._places[index]):
             before = [top.shape for top in tops]

@@ -9,13 +9,13 @@ begins or ends inside one.
 
 import torch
 
-from .blob import Blob
-from .layer import TensorLayer, release
-from .layer_types.activation import ReLU
-from .layer_types.normalization import BatchNorm
-from .layer_types.scale import Scale
-from .layer_types.utility import Eltwise
-from .layer_types.vision import Convolution
+from ..blob import Blob
+from ..layer import TensorLayer, release
+from ..layer_types.activation import ReLU
+from ..layer_types.normalization import BatchNorm
+from ..layer_types.scale import Scale
+from ..layer_types.utility import Eltwise
+from ..layer_types.vision import Convolution
 
 
 class Chain:

@@ -3,12 +3,12 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from .blob import Blob
-from .errors import CaffeError
-from .files import naming
-from .layer import create_layer
+from ..blob import Blob
+from ..errors import CaffeError
+from ..files import naming
+from ..layer import create_layer
+from ..proto.splits import insert_splits
 from .propagation import param_specs, plan_backward
-from .proto.splits import insert_splits
 
 AUTOMATIC = '(automatic)'       # the name of a loss's top that the prototxt leaves out
 

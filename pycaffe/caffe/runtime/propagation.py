@@ -1,7 +1,7 @@
 """Which layers, bottoms and parameters of a net get gradients (Net::Init of net.cpp)."""
 
-from .errors import CaffeError
-from .proto import caffe_pb2
+from ..errors import CaffeError
+from ..proto import caffe_pb2
 
 
 def plan_backward(layers, params, bottom_names, top_names, force):

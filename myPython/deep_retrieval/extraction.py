@@ -1,0 +1,284 @@
+"""The steps from images to descriptors: read ahead, batched, kept on disk, and resumed.
+
+    rows, skipped = extract(net, items, S=800, path='tmp/x.npy', made_from={'weights': ...})
+
+`extract` keeps the descriptors of a dataset's images or queries as an .npy with its manifest;
+`shard_job.py` keeps those of a folder in shards, which several processes can fill. Both read, batch
+and resume by `run`. For a notebook there is `describe.py`.
+"""
+
+import hashlib
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from deep_retrieval import progress, store
+from deep_retrieval.images import ImageError, check_images, crop, read_image, resize
+from deep_retrieval.listing import EXTENSIONS, KINDS, list_images
+from deep_retrieval.vectors import normalize
+
+WINDOW = 32     # images read ahead, and batched by size among themselves
+READERS = 2     # threads that decode
+MANY_PIXELS = 80_000_000    # an image with more takes 240 MB for itself
+
+logger = logging.getLogger(__name__)
+
+
+class Item(NamedTuple):
+    """An image to describe: its name, its file, and the box to cut out (or None)."""
+
+    name: str
+    path: str
+    box: tuple | None = None
+
+
+def as_items(images) -> tuple[list[Item], Callable]:
+    """Return the Items of `describe`'s argument `images`, and the function that reads one."""
+    if isinstance(images, (str, os.PathLike)):
+        path = os.fspath(images)
+        if os.path.isdir(path):
+            names = list_images(path, recursive=True, extensions=KINDS)
+            if not names:
+                raise ValueError(f'{path}: holds no image ({" ".join(KINDS)})')
+            return [Item(name, os.path.join(path, name)) for name in names], load_checked
+        if not os.path.exists(path):
+            raise FileNotFoundError(2, 'there is no such file or folder', path)
+        return [Item(path, path)], load_checked
+    images = list(images)
+    if not images:
+        raise ValueError('there is no image to describe')
+    if all(isinstance(image, (str, os.PathLike)) for image in images):
+        paths = list(dict.fromkeys(map(os.fspath, images)))
+        return [Item(path, path) for path in paths], load_checked
+    check_images(images)
+    return [Item(str(index), '') for index in range(len(images))], partial(_load_array, images)
+
+
+def images_of(folder: str | os.PathLike) -> list[Item]:
+    """Return the images of a folder and of all folders in it, sorted by name.
+
+    Raises
+    ------
+    ValueError
+        There is no image, or a name has a line break, at which lists of names are split.
+    """
+    names = list_images(folder, recursive=True)
+    if not names:
+        raise ValueError(f'{folder}: holds no image ({" ".join(EXTENSIONS)})')
+    for name in names:
+        if len(name.splitlines()) != 1:
+            raise ValueError(f'{folder}: the name {name!r} has a line break, at which lists are '
+                             'split; rename the file')
+    return [Item(name, os.path.join(folder, name)) for name in names]
+
+
+def _load_array(arrays, item, S):
+    return resize(arrays[int(item.name)], S)[0]
+
+
+def extract(net, items: list[Item], S: int | None, path: str, made_from: dict,
+            batch_size: int = 1, skip_bad: bool = False) -> tuple[np.ndarray, list[str]]:
+    """Return the descriptors of `items`, from the file `path` if it holds them already.
+
+    Parameters
+    ----------
+    net : DescriptorNet, or any function of a list of images of one size
+    items : list of Item
+    S : longer side in pixels; None keeps the images' original sizes
+    path : str
+        The .npy file. Its manifest beside it says what it was made from; features that were made
+        from something else are recomputed. While they are computed, STEM.part has every finished
+        batch, and an interrupted run resumes from it.
+    made_from : dict
+        What the features depend on besides S and the items.
+    skip_bad : bool
+        Leave out damaged images, whose rows become NaN.
+
+    Returns
+    -------
+    rows : N x D float32
+    skipped : names of the images that were left out
+
+    Raises
+    ------
+    ImageError
+        An image is damaged, and `skip_bad` is False.
+    OSError
+        A file cannot be written.
+
+    Notes
+    -----
+    The batches depend on the items alone, so a resumed run gives the bytes of an unbroken one.
+    """
+    stem = os.path.splitext(path)[0]
+    key = {**made_from, 'S': S, 'items': fingerprint(items), 'batch_size': batch_size}
+    manifest = store.Manifest.beside(path)
+    if manifest.check(key, otherwise='redo'):
+        rows, note = store.load_array(path, key)
+        if skip_bad or not note['skipped']:
+            return rows, note['skipped']
+    skipped = []
+
+    def skip(i, bad):
+        if not skip_bad:
+            raise bad
+        logger.warning('skipped: %s', bad)
+        skipped.append(items[i].name)
+
+    with store.Journal(stem + '.part', key) as journal:
+        if journal.rows:
+            logger.info('%s: resuming after %d of %d images', path, len(journal.rows), len(items))
+        with progress.bar(total=len(items), initial=len(journal.rows), unit='image',
+                          desc=os.path.basename(stem)) as bar:
+            run(net, items, range(len(items)), S, journal, bar, skip, batch_size)
+        if not journal.rows:
+            raise ValueError(f'{path}: none of the {len(items)} images can be read')
+        rows = journal.matrix(len(items))
+        store.save_array(path, rows, key, skipped=skipped)
+        journal.remove()
+    return rows, skipped
+
+
+def extract_scales(net, items: list[Item], scales: list[int], path_of: Callable[[int], str],
+                   made_from: dict, batch_size: int = 1, skip_bad: bool = False):
+    """Return the descriptors of `items`, summed over scales and normalized: rows and skipped names.
+
+    Parameters
+    ----------
+    scales : longer sides in pixels; with one scale nothing is summed or normalized
+    path_of : function of a scale that returns the .npy file of its descriptors
+    Others are those of `extract`.
+    """
+    parts = [extract(net, items, S, path_of(S), made_from, batch_size, skip_bad) for S in scales]
+    rows = sum(rows for rows, _ in parts)
+    skipped = list(dict.fromkeys(name for _, names in parts for name in names))
+    return (normalize(rows) if len(scales) > 1 else rows), skipped
+
+
+def feature_path(folder: str | os.PathLike, name: str, S: int, made_from: dict, part: str) -> str:
+    """Return the path of a dataset's features, which differs for every model.
+
+    For example `tmp/Oxford_S800_L2_1f0c9a3e_queries.npy`; the digits are a hash of `made_from`.
+    """
+    digest = hashlib.sha256(repr(sorted(made_from.items())).encode()).hexdigest()[:8]
+    return os.path.join(folder, f'{name}_S{S}_L{made_from["L"]}_{digest}_{part}.npy')
+
+
+def load_item(item: Item, S: int | None) -> np.ndarray:
+    """Read an item's image as the net takes it: resized, then cropped; H x W x 3 uint8.
+
+    S : longer side in pixels; None keeps the image's own
+    """
+    image = read_image(item.path)
+    image, ratio = resize(image, S or max(image.shape[:2]))
+    return image if item.box is None else crop(image, item.box, ratio)
+
+
+def load_checked(item: Item, S: int | None, max_pixels: int = MANY_PIXELS) -> np.ndarray:
+    """Read an item's image as `load_item` does, and refuse animations and giant images.
+
+    Raises
+    ------
+    ImageError
+    """
+    if os.path.exists(item.path) and not os.path.isfile(item.path):
+        raise ImageError(f'{item.path}: is not a file')     # reading a pipe would not end
+    try:
+        import PIL.Image
+        PIL.Image.MAX_IMAGE_PIXELS = None       # there is a limit of our own
+        image = PIL.Image.open(item.path)       # reads the header only
+    except Exception:   # pillow is missing or stumbles: OpenCV decides whether it is an image
+        return load_item(item, S)
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageError(f'{item.path}: has {width} x {height} pixels, more than --max_pixels')
+        # a phone's JPEG may hold several pictures and still not be an animation
+        if image.format in ('GIF', 'PNG', 'WEBP') and image.is_animated:
+            raise ImageError(f'{item.path}: is animated')
+        if image.format not in ('JPEG', 'MPO', 'PNG'):
+            try:
+                image.load()    # OpenCV would return the readable part of a truncated file
+            except Exception as error:
+                raise ImageError(f'{item.path}: {" ".join(str(error).split())}') from None
+    return load_item(item, S)
+
+
+def run(net, items: list[Item], todo, S: int | None, journal, bar, skip: Callable,
+        batch_size: int = 1, load: Callable = load_item) -> None:
+    """Append to a journal the descriptors of `items[i]`, for every i of `todo` that it lacks.
+
+    Parameters
+    ----------
+    net : function of a list of images of one size
+    journal : store.Journal, or anything with `rows` and `append`
+    bar : progress bar that counts what is added
+    skip : called with (i, ImageError) for a damaged image, which gets no row
+    load : function of an item and S that returns its image
+    """
+    todo = [i for i in todo if i not in journal.rows]
+    for indices, images, bad in batches(items, todo, S, batch_size, load):
+        if bad is not None:
+            skip(*indices, bad)
+        else:
+            journal.append(indices, net(images))
+        bar.update(len(indices))
+
+
+def fingerprint(items: list[Item]) -> str:
+    """Return a hash of the items' names, file sizes and boxes."""
+    lines = [f'{item.name} {size(item.path)} {item.box}\n' for item in items]
+    return hashlib.sha256(''.join(lines).encode('utf-8', 'surrogateescape')).hexdigest()
+
+
+def size(path: str) -> int | None:
+    """Return the size of a file in bytes, None if it cannot be read."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return None     # the error is reported when the image is read
+
+
+def batches(items, todo, S, batch_size, load=load_item) -> Iterator[tuple]:
+    """Yield (indices, images of one size, None), or ([index], None, ImageError), in fixed windows.
+
+    Threads read one window while the previous one is computed.
+    """
+    windows = defaultdict(list)
+    for i in todo:
+        windows[i // WINDOW].append(i)
+    with ThreadPoolExecutor(READERS) as pool:
+        def start(window):
+            return [(i, pool.submit(load, items[i], S)) for i in window]
+
+        order = list(windows.values())
+        running = start(order[0]) if order else []
+        try:
+            for following in [*order[1:], []]:
+                futures, running = running, start(following)
+                yield from _by_size(futures, batch_size)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _by_size(futures, batch_size):
+    """The window's images as batches; a batch is yielded as soon as it is full."""
+    waiting = defaultdict(list)
+    for i, future in futures:
+        try:
+            image = future.result()
+        except ImageError as error:
+            yield [i], None, error
+            continue
+        batch = waiting[image.shape]
+        batch.append((i, image))
+        if len(batch) == batch_size:
+            yield *map(list, zip(*waiting.pop(image.shape), strict=True)), None
+    for batch in waiting.values():
+        yield *map(list, zip(*batch, strict=True)), None
