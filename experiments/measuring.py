@@ -180,8 +180,8 @@ class Measurer:
         if not student:
             return paths.ROOT / WHOLE[self.tiny], self.weights, 'rmac/normalized'
         from caffe.proto import caffe_pb2
-        from deep_retrieval.training.solving import read_text
-        net = read_text(student.proto, caffe_pb2.NetParameter())
+        from deep_retrieval.training.settings import read_prototxt
+        net = read_prototxt(student.proto, caffe_pb2.NetParameter())
         return student.proto, student.weights, net.layer[-1].top[0]
 
 

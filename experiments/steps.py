@@ -81,12 +81,12 @@ def save_teacher_weights(teacher_proto, weights, output):
 
 
 def make_features_lmdb(img_dir, proto, weights, train_proto, resize_height, resize_width, gpu=0):
-    from deep_retrieval.training import teacher
+    from deep_retrieval.training import student_data, teacher
     cli.use_device(gpu)
-    lmdb, features, _ = teacher.places(train_proto)
+    lmdb, features, _ = student_data.places(train_proto)
     names = os.path.splitext(features)[0] + '.txt'
     teacher.teach(img_dir, proto, weights, features, names)
-    teacher.make_lmdb(img_dir, names, lmdb, (resize_height, resize_width))
+    student_data.make_lmdb(img_dir, names, lmdb, (resize_height, resize_width))
 
 
 def fit_pca(proto, weights, img_dir, output, S, gpu=0):

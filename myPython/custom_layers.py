@@ -1,8 +1,8 @@
-"""The nets' own layers, written against pycaffe; prototxts name these classes.
+"""The nets' own Python layers, written for pycaffe's interface; prototxts name these classes.
 
     layer { type: "Python" python_param { module: "custom_layers" layer: "NormalizeLayer" } }
 
-The maths of a layer is a plain function over arrays, the class moves blobs.
+The maths of each layer is a plain function of arrays; the class only moves blobs.
 """
 
 import logging
@@ -10,6 +10,7 @@ import logging
 import caffe
 import cv2
 import numpy as np
+from deep_retrieval import store
 from deep_retrieval.image_means import SIZES
 from deep_retrieval.images import MEAN
 from deep_retrieval.training.class_data import (  # noqa: F401
@@ -18,6 +19,8 @@ from deep_retrieval.training.class_data import (  # noqa: F401
     TripletDataLayer,
 )
 from deep_retrieval.training.class_folders import show_size
+from deep_retrieval.training.gem import EPSILON as GEM_EPSILON
+from deep_retrieval.training.gem import gem, gem_backward, windows
 from deep_retrieval.training.layer_parameters import (
     ConstantLayer,
     as_list,
@@ -25,6 +28,7 @@ from deep_retrieval.training.layer_parameters import (
     check_counts,
     integer,
     parameters,
+    positive,
 )
 from deep_retrieval.training.pair_losses import pair_l2, pair_lifted
 from deep_retrieval.vectors import EPSILON, normalize
@@ -35,41 +39,55 @@ LEVELS = 2          # of the rigid grid
 logger = logging.getLogger('deep_retrieval.custom_layers')
 
 
-def normalize_backward(x, diff):
-    """The gradient to x, where `diff` is the one to normalize(x)."""
+def normalize_backward(x: np.ndarray, diff: np.ndarray) -> np.ndarray:
+    """Return the gradient to x (N x D x ...), where `diff` is the one to normalize(x)."""
     norm = np.linalg.norm(x, axis=1, keepdims=True)
-    # the norm's own gradient is x / norm; 0 is taken at 0, where it has none
+    # the norm's own gradient is x / norm; it has none at 0, where 0 is taken
     direction = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
     along = np.sum(diff * x, axis=1, keepdims=True) / (EPSILON + norm)
     return (diff - direction * along) / (EPSILON + norm)
 
 
-def aggregate(regions, images):
-    """Sum the rows of `regions` (R x D ...) that have one number in `images` (R ints).
+def aggregate(regions: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Sum the rows of each image.
 
-    Returns (largest number + 1) x D ...; zeros for a number that no row has.
+    Parameters
+    ----------
+    regions : R x D x ...
+    images : R ints, the image of each row
+
+    Returns
+    -------
+    ndarray, (largest image + 1) x D x ...
+        Zeros for an image without rows.
     """
     total = np.zeros((images.max() + 1, *regions.shape[1:]), regions.dtype)
     np.add.at(total, images, regions)
     return total
 
 
-def resize_planes(x, h, w):
-    """... x H x W -> ... x h x w, bilinear as cv2.resize."""
+def resize_planes(x: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Resize ... x H x W to ... x h x w bilinearly, as cv2.resize does."""
     planes = [cv2.resize(plane, (w, h)) for plane in x.reshape(-1, *x.shape[-2:])]
     return np.stack(planes).reshape(*x.shape[:-2], h, w)
 
 
-def resize_planes_backward(diff, H, W):
-    """The gradient to ... x H x W, where `diff` is the one to ... x h x w of it."""
+def resize_planes_backward(diff: np.ndarray, H: int, W: int) -> np.ndarray:
+    """Return the gradient to ... x H x W, where `diff` (... x h x w) is the one to its resized."""
     h, w = diff.shape[-2:]
-    # along each axis resizing is a matrix, which is what it makes of the unit vectors
+    # resizing is a matrix along each axis: what it makes of the unit vectors
     rows, columns = cv2.resize(np.eye(H), (H, h)), cv2.resize(np.eye(W), (W, w))
     return rows.T @ diff @ columns
 
 
-def pick_rows(features, labels, path):
-    """The rows of `features` (N x D) that `labels` (B floats) number; `path` is where they lie."""
+def pick_rows(features: np.ndarray, labels: np.ndarray, path: str) -> np.ndarray:
+    """Return the rows of `features` (N x D, of the file `path`) with the numbers `labels` (B).
+
+    Raises
+    ------
+    ValueError
+        There is no such row, or it is not finite.
+    """
     good = (labels >= 0) & (labels < len(features)) & (labels == np.floor(labels))
     if not good.all():
         raise ValueError(f'FeatureLayer: {path} has rows 0 to {len(features) - 1}, but a label is '
@@ -99,24 +117,88 @@ class NormalizeLayer(caffe.Layer):
             bottom[0].diff[...] = normalize_backward(bottom[0].data, top[0].diff)
 
 
-class AggregateLayer(caffe.Layer):
-    """Sum the regions' vectors of each image (R x D -> B x D).
+class GeMLayer(caffe.Layer):
+    """Generalized-mean pooling of each channel, with a learnable power (B x C x H x W).
 
-    The optional second bottom, the rois (R x 5), tells each region's image, so that images may have
-    any number of regions. Without it each run of `num_rois` rows is one image; without `num_rois`
-    all rows are.
+    The top is B x C x 1 x 1, the mean over the whole map. The optional second bottom, the rois
+    (R x 5, as ROIPooling reads them), makes it R x C x 1 x 1, the mean over each region; 0 for a
+    region outside the map. `p` (3) is the power to start with, `eps` (1e-6) the least value of a
+    cell, `spatial_scale` (1) the number of cells per pixel of the rois. The power is parameter 0 of
+    the layer, so that `param { lr_mult: 10 }` sets its learning rate. See `gem.py`.
+    """
+
+    @staticmethod
+    def parameters(layer_param):
+        """Names of the parameters, which this repository's engine asks for."""
+        return ['power']
+
+    def setup(self, bottom, top):
+        check_counts(self, bottom, top, (1, 2))
+        param = parameters(self, p=3, eps=GEM_EPSILON, spatial_scale=1)
+        p, self.eps, self.scale = (positive(self, key, param[key])
+                                   for key in ('p', 'eps', 'spatial_scale'))
+        if not len(self.blobs):
+            self.blobs.add_blob(1)
+            self.blobs[0].data[...] = p
+
+    def reshape(self, bottom, top):
+        rows = bottom[1].shape[0] if len(bottom) == 2 else bottom[0].shape[0]
+        top[0].reshape(rows, bottom[0].shape[1], 1, 1)
+
+    def forward(self, bottom, top):
+        x, p = bottom[0].data, self._power()
+        top[0].data[...] = 0
+        for row, (image, *window) in enumerate(self._windows(bottom)):
+            cells = x[(image, slice(None), *window)]
+            if cells.size:
+                top[0].data[row] = gem(cells, p, self.eps)
+
+    def backward(self, top, propagate_down, bottom):
+        x, p = bottom[0].data, self._power()
+        to_x = np.zeros_like(x)
+        for row, (image, *window) in enumerate(self._windows(bottom)):
+            place = (image, slice(None), *window)
+            if x[place].size:
+                part, to_p = gem_backward(x[place], p, top[0].diff[row], self.eps)
+                to_x[place] += part
+                self.blobs[0].diff[...] += to_p
+        if propagate_down[0]:
+            bottom[0].diff[...] = to_x
+        if len(bottom) == 2 and propagate_down[1]:
+            bottom[1].diff[...] = 0
+
+    def _power(self):
+        p = float(self.blobs[0].data[0])
+        if not p > 0:
+            raise ValueError(f'GeMLayer: its power has become {p:g}, but must be positive; lower '
+                             'its lr_mult')
+        return p
+
+    def _windows(self, bottom):
+        images, _, H, W = bottom[0].shape
+        if len(bottom) == 1:
+            return [(image, slice(0, H), slice(0, W)) for image in range(images)]
+        return windows(bottom[1].data.reshape(-1, 5), H, W, self.scale)
+
+
+class AggregateLayer(caffe.Layer):
+    """Sum the vectors of each image's regions (R x D -> B x D).
+
+    The optional second bottom, the rois (R x 5), gives each region's image, so that images may have
+    different numbers of regions. Without it, each run of `num_rois` rows is one image; without
+    `num_rois`, all rows are.
     """
 
     def setup(self, bottom, top):
         check_counts(self, bottom, top, (1, 2))
-        # an older net's batch_size says nothing that the blobs do not
+        # batch_size, which older nets have, adds nothing to what the blobs say
         self.num_rois = parameters(self, num_rois=None, batch_size=None)['num_rois']
         if self.num_rois is not None:
             integer(self, 'num_rois', self.num_rois)
 
     def reshape(self, bottom, top):
         self.images = self._images(bottom)
-        # pycaffe takes plain ints only
+        # pycaffe accepts plain ints only
         top[0].reshape(int(self.images.max()) + 1, *bottom[0].shape[1:])
 
     def forward(self, bottom, top):
@@ -137,24 +219,22 @@ class AggregateLayer(caffe.Layer):
             return images
         num_rois = self.num_rois or rows
         if rows % num_rois:
-            raise ValueError(f'AggregateLayer: {rows} regions are no multiple of num_rois '
+            raise ValueError(f'AggregateLayer: {rows} regions are not a multiple of num_rois '
                              f'{num_rois}: give it the rois as a second bottom')
         return np.arange(rows) // num_rois
 
 
 class FeatureLayer(ConstantLayer):
-    """The rows of an N x D .npy, `features`, that the labels number (B -> B x D x 1 x 1)."""
+    """Look up rows of the N x D array in `features`, an .npy, by label (B -> B x D x 1 x 1)."""
 
     def setup(self, bottom, top):
         check_counts(self, bottom, top, (1,))
         self.path = str(parameters(self, 'features')['features'])
-        try:
-            # rows are read when they are needed: the whole may not fit into memory
+        with store.reading(self.path, 'an .npy file'):
+            # rows are read when they are needed: all of them may not fit into memory
             self.features = np.load(self.path, mmap_mode='r', allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f'FeatureLayer: {self.path}: is no whole .npy ({error})') from None
-        if getattr(self.features, 'ndim', 0) != 2:
-            raise ValueError(f'FeatureLayer: {self.path}: is no array of N x D')
+        if getattr(self.features, 'ndim', 0) != 2 or self.features.dtype.kind not in 'fiu':
+            raise ValueError(f'FeatureLayer: {self.path}: is not an N x D array of numbers')
 
     def reshape(self, bottom, top):
         top[0].reshape(bottom[0].count, self.features.shape[1], 1, 1)
@@ -165,9 +245,10 @@ class FeatureLayer(ConstantLayer):
 
 
 class RigidGridLayer(ConstantLayer):
-    """The regions of a batch of images (B x C x H x W -> R x 5, as ROIPooling reads them).
+    """Make the regions of a batch of images (B x C x H x W -> R x 5, as ROIPooling reads them).
 
-    `dataset` cover, paris or landmark: those of that dataset's one size of images; else of H x W.
+    With the `dataset` cover, paris or landmark they are those of that dataset's size of images,
+    otherwise those of H x W.
     """
 
     def setup(self, bottom, top):
@@ -180,7 +261,7 @@ class RigidGridLayer(ConstantLayer):
             self.shape = tuple(bottom[0].shape)
             self.rois = self._rois(self.shape[0], self.shape[2:])
         top[0].reshape(*self.rois.shape)
-        # here too: an AggregateLayer above learns its top's shape from them, before any forward
+        # here too, because an AggregateLayer above takes its top's shape from them before a forward
         top[0].data[...] = self.rois
 
     def forward(self, bottom, top):
@@ -189,14 +270,14 @@ class RigidGridLayer(ConstantLayer):
     def _rois(self, images, size):
         fixed = SIZES.get(self.dataset, size)
         if fixed != size:
-            logger.warning('RigidGridLayer: the images are of %s, the regions those of %s (dataset '
-                           '%r); any other name fits them', show_size(size), show_size(fixed),
-                           self.dataset)
+            logger.warning('RigidGridLayer: the images are of %s, but the regions are those of %s '
+                           '(dataset %r); any other name takes the images\' size',
+                           show_size(size), show_size(fixed), self.dataset)
         return pack_regions_for_network([get_rmac_region_coordinates(*fixed, LEVELS)] * images)
 
 
 class ResizeLayer(caffe.Layer):
-    """Resize images to `h` x `w` pixels and subtract `mean`, a number a channel."""
+    """Resize images to `h` x `w` pixels, and subtract `mean`, one number per channel."""
 
     def setup(self, bottom, top):
         check_counts(self, bottom, top, (1,))
@@ -218,7 +299,7 @@ class ResizeLayer(caffe.Layer):
 class PairLossLayer(caffe.Layer):
     """Base of losses over the pairs of a batch: student (B x D), teacher (B x E) -> loss.
 
-    `loss` gives the loss and its gradient to the student; to the teacher it is 0.
+    `loss` returns the loss and its gradient to the student; the one to the teacher is 0.
     """
 
     def setup(self, bottom, top):
@@ -228,7 +309,7 @@ class PairLossLayer(caffe.Layer):
         student, teacher = bottom[0].shape[0], bottom[1].shape[0]
         if student != teacher:
             raise ValueError(f'{type(self).__name__}: {student} embeddings of the student and '
-                             f'{teacher} of the teacher are no pairs')
+                             f'{teacher} of the teacher do not make pairs')
         top[0].reshape(1)
 
     def forward(self, bottom, top):
@@ -244,17 +325,17 @@ class PairLossLayer(caffe.Layer):
 
 
 class PairL2LossLayer(PairLossLayer):
-    """The mean over the pairs of (d(student) - d(teacher))^2, d the squared distance."""
+    """The mean over pairs of (d(student) - d(teacher))^2, where d is the squared distance."""
 
     loss = staticmethod(pair_l2)
 
 
 class PairLiftedStructuredLossLayer(PairLossLayer):
-    """log(sum of exp((d(student) - d(teacher))^2)) / pairs, d the squared distance."""
+    """log(sum over pairs of exp((d(student) - d(teacher))^2)) / number of pairs; d as above."""
 
     loss = staticmethod(pair_lifted)
 
 
-def embeddings(blobs):
-    """The data of blobs, a row an image."""
+def embeddings(blobs) -> list[np.ndarray]:
+    """Return the data of blobs, one row per image."""
     return [blob.data.reshape(blob.shape[0], -1) for blob in as_list(blobs)]

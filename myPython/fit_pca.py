@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Fit a net's centring and projection to the PCA of what they see of a folder's images.
+"""Fit a net's centring and projection to the PCA of what enters them, on a folder's images.
 
     python myPython/fit_pca.py --proto proto/reduce/serial/deploy_resnet101_pca512.prototxt \
         --weights caffemodel/model.caffemodel --img_dir datasets/landmark/clean
 
-The serial reduction of the pair losses starts so from the PCA of the whole descriptors.
+With it the serial reduction of the pair losses starts from the PCA of the whole descriptors.
 """
 
 from deep_retrieval import cli, paths

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Look into nets and their weights, and make others of them.
+"""Inspect nets and their weights, and make other nets from them.
 
     python myPython/model_tools.py clip --weights caffemodel/model.caffemodel --dim 512 \\
         --output_proto tmp/pca512.prototxt --output tmp/pca512.caffemodel
@@ -11,7 +11,7 @@ from deep_retrieval import cli, paths, subcommands
 
 
 def tools(proto, weights=None):
-    """The original's class, loaded when it is needed."""
+    """The original's class; importing it loads the engine."""
     from deep_retrieval.surgery.tools import ModelTools
     return ModelTools(proto, weights)
 
@@ -45,12 +45,12 @@ def strip(args):
 
 
 def add(args):
-    """Give Convolution, BatchNorm and Scale layers lr_mult 0, so that they do not learn."""
+    """Set lr_mult 0 in Convolution, BatchNorm and Scale layers, so that they do not learn."""
     tools(args.proto).add_learning_params(args.output_proto, args.first, args.last)
 
 
 def make_teacher(args):
-    """Make the teacher of a deploy net: the net at three resolutions, l_, m_ and h_, summed."""
+    """Make the teacher of a deploy net: the sum of the net at three resolutions, l_, m_ and h_."""
     tools(args.proto).make_teacher_network(args.output_proto, height=args.height,
                                            width=args.width)
 
@@ -69,13 +69,10 @@ def make_triplet(args):
 
 def clip(args):
     """Keep the first outputs of a projection, or given ones: how a reduced student starts."""
-    from deep_retrieval.surgery.tools import read_integers, read_mixtures
-    rows = None if args.rows is None else read_integers(args.rows)
-    mix = None if args.mix_weights is None else read_mixtures(args.mix_weights, args.mix_layer)
-    dim = args.dim if rows is None and mix is None else len(mix if rows is None else rows)
-    tools(args.proto, args.weights).assign_blob_data(
-        [args.layer], [args.new_layer or f'{args.layer}_{dim}'], args.output_proto, args.output,
-        dim, rows, mix)
+    from deep_retrieval.surgery import tools
+    tools.clip_layer(args.proto, args.weights, args.output_proto, args.output, layer=args.layer,
+                     new_layer=args.new_layer, dim=args.dim, rows=args.rows,
+                     mix_weights=args.mix_weights, mix_layer=args.mix_layer)
 
 
 def fold(args):
@@ -112,36 +109,47 @@ FLAGS = {
     'output_proto': dict(help='the prototxt to write'),
     'output': dict(help='the file to write'),
     'gpu': dict(type=int, default=-1, help='GPU to compute on; -1 for the CPU'),
-    'layers': dict(nargs='+', default=(), metavar='LAYER', help='layers to look at; none for all'),
-    'image': dict(metavar='FILE', help='run the net on this image and look at its blobs too'),
-    'S': dict(type=cli.positive, default=512, help="pixels of the image's longer side"),
+    'layers': dict(nargs='+', default=(), metavar='LAYER',
+                   help='layers to show; by default all'),
+    'image': dict(metavar='FILE', help='run the net on this image, and show the blobs too'),
+    'S': dict(type=cli.positive, default=512,
+              help='longer side in pixels that the image is resized to'),
     'L': dict(type=cli.natural, default=2, help='levels of the rigid grid'),
     'other': dict(default=paths.ROOT / 'proto/deploy_resnet101_normpython.prototxt',
                   help='prototxt of the net to compare with'),
-    'first': dict(metavar='LAYER', help="first layer that stops learning; without it the net's"),
-    'last': dict(metavar='LAYER', help="last layer that stops learning; without it the net's"),
-    'height': dict(type=cli.positive, default=384, help='pixels of the middle resolution'),
-    'width': dict(type=cli.positive, default=512, help='pixels of the middle resolution'),
-    'teacher_proto': dict(default=paths.TEMP / 'make-teacher.prototxt', help='the net of copies'),
-    'cls_dir': dict(default='datasets/Paris/triplet/', help='folder of class folders'),
-    'batch_size': dict(type=cli.positive, default=2, help='triplets of a batch in training'),
-    'margin': dict(type=float, default=1, help='by how much the negative is to be farther'),
+    'first': dict(metavar='LAYER',
+                  help="first layer that stops learning; by default the net's first"),
+    'last': dict(metavar='LAYER',
+                 help="last layer that stops learning; by default the net's last"),
+    'height': dict(type=cli.positive, default=384,
+                   help='height of the middle resolution in pixels'),
+    'width': dict(type=cli.positive, default=512, help='width of the middle resolution in pixels'),
+    'teacher_proto': dict(default=paths.TEMP / 'make-teacher.prototxt',
+                          help='prototxt of the net of copies'),
+    'cls_dir': dict(default='datasets/Paris/triplet/',
+                    help='folder with one folder of images per class'),
+    'batch_size': dict(type=cli.positive, default=2, help='triplets per batch in training'),
+    'margin': dict(type=float, default=1,
+                   help='by how much the negative should be farther than the positive'),
     'learn': dict(nargs='+', default=(), metavar='LAYER', help='layers that learn'),
-    'layer': dict(default='pooled_rois/pca', help='the InnerProduct to clip'),
-    'new_layer': dict(metavar='NAME', help='its new name; without it LAYER_DIM'),
-    'dim': dict(type=cli.positive, default=512, help='how many of its first outputs to keep'),
-    'rows': dict(metavar='FILE', help='text file of the outputs to keep, from 0, instead of --dim'),
-    'mix_weights': dict(metavar='FILE', help='caffemodel with a layer whose rows say how to mix '
-                                             'the outputs, instead of --dim'),
+    'layer': dict(default='pooled_rois/pca', help='the InnerProduct layer to clip'),
+    'new_layer': dict(metavar='NAME', help='its new name; by default LAYER_DIM'),
+    'dim': dict(type=cli.positive, default=512, help='number of first outputs to keep'),
+    'rows': dict(metavar='FILE', help='text file with the numbers of the outputs to keep, from 0, '
+                                      'instead of --dim'),
+    'mix_weights': dict(metavar='FILE', help='caffemodel with a layer each of whose rows mixes '
+                                             'the outputs to a new one, instead of --dim'),
     'mix_layer': dict(default='pooled_rois/reduce', metavar='LAYER',
                       help='the InnerProduct layer of --mix_weights'),
     'state_dict': dict(default=paths.ROOT / 'caffemodel/resnet101.pth',
-                       help='.pth file, loaded as tensors alone, or .safetensors'),
+                       help='.pth file, from which nothing but tensors is loaded, or '
+                            '.safetensors'),
     'mean': dict(type=float, nargs=3, default=(0.485, 0.456, 0.406), metavar=('R', 'G', 'B'),
-                 help='what the PyTorch net subtracts from its input, which is from 0 to 1'),
+                 help='mean that the PyTorch net subtracts from its input, which is from '
+                      '0 to 1'),
     'std': dict(type=float, nargs=3, default=(0.229, 0.224, 0.225), metavar=('R', 'G', 'B'),
-                help='and divides it by'),
-    'end': dict(default='rmac/normalized', help='blob to give'),
+                help='deviation that it divides it by'),
+    'end': dict(default='rmac/normalized', help='blob of the output'),
 }
 
 
@@ -160,7 +168,7 @@ MODES = {
     'strip': (strip, 'proto output_proto', outputs('strip', 'output_proto')),
     'add': (add, 'proto first last output_proto', outputs('add', 'output_proto')),
     'make-teacher': (make_teacher, 'proto height width output_proto',
-                     {**outputs('make-teacher', 'output_proto'), 'height': 384, 'width': 512}),
+                     outputs('make-teacher', 'output_proto')),
     'save-teacher-weights': (save_teacher_weights, 'teacher_proto weights output',
                              outputs('save-teacher-weights', 'output')),
     'make-triplet': (make_triplet, 'proto cls_dir batch_size margin learn output_proto',

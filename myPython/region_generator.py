@@ -7,14 +7,27 @@ import math
 
 import numpy as np
 
-OVERLAP = 0.4           # wanted share of a region that it has in common with the next
-STEPS = range(2, 8)     # how many regions of the largest side may stand along the longer side
+OVERLAP = 0.4           # share of a region that should overlap with the next one
+STEPS = range(2, 8)     # numbers of the largest regions that may lie along the longer side
 
 
-def get_rmac_region_coordinates(H, W, L):
-    """Regions of levels 1 to L of an image of H x W pixels; L = 0 gives the whole image (MAC).
+def get_rmac_region_coordinates(H: int, W: int, L: int) -> np.ndarray:
+    """Return the regions of levels 1 to L of an image.
 
-    Returns N x 4 float32: x, y, width, height.
+    At level l, l regions of side 2 min(H, W) / (l + 1) lie along the shorter side, and more along
+    the longer one, so that neighbours overlap by about 40 %.
+
+    Parameters
+    ----------
+    H, W : int
+        Height and width in pixels.
+    L : int
+        0 gives the whole image as one region (MAC).
+
+    Returns
+    -------
+    ndarray, N x 4 float32
+        x, y, width, height.
     """
     if L == 0:
         return np.array([[0, 0, W, H]], np.float32)
@@ -28,10 +41,17 @@ def get_rmac_region_coordinates(H, W, L):
     return np.array(regions, np.float32)
 
 
-def pack_regions_for_network(regions):
-    """Regions of a batch (a list of N_i x 4, one an image) as the ROIPooling layer reads them.
+def pack_regions_for_network(regions: list[np.ndarray]) -> np.ndarray:
+    """Return the regions of a batch as the ROIPooling layer reads them.
 
-    Returns sum(N_i) x 5 float32: image index, x1, y1, x2, y2, the corners inclusive.
+    Parameters
+    ----------
+    regions : list of N_i x 4, one per image
+
+    Returns
+    -------
+    ndarray, sum(N_i) x 5 float32
+        Image index, x1, y1, x2, y2; the corners are inclusive.
     """
     packed = []
     for index, boxes in enumerate(regions):
@@ -41,7 +61,7 @@ def pack_regions_for_network(regions):
 
 
 def _extra_regions(H, W):
-    """How many regions more a level has along the longer side than along the shorter one."""
+    """How many more regions a level has along the longer side than along the shorter one."""
     if H == W:
         return 0
     side = min(H, W)
@@ -51,9 +71,9 @@ def _extra_regions(H, W):
 
 
 def _starts(length, side, count):
-    """First pixels of `count` regions of `side` pixels, evenly along `length`."""
+    """The first pixels of `count` regions of `side` pixels, spread evenly along `length`."""
     half = math.floor(side / 2 - 1)
     step = (length - side) / (count - 1) if count > 1 else 0
-    # through the centres, as the paper's code does it: half may be -1, and floor rounds there
+    # by the centres, as in the paper's code: where half is -1, the two roundings differ
     starts = [math.floor(half + step * k) - half for k in range(count)]
     return [min(start, length - side) for start in starts]

@@ -4,9 +4,9 @@
     python myPython/train.py --solver proto/triplet/train_resnet101_triplet_solver.prototxt \
         --weights caffemodel/model.caffemodel
 
-Ctrl-C ends it after the running iteration, with a snapshot; `--snapshot` goes on from one and comes
-to the same parameters as a run that was never ended. What is trained (solver and net, with what
-`--set` changed) is written beside the snapshots, and so is the log.
+Ctrl-C ends it after the current iteration, with a snapshot; `--snapshot` resumes from one, and the
+run ends with the same parameters as an uninterrupted one. Solver and net, with the changes of
+`--set`, and the log are written beside the snapshots.
 """
 
 import os

@@ -1,14 +1,14 @@
-"""The blocks that the nets are made of.
+"""The blocks that the nets consist of.
 
 A block adds layers to `n`, a NetSpec or a Branch of one, and returns its last top. Names, shapes
-and fields are those that the released weights and the original nets carry.
+and fields are those of the released weights and of the original's nets.
 """
 
 from collections import namedtuple
 
 from caffe import layers as L
 
-# A map of features: its top, number of channels, and how much smaller than the image it is.
+# A feature map: its top, its number of channels, and how many times smaller than the image it is.
 Features = namedtuple('Features', 'top channels stride')
 
 
@@ -16,7 +16,7 @@ class Trunk(namedtuple('Trunk', 'blocks widths conv1_bias', defaults=[False])):
     """The names of the bottleneck blocks of stages 2 to 5, and the width of each stage."""
 
     def features(self, n, number):
-        """What the last block of stage `number` of this trunk gives in `n`."""
+        """The Features of the last block of stage `number` in `n`."""
         last = f'res{number}{self.blocks[number - 2][-1]}'
         return Features(n[last], 4 * self.widths[number - 2], 2 ** number)
 
@@ -25,14 +25,14 @@ WIDTHS = (64, 128, 256, 512)
 RESNET50 = Trunk(('abc', 'abcd', 'abcdef', 'abc'), WIDTHS, conv1_bias=True)
 RESNET101 = Trunk(('abc', ['a'] + [f'b{i}' for i in range(1, 4)],
                    ['a'] + [f'b{i}' for i in range(1, 23)], 'abc'), WIDTHS)
-# For tests and quick trials. Stage 5 has three blocks so that the trunk ends in res5c.
+# For tests and quick experiments. Stage 5 has three blocks, so that the trunk ends in res5c.
 RESNET_TINY = Trunk(('a', 'a', 'a', 'abc'), (8, 16, 32, 64))
 
 
 class Branch:
-    """A NetSpec seen through a prefix: `branch['conv1']` is the net's `p_conv1`.
+    """A NetSpec whose names have a prefix: `branch['conv1']` is the net's `p_conv1`.
 
-    Blocks see the name without the prefix, so branches that name their parameters share them.
+    Blocks see names without the prefix, so branches share the parameters that they name.
     """
 
     def __init__(self, n, prefix):
@@ -46,12 +46,12 @@ class Branch:
         return self.n[self.prefix + name]
 
 
-# Trunks: how their layers are learned is a function of type and name to a list of ParamSpecs.
+# Trunks. How their layers learn is a function of a layer's type and name that returns ParamSpecs.
 
 def params(*rates, name=None):
-    """ParamSpecs of a layer's blobs, from their (lr_mult, decay_mult); None is not set.
+    """Return the ParamSpecs of a layer's blobs from their (lr_mult, decay_mult); None is not set.
 
-    Layers that give one `name` share their blobs: `name`_1, `name`_2.
+    Layers with the same `name` share their blobs: `name`_1, `name`_2.
     """
     specs = []
     for number, (lr_mult, decay_mult) in enumerate(rates, 1):
@@ -60,29 +60,29 @@ def params(*rates, name=None):
     return specs
 
 
-FROZEN = (0, 0)     # the rates of a blob that stays as it is
+FROZEN = (0, 0)     # the rates of a blob that does not learn
 PARAM_SUFFIXES = {'Convolution': 'w', 'BatchNorm': '123', 'Scale': '12'}
 
 
 def default_param(layer_type, name):
-    """All of a trunk learns at the solver's own rate."""
+    """The whole trunk learns at the solver's rate."""
     return []
 
 
 def frozen(layer_type, name):
-    """The trunk stays as it is."""
+    """The trunk does not learn."""
     return params(*(FROZEN for _ in PARAM_SUFFIXES[layer_type]))
 
 
 def shared(layer_type, name):
-    """The trunk stays as it is, and its branches are one: conv1_w, bn_conv1_1, ..."""
+    """The trunk does not learn, and branches share its parameters: conv1_w, bn_conv1_1, ..."""
     return [dict(name=f'{name}_{suffix}', lr_mult=0, decay_mult=0)
             for suffix in PARAM_SUFFIXES[layer_type]]
 
 
 def conv_bn(n, name, bottom, num_output, kernel_size, pad=0, stride=1, relu=False,
             param=default_param, use_global_stats=True, bias_term=False, **convolution):
-    """Convolution, BatchNorm and Scale, and ReLU if wanted; all but the first in place."""
+    """Convolution, BatchNorm, Scale and, with `relu`, ReLU; all but the first in place."""
     suffix = name[len('res'):] if name.startswith('res') else f'_{name}'
     bn, scale = f'bn{suffix}', f'scale{suffix}'
     n[name] = L.Convolution(bottom, num_output=num_output, kernel_size=kernel_size, pad=pad,
@@ -98,9 +98,9 @@ def conv_bn(n, name, bottom, num_output, kernel_size, pad=0, stride=1, relu=Fals
 
 
 def bottleneck(n, name, bottom, width, stride=1, project=False, eltwise=None, **learned):
-    """1x1, 3x3 and 1x1 added to the bottom, or to a 1x1 of it (`project`) where its shape changes.
+    """1x1, 3x3 and 1x1 convolutions, added to the bottom or, with `project`, to a 1x1 of it.
 
-    The stride is that of the first 1x1, as in the He et al. release. `eltwise` is of the sum.
+    The first 1x1 has the stride, as in the release of He et al. `eltwise` has fields of the sum.
     """
     shortcut = bottom
     if project:
@@ -114,7 +114,7 @@ def bottleneck(n, name, bottom, width, stride=1, project=False, eltwise=None, **
 
 
 def stem(n, bottom, trunk, **learned):
-    """conv1 and pool1: 1/4 of the image's size."""
+    """conv1 and pool1, which reduce the image's size to 1/4."""
     top = conv_bn(n, 'conv1', bottom, trunk.widths[0], 7, pad=3, stride=2, relu=True,
                   bias_term=trunk.conv1_bias, **learned)
     n['pool1'] = L.Pooling(top, pool='MAX', kernel_size=3, stride=2)
@@ -122,7 +122,7 @@ def stem(n, bottom, trunk, **learned):
 
 
 def stage(n, bottom, trunk, number, **learned):
-    """Stage `number`, 2 to 5: all but the first halve the size."""
+    """Stage `number`, 2 to 5; all but the first halve the size."""
     top = bottom
     for block in trunk.blocks[number - 2]:
         first = top is bottom
@@ -132,11 +132,11 @@ def stage(n, bottom, trunk, number, **learned):
 
 
 def resnet(n, bottom, trunk, eltwise=None, **learned):
-    """A whole trunk, conv1 to res5c: 1/32 of the image's size.
+    """A whole trunk, conv1 to res5c, which reduces the image's size to 1/32.
 
-    `learned` goes to each conv_bn: `param` (default_param, frozen, shared), `use_global_stats`,
-    and fields of the convolutions such as `weight_filler`. A trunk that does not learn alike all
-    through is made of `stem` and `stage`.
+    `learned` is passed to each conv_bn: `param` (default_param, frozen, shared),
+    `use_global_stats`, and fields of the convolutions such as `weight_filler`. A trunk whose parts
+    learn differently is built from `stem` and `stage`.
     """
     top = stem(n, bottom, trunk, **learned)
     for number in range(2, 6):
@@ -144,23 +144,24 @@ def resnet(n, bottom, trunk, eltwise=None, **learned):
     return top
 
 
-# Heads: from a map of features and the rois to one descriptor an image.
+# Heads: from a feature map and the rois to one descriptor per image.
 
 def python_layer(layer, param_str, *bottoms, **options):
-    """A layer of custom_layers; `param_str` is a dict. YAML knows lists, but no tuples."""
+    """A layer of custom_layers; `param_str` is a dict."""
+    # YAML has lists, but no tuples
     values = {key: list(value) if isinstance(value, tuple) else value
               for key, value in param_str.items()}
     return L.Python(*bottoms, module='custom_layers', layer=layer, param_str=str(values), **options)
 
 
 def normalize(n, name, bottom, python=False):
-    """Each row divided by its L2 norm, by the built-in layer or by ours in Python."""
+    """Divide each row by its L2 norm, with the built-in layer or with ours in Python."""
     n[name] = python_layer('NormalizeLayer', {}, bottom) if python else L.Normalize(bottom)
     return n[name]
 
 
 def reshape(n, name, bottom, dim):
-    """0 in `dim` stands for the bottom's own."""
+    """Reshape to `dim`, where 0 keeps the bottom's dimension."""
     n[name] = L.Reshape(bottom, shape=dict(dim=list(dim)))
     return n[name]
 
@@ -173,13 +174,13 @@ def pool_regions(n, name, features, rois, python=False):
 
 
 def region_vectors(n, name, features, rois, python=False, dim=(1, 1)):
-    """pool_regions, and `name`/normalized_flat of it: R x channels x `dim`."""
+    """`pool_regions`, reshaped to R x channels x `dim`: `name`/normalized_flat."""
     top = pool_regions(n, name, features, rois, python)
     return reshape(n, f'{name}/normalized_flat', top, [0, features.channels, *dim])
 
 
 def centre(n, name, bottom, param=()):
-    """Minus the mean: a Scale whose bias carries it."""
+    """Subtract the mean: a Scale whose bias holds minus the mean."""
     n[name] = L.Scale(bottom, bias_term=True, filler=dict(type='constant', value=1),
                       bias_filler=dict(type='constant', value=0), param=param)
     return n[name]
@@ -187,10 +188,11 @@ def centre(n, name, bottom, param=()):
 
 def project(n, name, bottom, num_output, layer=None, dim=(0, 0, 1, 1), relu=False, python=False,
             param=()):
-    """An InnerProduct, called `layer` if not `name`, then `name`/reshaped and `name`/normalized.
+    """An InnerProduct, then `name`/reshaped and `name`/normalized.
 
-    `dim` None leaves out the reshape. Our Python layer normalizes N x D as it is: there the
-    reshaped blob is an end of its own, as in the original.
+    The InnerProduct is called `layer`, by default `name`. With `dim` None there is no reshape. With
+    our Python layer, which normalizes N x D directly, nothing reads the reshaped blob, as in the
+    original.
     """
     layer = layer or name
     n[layer] = L.InnerProduct(bottom, num_output=num_output, weight_filler=dict(type='xavier'),
@@ -205,7 +207,7 @@ def project(n, name, bottom, num_output, layer=None, dim=(0, 0, 1, 1), relu=Fals
 
 
 def pca(n, name, bottom, num_output, centred_param=(), pca_param=(), **projection):
-    """`name`/centered and `name`/pca, a `project` of `projection`."""
+    """`name`/centered and `name`/pca; `projection` is passed to `project`."""
     top = centre(n, f'{name}/centered', bottom, centred_param)
     return project(n, f'{name}/pca', top, num_output, param=pca_param, **projection)
 
@@ -213,8 +215,8 @@ def pca(n, name, bottom, num_output, centred_param=(), pca_param=(), **projectio
 def aggregate(n, name, regions, rois=None, python=False, **param_str):
     """The sum of each image's regions, normalized.
 
-    With the rois as second bottom the images may differ in their number of regions; without, it is
-    `num_rois` each.
+    With the rois as second bottom, images may have different numbers of regions; without them, each
+    has `num_rois`.
     """
     bottoms = [regions] if rois is None else [regions, rois]
     n[name] = python_layer('AggregateLayer', param_str, *bottoms)
@@ -223,10 +225,10 @@ def aggregate(n, name, regions, rois=None, python=False, **param_str):
 
 def rmac(n, features, rois, num_output, suffix='', rois_to_aggregate=True, python=False,
          param_str=None, **projection):
-    """Regional maximum activations of `features`: pooled, centred, projected, summed.
+    """Regional maximum activations of `features`: pooled, centred, projected and summed.
 
-    `suffix` is that of the names pooled_rois and rmac, `param_str` the AggregateLayer's;
-    `projection` goes to `pca`.
+    `suffix` is appended to the names pooled_rois and rmac, `param_str` is the AggregateLayer's, and
+    `projection` is passed to `pca`.
     """
     pooled = f'pooled_rois{suffix}'
     top = region_vectors(n, pooled, features, rois, python)

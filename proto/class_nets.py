@@ -1,6 +1,6 @@
-"""The net that a narrow trunk starts from: it learns to tell classes of images apart.
+"""The net with which a narrow trunk starts: it learns to classify images.
 
-The original's trunk came trained. That of its twin learns here what trunks learn first, on images
+The original's trunk came trained. The trunk of its tiny twin is trained with this net, on images
 that datasets/make_training_demo.py renders.
 """
 
@@ -16,7 +16,7 @@ CLASSES = 120
 
 
 def classes(size):
-    """The trunk, one average over each of its last maps, and the classes."""
+    """The trunk, the average over each of its last maps, and the classes."""
     folder = f'{size.datasets}/{LANDMARK_CLASSES}'
     n = NetSpec()
     n.data, n.label = L.ImageData(

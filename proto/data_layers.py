@@ -1,4 +1,4 @@
-"""Where the training nets read from, and the layers that do so.
+"""What the training nets read, and the layers that read it.
 
 A block adds layers to the NetSpec `n` for one phase; `size` is the Size of its net.
 """
@@ -10,11 +10,11 @@ from caffe import layers as L
 from deep_retrieval import image_means
 from deep_retrieval.images import MEAN
 
-# float32 holds 9 digits: the mean as it was published
+# as published: float32 would print further digits
 MEAN = [round(float(channel), 8) for channel in MEAN]       # B, G, R
 
-# Images in an LMDB whose labels are rows of `features`, the teacher's; paths are below the Size's
-# folder of datasets, `grid` is whose regions the images have.
+# Images in an LMDB whose labels are rows of `features`, the teacher's. Paths are relative to the
+# Size's folder of datasets; `grid` names the dataset whose regions the images have.
 Source = namedtuple('Source', 'lmdb features grid mean', defaults=[MEAN])
 
 COVER = Source('cover/training/cover_training_lmdb', 'cover/training/features.npy', 'cover',
@@ -24,20 +24,20 @@ OXFORD = Source('Oxford/val/val_oxford_lmdb', 'Oxford/val/features.npy', 'paris'
 LANDMARK = Source('landmark/training/Landmark_training_lmdb', 'landmark/training/features.npy',
                   'paris')
 
-# Images in one folder a class.
+# Images in one folder per class.
 LANDMARK_CLASSES = 'landmark/clean/'
 LANDMARK_TEST_CLASSES = 'landmark/test/'
 PARIS_TRIPLETS = 'Paris/triplet/'
 
 
 def grid(n, size, dataset, data='data', rois='rois'):
-    """The regions of the images of the blob `data`: blob `rois`."""
+    """The regions of the images in the blob `data`, as the blob `rois`."""
     n[rois] = python_layer('RigidGridLayer', {'dataset': size.grid(dataset)}, n[data])
     return n[rois]
 
 
 def images_with_features(n, size, source, batch_size):
-    """data and label, from an LMDB; the labels' features, and rois."""
+    """`data` and `label` from an LMDB, the labels' `features`, and `rois`."""
     n.data, n.label = L.Data(
         ntop=2, transform_param=dict(mirror=True, mean_value=source.mean),
         source=f'{size.datasets}/{source.lmdb}', batch_size=batch_size, backend='LMDB')
@@ -47,9 +47,9 @@ def images_with_features(n, size, source, batch_size):
 
 
 def images_of_classes(n, layer, size, folder, batch_size, tops=('data',), **param_str):
-    """`tops` from a layer that picks images by their class."""
+    """`tops` from a layer that draws images by class."""
     values = {'batch_size': batch_size, 'cls_dir': f'{size.datasets}/{folder}', 'mean': MEAN,
               **param_str}
     made = python_layer(layer, values, ntop=len(tops))
-    for name, top in zip(tops, [made] if len(tops) == 1 else made):
+    for name, top in zip(tops, [made] if len(tops) == 1 else made, strict=True):
         n[name] = top

@@ -1,6 +1,6 @@
-"""The nets of distilling: teachers of three resolutions, and students of one.
+"""The nets of distilling: teachers with three resolutions, and students with one.
 
-A student learns the teacher's descriptors of its images by their Euclidean distance.
+A student learns the teacher's descriptors of its images by the Euclidean loss.
 """
 
 from functools import partial
@@ -26,11 +26,11 @@ from frames import IMAGE, SQUARE, deploy, merge_phases, named, solver
 
 
 def teacher(size, dim):
-    """The net at three resolutions of `data`, weights shared; the normalized sum of them."""
+    """The normalized sum of the net's descriptors at three resolutions of `data`."""
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=IMAGE))
     prefixes = ('l_', 'm_', 'h_')
-    for prefix, (h, w) in zip(prefixes, size.sides):
+    for prefix, (h, w) in zip(prefixes, size.sides, strict=True):
         n[f'{prefix}resize'] = python_layer('ResizeLayer', {'h': h, 'w': w, 'mean': MEAN}, n.data)
     for prefix in prefixes:
         grid(n, size, 'other', f'{prefix}resize', f'{prefix}rois')
@@ -50,7 +50,7 @@ def frozen_trunk(n, trunk):
 
 
 def last_stage_learns(n, trunk):
-    """Stage 5 learns, and its BatchNorms take the statistics of the batch."""
+    """Stage 5 learns, and its BatchNorms use the statistics of the batch."""
     top = stem(n, n.data, trunk, param=frozen)
     for number in range(2, 5):
         top = stage(n, top, trunk, number, param=frozen)
@@ -63,9 +63,9 @@ def whole_trunk_learns(n, trunk):
 
 
 def student(size, head, train, test, trunk_layers=frozen_trunk, trunk=None, name=None, apart=()):
-    """`head`(n, trunk, rois, train) on a trunk by `trunk_layers`.
+    """The net that learns features by head(n, trunk, rois, train), on a trunk of `trunk_layers`.
 
-    `train` and `test` are each a Source and the images that a batch takes from it.
+    `train` and `test` are each a Source and a batch size.
     """
     trunk = trunk or size.trunk
 

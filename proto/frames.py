@@ -1,7 +1,7 @@
-"""What the nets stand in: their two sizes, deploy nets, training nets and solvers.
+"""What all nets have in common: their two sizes, deploy nets, training nets and solvers.
 
-Each net is a function of a Size. Of FULL it is the original's, of TINY its twin in proto/tiny/: the
-same layers on a narrow trunk, which trains in minutes on a CPU.
+Each net is a function of a Size. With FULL it is the original's net, with TINY its twin in
+proto/tiny/: the same layers on a narrow trunk, which trains in minutes on a CPU.
 """
 
 from dataclasses import dataclass
@@ -11,36 +11,36 @@ from caffe import NetSpec
 from caffe import layers as L
 from caffe.proto import caffe_pb2
 
-NUM_ROIS = 8                # regions of an image of 4:3 at L = 2
+NUM_ROIS = 8                # regions of a 4:3 image at L = 2
 ROIS = [NUM_ROIS, 5]
-IMAGE = [1, 3, 384, 512]    # what deploy nets start from; their callers reshape them
+IMAGE = [1, 3, 384, 512]    # initial shape of deploy nets; callers reshape them
 SQUARE = [1, 3, 224, 224]
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a net and its twin differ in."""
+    """The differences between a net and its twin."""
     folder: str         # of its nets, below proto/
     trunk: Trunk
-    trunk50: Trunk      # that of ResNet-50
-    file: str           # the trunks' names in those of files
+    trunk50: Trunk      # of ResNet-50
+    file: str           # the trunk's name in file names
     file50: str
-    name: str           # and of nets
+    name: str           # and in names of nets
     name50: str
     dim: int            # of the descriptor
-    reduced: int        # of the reduced one
-    datasets: str       # the folder of what it trains on
-    own_grids: bool     # images and their regions have the original's sizes; else any of 4:3
+    reduced: int        # of the reduced descriptor
+    datasets: str       # folder of the training data
+    own_grids: bool     # images and regions have the original's sizes; otherwise any 4:3 size
     sides: tuple        # (h, w) of the teacher's low, middle and high resolution
-    hurry: int          # one iteration stands for so many of the original's
+    hurry: int          # how many of the original's iterations one iteration replaces
     solver_mode: str
 
     def path(self, template):
-        """A path below proto/ from one with {file}, {dim}, {reduced} and {half} (of reduced)."""
+        """Return a path in proto/ from a template with {file}, {dim}, {reduced} and {half}."""
         return self.folder + template.format(half=self.reduced // 2, **vars(self))
 
     def grid(self, dataset):
-        """What layers call the images' size and regions, those of `dataset` or their own."""
+        """Return the name for the images' size and regions: `dataset`, or other for their own."""
         return dataset if self.own_grids else 'other'
 
 
@@ -59,14 +59,14 @@ TINY = Size(
 
 
 def named(name, n):
-    """The net of a NetSpec, with a name of its own."""
+    """Return the net of a NetSpec, with a name."""
     net = n.to_proto()
     net.name = name
     return net
 
 
 def deploy(size, head, trunk=None, data=IMAGE, rois=ROIS):
-    """A net from `data` and `rois` of these shapes to head(n, trunk, rois)."""
+    """Return a net from `data` and `rois` of these shapes to head(n, trunk, rois)."""
     trunk = trunk or size.trunk
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=data))
@@ -77,9 +77,9 @@ def deploy(size, head, trunk=None, data=IMAGE, rois=ROIS):
 
 
 def merge_phases(train, test, apart=()):
-    """One net of two whose layers have the same names in the same order.
+    """Merge two nets whose layers have the same names in the same order into one.
 
-    Equal layers stand once; differing ones, and those called as in `apart`, once for each phase.
+    Equal layers occur once; different ones, and those named in `apart`, once per phase.
     """
     net = caffe_pb2.NetParameter(name=train.name)
     for in_train, in_test in zip(train.layer, test.layer, strict=True):
@@ -97,10 +97,10 @@ def merge_phases(train, test, apart=()):
 
 def solver(size, net, snapshot_prefix, base_lr, tiny_lr, max_iter, snapshot, stepvalue=(),
            test_iter=0, test_interval=100000, **fields):
-    """A SolverParameter for `net`, a template of `size`; its numbers are those of FULL.
+    """Return a SolverParameter for `net`, a template of `size`; the numbers given are FULL's.
 
-    `tiny_lr` is TINY's base_lr. Snapshots are caffemodel/FILE_`snapshot_prefix`_iter_N.caffemodel,
-    where FILE is `file` of the size.
+    `tiny_lr` is the base_lr of TINY. Snapshots are
+    caffemodel/FILE_`snapshot_prefix`_iter_N.caffemodel, where FILE is `file` of the size.
     """
     return caffe_pb2.SolverParameter(
         net=f'proto/{size.path(net)}', base_lr=base_lr if size is FULL else tiny_lr,

@@ -1,6 +1,6 @@
 """The nets whose region features are saved for experiments with PCA, without layers of forks.
 
-Beside the last stage's they pool the maps of stages 2 to 4; a name ends in the stride of its map.
+Besides the map of the last stage they pool those of stages 2 to 4; names end in a map's stride.
 """
 
 from blocks import aggregate, pca, pool_regions, region_vectors, stage, stem
@@ -17,7 +17,7 @@ def pool(n, trunk, rois, number):
 
 
 def raw_rmac(n, trunk, rois, number, suffix='_branch'):
-    """The sum of the regions of stage `number` as they are."""
+    """The sum of the regions of stage `number`, without a projection."""
     features = trunk.features(n, number)
     suffix = f'{suffix}_{features.stride}'
     top = region_vectors(n, f'pooled_rois{suffix}', features, rois, python=True, dim=())
@@ -44,7 +44,7 @@ def pca_concat(size):
 
 
 def pca_features(size):
-    """The same as pca_concat with the layers in another order, as the original has both."""
+    """The layers of pca_concat in another order; the original has both nets."""
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=FRAME['data']))
     n.rois = L.Input(shape=dict(dim=FRAME['rois']))

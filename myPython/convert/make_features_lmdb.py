@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Make what a student learns from: the teacher's features of a folder's images, and their LMDB.
+"""Make what a student learns from: a teacher's features of a folder's images, and their LMDB.
 
     python myPython/convert/make_features_lmdb.py --img_dir datasets/landmark/clean \
         --proto proto/distilling/deploy_resnet101_teacher_pca512.prototxt \
         --weights caffemodel/teacher.caffemodel \
         --train_proto proto/distilling/pca512/train_resnet101_student_pca512.prototxt
 
-The files go where the training net reads them, paths beginning in the folder you call this from;
-the list is features.txt beside features.npy. A run that was interrupted goes on where it ended.
+The files go where the training net reads them; its paths are relative to the current folder. The
+list of the images is features.txt beside features.npy. An interrupted run is resumed.
 """
 
 import os
@@ -26,20 +26,20 @@ def parse_args():
     for name in ('height', 'width'):
         parser.add_argument(f'--resize_{name}', type=cli.positive,
                             help=f"{name} of the LMDB's images in pixels; by default that of the "
-                                 "net's regions, or of 192 x 256 where those fit any size")
+                                 "net's regions, or of 192 x 256 if those fit any size")
     return parser.parse_args()
 
 
 def main(args):
-    from deep_retrieval.training import teacher
-    lmdb, features_npy, (height, width) = teacher.places(args.train_proto, args.phase)
+    from deep_retrieval.training import student_data, teacher
+    lmdb, features_npy, (height, width) = student_data.places(args.train_proto, args.phase)
     features_txt = os.path.splitext(features_npy)[0] + '.txt'
     cli.use_device(args.gpu)
     teacher.teach(args.img_dir, args.proto, args.weights, features_npy, features_txt, S=args.S,
                   end=args.end, batch_size=args.batch_size, skip_bad=args.skip_bad,
                   seed=args.seed, partial_weights=args.partial_weights)
     size = args.resize_height or height, args.resize_width or width
-    teacher.make_lmdb(args.img_dir, features_txt, lmdb, size)
+    student_data.make_lmdb(args.img_dir, features_txt, lmdb, size)
     print(f'{lmdb}: images of {size[0]} x {size[1]} pixels')
 
 

@@ -4,6 +4,8 @@
     blob = to_blob([image])     # 1 x 3 x H x W
 """
 
+from __future__ import annotations  # Debian 11, which has genuine pycaffe, has 3.9
+
 import os
 
 import cv2

@@ -5,6 +5,8 @@
     list_classes('datasets/landmark/clean')         # {'0': ['a.jpg', ...], ...}
 """
 
+from __future__ import annotations  # Debian 11, which has genuine pycaffe, has 3.9
+
 import os
 
 from deep_retrieval import store

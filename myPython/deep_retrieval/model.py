@@ -267,9 +267,18 @@ def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int |
 
 
 def check_weights_file(weights) -> None:
-    """Raise ValueError for weights of another program; the message names the importer."""
+    """Raise ValueError for weights of PyTorch or ONNX, by name or content.
+
+    The message names the importer.
+    """
     path = os.fspath(weights)
-    if path.endswith(('.pth', '.pt', '.safetensors', '.ckpt', '.onnx')):
+    start = b''
+    if os.path.isfile(path):
+        with open(path, 'rb') as file:
+            start = file.read(9)
+    # zip, pickle, and safetensors' JSON after its length
+    if (path.endswith(('.pth', '.pt', '.safetensors', '.ckpt', '.onnx'))
+            or start.startswith((b'PK\x03\x04', b'\x80\x02')) or start[8:] == b'{'):
         raise ValueError(f'{path}: is not a caffemodel; convert it with '
                          'myPython/model_tools.py import-torch')
 
@@ -294,12 +303,11 @@ def check_weights(net, proto, weights) -> None:
 
 
 def stored_layers(weights) -> set[str]:
-    """Return the names of the layers that a caffemodel has parameters of."""
-    from caffe.proto import caffe_pb2
-    stored = caffe_pb2.NetParameter()
-    with open(weights, 'rb') as file, store.reading(weights, 'a caffemodel'):
-        stored.ParseFromString(file.read())
-    return {layer.name for layer in [*stored.layer, *stored.layers] if layer.blobs}
+    """Return the names of the layers that a caffemodel, or one as HDF5, has parameters of."""
+    from caffe.weights import read_weights
+    check_weights_file(weights)
+    with store.reading(weights, 'a caffemodel'):
+        return {name for name, arrays in read_weights(os.fspath(weights)) if arrays}
 
 
 def _some(names, limit=10):

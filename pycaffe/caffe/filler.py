@@ -12,6 +12,8 @@ def fill(blob, param):
     """Fill `blob` as the FillerParameter `param` says; the unset message means constant 0."""
     if param.type not in FILLERS:
         raise CaffeError(f'unknown filler {param.type!r}; known: {", ".join(sorted(FILLERS))}')
+    if 0 in blob.shape:
+        raise CaffeError(f'a parameter of the shape {blob.shape} has no values to fill')
     if param.type == 'constant' and param.value == 0:
         return      # a new blob is zero already, and need not take memory yet
     blob.tensor = FILLERS[param.type](blob.shape, param)

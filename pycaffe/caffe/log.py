@@ -27,7 +27,8 @@ def copy_log(path):
     """Also append every line that is logged from now on to the file `path`; None ends this."""
     if _State.copy is not None:
         _State.copy.close()
-    _State.copy = None if path is None else open(path, 'a', encoding='utf-8', buffering=1)
+    _State.copy = None if path is None else open(
+        path, 'a', encoding='utf-8', errors='backslashreplace', buffering=1)
 
 
 def log(message, level=INFO):

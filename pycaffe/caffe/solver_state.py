@@ -50,7 +50,8 @@ def _read_binary(path):
     for index, blob in enumerate(state.history):
         with naming(f'{path}: history {index}'):
             history.append(blob_arrays(blob)[0])
-    learned_net = state.learned_net if state.HasField('learned_net') else None
+    # a path that is not UTF-8 comes as bytes
+    learned_net = os.fsdecode(state.learned_net) if state.HasField('learned_net') else None
     return state.iter, learned_net, state.current_step, history
 
 

@@ -8,7 +8,7 @@ import torch
 from .errors import CaffeError
 from .files import is_hdf5, naming, read_message, write_aside
 from .proto import caffe_pb2, weights_pb2
-from .weights_hdf5 import copy_hdf5
+from .weights_hdf5 import copy_hdf5, read_hdf5
 
 LEGACY = ('num', 'channels', 'height', 'width')     # of files older than `shape`
 
@@ -16,8 +16,12 @@ LEGACY = ('num', 'channels', 'height', 'width')     # of files older than `shape
 def read_weights(path):
     """Yield (layer name, [array, ...]) of a .caffemodel, float32, each with its stored shape.
 
-    Arrays are read-only. Raises CaffeError that names the file and, where it can, the layer.
+    The file's content decides whether it is HDF5. Arrays are read-only. Raises CaffeError that
+    names the file and, where it can, the layer.
     """
+    if is_hdf5(path):
+        yield from read_hdf5(path)
+        return
     for name, blobs in _read_layers(path):
         with naming(f'{path}: layer {name!r}'):
             arrays = [blob_arrays(blob)[0] for blob in blobs]

@@ -55,6 +55,25 @@ def copy_hdf5(path, params):
         blob.tensor = torch.from_numpy(array)
 
 
+def read_hdf5(path):
+    """Yield (layer name, [array, ...]) of an HDF5 file of weights.
+
+    A layer lacks the parameters that an earlier layer owns. Raises CaffeError that names the file.
+    """
+    import h5py
+    with reading(path) as file:
+        if not isinstance(file.get('data'), h5py.Group):
+            raise CaffeError('has no group `data`: it holds no weights')
+        names = []
+        file['data'].visititems(
+            lambda name, item: names.append(name) if isinstance(item, h5py.Group) else None)
+        for name in names:
+            layer = file['data'][name]
+            indices = sorted(int(key) for key in layer
+                             if key.isdigit() and isinstance(layer.get(key), h5py.Dataset))
+            yield name, [read_dataset(layer, str(index)) for index in indices]
+
+
 def owners(params):
     """The ids of the blobs, out of lists of them in the net's order, that no earlier one shares."""
     first = {}

@@ -10,13 +10,12 @@ from caffe.proto import caffe_pb2
 from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval.images import MEAN, ImageError, resize
 from deep_retrieval.model import DescriptorNet
+from deep_retrieval.training.student_data import make_lmdb, places
 from deep_retrieval.training.teacher import (
     TeacherNet,
     convert,
     images_of,
     longer_side,
-    make_lmdb,
-    places,
     write_list,
 )
 from region_generator import get_rmac_region_coordinates

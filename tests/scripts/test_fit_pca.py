@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval import model
-from deep_retrieval.surgery import edit
+from deep_retrieval.surgery import nets
 
 TINY = ROOT / 'tests/data/genuine/tiny.caffemodel'
 SERIAL = ROOT / 'proto/tiny/reduce/serial/deploy_resnet_tiny_pca32.prototxt'
@@ -34,7 +34,7 @@ def fit(folder, tmp_path, monkeypatch, capsys):
             'fit_pca.py', '--gpu', -1, '--S', 64, '--weights', TINY, '--img_dir', folder,
             '--output', path, *flags])))
         fit_pca.main(fit_pca.parse_args())
-        return edit.load_weights(path), capsys.readouterr().out
+        return nets.load_weights(path), capsys.readouterr().out
     return run
 
 
@@ -63,7 +63,7 @@ def test_the_serial_layers_are_the_pca_of_the_descriptors(fit, folder, whitening
         expected = vector / variance ** (whitening / 2)
         np.testing.assert_allclose(row * np.sign(row @ vector), expected, atol=2e-3 * abs(
             expected).max())
-    original = edit.load_weights(TINY)
+    original = nets.load_weights(TINY)
     for name in ('conv1', 'pooled_rois/centered', 'pooled_rois/pca'):
         for ours, theirs in zip(weights[name], original[name]):
             np.testing.assert_array_equal(ours, theirs)

@@ -139,12 +139,13 @@ def test_the_check_passes_and_each_file_says_what_wrote_it():
 
 
 def test_the_check_names_the_files_that_differ(tmp_path, monkeypatch, capsys):
+    import all_nets
     import make_nets
     names = ['deploy_resnet101.prototxt', 'deploy_resnet_tiny.prototxt',
              'tiny/triplet/train_resnet_tiny_triplet_solver.prototxt']
     folder = tmp_path / 'proto'
     monkeypatch.setattr(make_nets, 'FOLDER', folder)
-    monkeypatch.setattr(make_nets, 'NETS', {name: make_nets.NETS[name] for name in names})
+    monkeypatch.setattr(all_nets, 'NETS', {name: all_nets.NETS[name] for name in names})
     args, check = make_nets.parse_args([]), make_nets.parse_args(['--check'])
     assert make_nets.main(args) == make_nets.main(check) == 0
     for name in names:
@@ -192,6 +193,6 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 
 
 def test_every_net_of_the_folder_is_in_the_table():
-    import make_nets
+    import all_nets
     written = {path.relative_to(PROTO).as_posix() for path in PROTO.rglob('*.prototxt')}
-    assert written == set(make_nets.NETS)
+    assert written == set(all_nets.NETS)

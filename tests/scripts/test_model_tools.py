@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval import cli, subcommands
 from deep_retrieval.model import DescriptorNet
-from deep_retrieval.surgery import edit
+from deep_retrieval.surgery import nets
 from deep_retrieval.surgery.tools import ModelTools
 from model_tools import MODES
 from test_torch_import import ResNet
@@ -58,7 +58,7 @@ def test_shapes(tool):
 
 
 def test_data_of_parameters_and_of_an_image(tool, image):
-    values = edit.load_weights(TINY)['conv1'][0]
+    values = nets.load_weights(TINY)['conv1'][0]
     line, = tool('data', *NET, '--layers', 'conv1')
     assert line.startswith('conv1[0]\t8 x 3 x 7 x 7\tmean ')
     assert float(line.split('\t')[2].split()[1]) == pytest.approx(values.mean(), rel=1e-4)
@@ -77,9 +77,9 @@ def test_compare_and_clip(tool, tmp_path):
     (tmp_path / 'rows').write_text('3 1\n2\n')
     tool('clip', *NET, '--rows', tmp_path / 'rows', '--output_proto', new, '--output',
          tmp_path / 'a.caffemodel', '--new_layer', 'three')
-    weights = edit.load_weights(tmp_path / 'a.caffemodel')
+    weights = nets.load_weights(tmp_path / 'a.caffemodel')
     np.testing.assert_array_equal(weights['three'][0],
-                                  edit.load_weights(TINY)['pooled_rois/pca'][0][[3, 1, 2]])
+                                  nets.load_weights(TINY)['pooled_rois/pca'][0][[3, 1, 2]])
 
 
 def test_add_and_strip(tool, tmp_path):
@@ -87,15 +87,15 @@ def test_add_and_strip(tool, tmp_path):
     tool('add', '--proto', PROTO, '--last', 'scale_conv1', '--output_proto', frozen)
     assert frozen.read_text().count('lr_mult: 0') == 6
     tool('strip', '--proto', frozen, '--output_proto', plain)
-    assert edit.read_net(str(plain)) == edit.read_net(str(PROTO))
+    assert nets.read_net(str(plain)) == nets.read_net(str(PROTO))
 
 
 def test_teacher_and_triplet(tool, tmp_path):
     teacher, weights = tmp_path / 'teacher.prototxt', tmp_path / 'teacher.caffemodel'
     tool('make-teacher', '--proto', PROTO, '--height', 64, '--width', 96, '--output_proto', teacher)
     tool('save-teacher-weights', '--teacher_proto', teacher, '--weights', TINY, '--output', weights)
-    found = edit.load_weights(weights)
-    np.testing.assert_array_equal(found['h_conv1'][0], edit.load_weights(TINY)['conv1'][0])
+    found = nets.load_weights(weights)
+    np.testing.assert_array_equal(found['h_conv1'][0], nets.load_weights(TINY)['conv1'][0])
     triplet = tmp_path / 'triplet.prototxt'
     tool('make-triplet', '--proto', PROTO, '--margin', '0.2', '--learn', 'pooled_rois/pca',
          '--output_proto', triplet)
@@ -134,7 +134,7 @@ def test_the_originals_methods(tmp_path):
     tools.make_triplet_network(files[0])
     tools.make_teacher_network(files[0])
     tools.save_teacher_network_weights(*files)
-    assert 'm_conv1' in edit.load_weights(files[1])
+    assert 'm_conv1' in nets.load_weights(files[1])
 
 
 def test_import_torch(tool, tmp_path, capsys):

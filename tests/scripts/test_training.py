@@ -10,8 +10,10 @@ import caffe
 import cv2
 import numpy as np
 import pytest
+import yaml
+from caffe.proto import caffe_pb2
 from conftest import ROOT, assert_one_line, run_script
-from deep_retrieval.training import solving
+from deep_retrieval.training import settings, training_log
 
 NET = '''name: "small"
 layer { name: "data" type: "ImageData" top: "data" top: "label" transform_param { mirror: true }
@@ -43,10 +45,10 @@ def train(*flags, cwd):
                       *flags, cwd=cwd)
 
 
-def test_the_readme_has_every_flag():
-    table = (ROOT / 'README.md').read_text().split('## train.py')[1].split('## ')[0]
+def test_the_documentation_has_every_flag():
+    table = (ROOT / 'docs/training.md').read_text().split('## train.py')[1].split('## ')[0]
     flags = set(re.findall(r'--[a-z_]+', run_script(ROOT / 'myPython/train.py', '-h').stdout))
-    assert flags - {'--help'} == set(re.findall(r'^\| `(--[a-z_]+)', table, re.M))
+    assert flags - {'--help', '--debug'} == set(re.findall(r'^\| `(--[a-z_]+)', table, re.M))
 
 
 def test_a_resumed_run_ends_in_the_same_bytes(folder):
@@ -56,7 +58,7 @@ def test_a_resumed_run_ends_in_the_same_bytes(folder):
     log = Path('out/small.log').read_text()
     assert log.splitlines() == [line for line in done.stderr.splitlines()
                                 if re.match('[IWE][0-9]{4}', line)]
-    loss, rate = solving.read_log('out/small.log')
+    loss, rate = training_log.read_log('out/small.log')
     assert [i for i, _ in loss] == list(range(13)) and dict(rate)[11] == pytest.approx(5e-6)
     assert cv2.imread('loss.png').std() > 5
     Path('out/small_iter_12.caffemodel').unlink()
@@ -95,13 +97,13 @@ def test_settings_reach_layers_and_solver(folder):
 
 
 def test_settings_of_python_layers():
-    param = solving.caffe_pb2.NetParameter()
+    param = caffe_pb2.NetParameter()
     layer = param.layer.add(name='a/b.c', type='Python')
     layer.python_param.param_str = "{'batch_size': 12, 'mean': [1, 2]}"
-    name, field, value = solving.parse_setting('a/b.c.batch_size=3')
-    solving.set_in_layer(param, name, field, value, 'net')
-    solving.set_in_layer(param, name, 'cls_dir', 'some/folder', 'net')
-    assert solving.yaml.safe_load(layer.python_param.param_str) == {
+    name, field, value = settings.parse_setting('a/b.c.batch_size=3')
+    settings.set_in_layer(param, name, field, value, 'net')
+    settings.set_in_layer(param, name, 'cls_dir', 'some/folder', 'net')
+    assert yaml.safe_load(layer.python_param.param_str) == {
         'batch_size': 3, 'mean': [1, 2], 'cls_dir': 'some/folder'}
 
 
@@ -118,6 +120,7 @@ def test_settings_of_python_layers():
 ])
 def test_mistakes_are_one_line(flags, words, folder):
     assert_one_line(train(*flags, cwd=folder), *words)
+    assert list(Path('out').iterdir()) == []
 
 
 def test_weights_of_another_head_and_of_another_net(folder):

@@ -93,8 +93,8 @@ def refused(folder, *words, **options):
 def test_folders_that_are_refused(folder):
     refused(folder / 'none', 'No such file')
     refused(folder / '1' / '0.png', 'Not a directory')
-    refused(folder, 'has 7 class folders, a batch needs 8', 'lower batch_size', others=7)
-    refused(folder, '4 x 6 pixels', "'cover' of 280 x 496", dataset='cover')
+    refused(folder, 'has 7 class folders, but a batch needs 8', 'lower batch_size', others=7)
+    refused(folder, '4 x 6 pixels', "'cover' are of 280 x 496", dataset='cover')
     tower = folder / 'bell_tower'
     tower.mkdir()
     refused(folder, 'fewer than 2 images', 'bell_tower; fill or remove')

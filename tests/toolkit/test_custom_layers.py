@@ -1,7 +1,12 @@
+import ast
+import sys
+from pathlib import Path
+
 import custom_layers
 import cv2
 import numpy as np
 import pytest
+from conftest import run_script
 
 
 def python_net(layer, shape, param_str='', rois=None):
@@ -83,7 +88,7 @@ def test_aggregate_groups_by_the_rois_image(make_net):
 
 
 def test_regions_that_do_not_fit_are_refused(make_net):
-    with pytest.raises(ValueError, match='5 regions are no multiple of num_rois 2'):
+    with pytest.raises(ValueError, match='5 regions are not a multiple of num_rois 2'):
         make_net(python_net('AggregateLayer', (5, 3), "{'num_rois': 2}"))
     with pytest.raises(ValueError, match='positive integer'):
         make_net(python_net('AggregateLayer', (5, 3), "{'num_rois': many}"))
@@ -139,13 +144,16 @@ def test_files_of_features_that_are_refused(features, make_net, tmp_path):
     rows, path = features
     text = inputs(label=(2,)) + layer('FeatureLayer', 'label', 'y', f"{{'features': '{path}'}}")
     np.save(path, rows[0])
-    with pytest.raises(ValueError, match='is no array of N x D'):
+    with pytest.raises(ValueError, match='is not an N x D array of numbers'):
         make_net(text)
     np.save(path, [{'an': 'object'}])
-    with pytest.raises(ValueError, match='is no whole .npy'):
+    with pytest.raises(ValueError, match='is damaged or is not an .npy file'):
         make_net(text)
     (tmp_path / 'features.npy').write_bytes(b'')
-    with pytest.raises(ValueError, match='is no whole .npy'):
+    with pytest.raises(ValueError, match='is damaged or is not an .npy file'):
+        make_net(text)
+    np.save(path, np.array([['a', 'b']]))
+    with pytest.raises(ValueError, match='is not an N x D array of numbers'):
         make_net(text)
     (tmp_path / 'features.npy').unlink()
     with pytest.raises(FileNotFoundError):
@@ -226,7 +234,7 @@ def test_no_gradient_passes_features_and_regions(features, make_net):
     ('ResizeLayer', "{'h': 3, 'w': 4, 'mean': [1, 2]}", 'mean must be 3 numbers'),
     ('ResizeLayer', "{'h': 3, 'w': 4, 'mean': {}}", 'mean must be 3 numbers'),
     ('ResizeLayer', '[3, 4]', 'must be a dict'),
-    ('ResizeLayer', '{3, 4', 'is no YAML'),
+    ('ResizeLayer', '{3, 4', 'is not YAML'),
     ('FeatureLayer', '', 'must be a dict with features')])
 def test_parameters_that_are_refused(name, param_str, words, make_net):
     with pytest.raises(ValueError) as error:
@@ -243,6 +251,7 @@ class Indexed(tuple):
 @pytest.mark.parametrize('name, shapes, param_str', [
     ('NormalizeLayer', [(4, 3)], '{}'), ('AggregateLayer', [(4, 3)], '{}'),
     ('AggregateLayer', [(4, 3), (4, 5)], '{}'), ('ResizeLayer', [(2, 3, 6, 8)], "{'h': 3, 'w': 3}"),
+    ('GeMLayer', [(2, 3, 4, 5)], '{}'), ('GeMLayer', [(2, 3, 4, 5), (4, 5)], '{}'),
     ('RigidGridLayer', [(2, 3, 64, 64)], '{}'), ('FeatureLayer', [(4,)], "{'features': '%s'}"),
     ('PairL2LossLayer', [(4, 3), (4, 5)], '{}'),
     ('PairLiftedStructuredLossLayer', [(4, 3), (4, 5)], '{}')])
@@ -260,3 +269,24 @@ def test_blobs_that_cannot_be_looped_over(name, shapes, param_str, features, mak
     python.forward(bottom, top)
     python.backward(top, [True] * len(bottom), bottom)
     np.testing.assert_array_equal(net.blobs['y'].data, expected)
+
+
+def test_the_layers_run_on_the_python_of_genuine_pycaffe():
+    """Debian 11 has 3.9: without `a | b` in annotations, `match`, and zip's `strict`."""
+    done = run_script('-c', 'import sys; old = set(sys.modules); import custom_layers\n'
+                            'for name in set(sys.modules) - old: print(name)')
+    names = [name for name in done.stdout.split()
+             if name.split('.')[0] in ('custom_layers', 'region_generator', 'deep_retrieval')]
+    assert 'deep_retrieval.images' in names, done.stderr
+    for name in names:
+        __import__(name)
+        text = Path(sys.modules[name].__file__).read_text()
+        tree = ast.parse(text, feature_version=(3, 9))
+        if 'from __future__ import annotations' not in text:
+            for node in ast.walk(tree):
+                for part in (getattr(node, 'annotation', None), getattr(node, 'returns', None)):
+                    assert not part or not any(isinstance(inner, ast.BinOp)
+                                               for inner in ast.walk(part)), name
+    for path in (custom_layers.__file__, *(sys.modules[name].__file__ for name in names
+                                           if '.training.' in name)):
+        assert 'strict=' not in Path(path).read_text(), path

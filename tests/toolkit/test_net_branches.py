@@ -7,7 +7,8 @@ import pytest
 import yaml
 from conftest import ROOT
 from deep_retrieval.model import DescriptorNet
-from deep_retrieval.surgery import branches, edit
+from deep_retrieval.surgery import branches, nets
+from deep_retrieval.surgery.clip import clip
 
 PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'
 TINY = ROOT / 'tests/data/genuine/tiny.caffemodel'
@@ -15,7 +16,7 @@ PCA = 'pooled_rois/pca'
 
 
 def read(path):
-    return edit.read_net(str(ROOT / 'proto' / path))
+    return nets.read_net(str(ROOT / 'proto' / path))
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def net():
 
 @pytest.fixture
 def weights():
-    return edit.load_weights(TINY)
+    return nets.load_weights(TINY)
 
 
 def specs(layer):
@@ -38,7 +39,7 @@ def test_the_teacher_is_the_one_of_the_original():
 
 
 def test_a_reduced_teacher_is_the_one_of_the_folder(net, weights):
-    reduced, weights = edit.clip(net, weights, PCA, 32)
+    reduced, weights = clip(net, weights, PCA, 32)
     expected = read('tiny/distilling/deploy_resnet_tiny_teacher_pca32.prototxt')
     middle = yaml.safe_load(expected.layer[2].python_param.param_str)
     teacher = branches.make_teacher(reduced, middle['h'], middle['w'])
@@ -47,7 +48,7 @@ def test_a_reduced_teacher_is_the_one_of_the_folder(net, weights):
 
 def test_a_teacher_sums_the_descriptors_of_three_resolutions(net, weights):
     teacher = branches.make_teacher(net, 64, 96)
-    built = edit.build(teacher, branches.branch_weights(teacher, weights))
+    built = nets.build(teacher, branches.branch_weights(teacher, weights))
     built.blobs['data'].data[...] = np.random.default_rng(0).uniform(0, 255, (1, 3, 64, 96))
     built.forward()
     single = DescriptorNet(PROTO, TINY, L=2)
@@ -63,7 +64,7 @@ def test_a_teacher_sums_the_descriptors_of_three_resolutions(net, weights):
 
 
 def test_the_triplet_net_is_the_one_of_the_folder_but_for_its_grid_and_names(net, weights):
-    reduced, _ = edit.clip(net, weights, PCA, 32)
+    reduced, _ = clip(net, weights, PCA, 32)
     expected = read('tiny/triplet/pca32/train_resnet_tiny_triplet_pca32.prototxt')
     data, test_data = (yaml.safe_load(layer.python_param.param_str)
                        for layer in expected.layer[:2])
@@ -99,8 +100,8 @@ def test_a_triplet_net_computes_the_loss_of_its_descriptors(net, weights, tmp_pa
             cv2.imwrite(str(tmp_path / name / f'{image}.jpg'),
                         rng.integers(0, 256, (288, 384, 3), np.uint8))
     triplet = branches.make_triplet(net, str(tmp_path), 1, 0.5, [PCA])
-    edit.write_net(tmp_path / 'a.prototxt', triplet)
-    edit.save_weights(tmp_path / 'a.caffemodel', triplet,
+    nets.write_net(tmp_path / 'a.prototxt', triplet)
+    nets.save_weights(tmp_path / 'a.caffemodel', triplet,
                          branches.branch_weights(triplet, weights))
     built = caffe.Net(str(tmp_path / 'a.prototxt'), str(tmp_path / 'a.caffemodel'), caffe.TRAIN)
     loss = float(built.forward()['loss'])

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from caffe.layer import param_count
 from caffe.proto import caffe_pb2
 from conftest import ROOT
 from deep_retrieval.model import DescriptorNet
-from deep_retrieval.surgery import edit, report
-from deep_retrieval.surgery.edit import clip, compare, fold, freeze, strip
+from deep_retrieval.surgery import nets, report
+from deep_retrieval.surgery.branches import branch_weights
+from deep_retrieval.surgery.clip import clip, clip_rows, mix_rows
+from deep_retrieval.surgery.fold import fold
+from deep_retrieval.surgery.nets import compare, freeze, strip
 from google.protobuf import text_format
 
 DATA = ROOT / 'tests/data/genuine'
@@ -17,12 +21,12 @@ PCA = 'pooled_rois/pca'
 
 @pytest.fixture
 def net():
-    return edit.read_net(str(PROTO))
+    return nets.read_net(str(PROTO))
 
 
 @pytest.fixture
 def weights():
-    return edit.load_weights(TINY)
+    return nets.load_weights(TINY)
 
 
 def by_name(net):
@@ -39,27 +43,27 @@ def small(text):
 
 def saved(folder, net, weights):
     """A net and its weights as files."""
-    edit.write_net(folder / 'new.prototxt', net)
-    edit.save_weights(folder / 'new.caffemodel', net, weights)
+    nets.write_net(folder / 'new.prototxt', net)
+    nets.save_weights(folder / 'new.caffemodel', net, weights)
     return folder / 'new.prototxt', folder / 'new.caffemodel'
 
 
 def test_weights_come_back_as_they_were_written(net, weights, tmp_path):
     proto, path = saved(tmp_path, net, weights)
-    again = edit.load_weights(path)
+    again = nets.load_weights(path)
     assert list(again) == list(weights)
     for name, arrays in weights.items():
         for array, other in zip(arrays, again[name], strict=True):
             np.testing.assert_array_equal(array, other)
     assert proto.read_text().startswith('# written by model_tools.py\n')
-    assert edit.read_net(str(proto)) == net
+    assert nets.read_net(str(proto)) == net
     assert sorted(file.name for file in tmp_path.iterdir()) == ['new.caffemodel', 'new.prototxt']
 
 
 def test_the_number_of_parameters_is_that_of_the_built_layers(net):
-    built = edit.build(net)
+    built = nets.build(net)
     for layer in net.layer:
-        assert edit.param_count(layer) == len(built.params.get(layer.name, ()))
+        assert param_count(layer) == len(built.params.get(layer.name, ()))
 
 
 def test_freeze_stops_the_layers_of_a_range(net):
@@ -79,7 +83,7 @@ def test_freeze_takes_the_whole_net_and_keeps_names(net):
     assert specs(frozen['conv1']) == [('conv1_w', 0, 0), ('', 0, 0)]
     assert {layer.type for layer in frozen.values() if layer.param} == {
         'Convolution', 'BatchNorm', 'Scale'}
-    assert strip(edit.freeze(net)) == strip(net)
+    assert strip(nets.freeze(net)) == strip(net)
     assert not any(layer.param for layer in strip(net).layer)
 
 
@@ -125,14 +129,14 @@ def test_clip_brings_the_reshape_behind_to_the_new_width(net, weights):
 
 def test_the_clipped_net_is_the_reduced_one_of_the_folder(net, weights):
     clipped, _ = clip(net, weights, PCA, 32)
-    reduced = edit.read_net(
+    reduced = nets.read_net(
         str(ROOT / 'proto/tiny/triplet/pca32/deploy_resnet_tiny_pca32.prototxt'))
     assert clipped.layer[1:] == reduced.layer[1:]      # all but the size of `data`
 
 
 def test_clip_of_transposed_weights_takes_columns():
     arrays = [np.arange(12.).reshape(3, 4), np.arange(4.)]
-    matrix, bias = edit.clip_rows(arrays, 2, [3, 1], transpose=True)
+    matrix, bias = clip_rows(arrays, 2, [3, 1], transpose=True)
     np.testing.assert_array_equal(matrix, [[3, 1], [7, 5], [11, 9]])
     np.testing.assert_array_equal(bias, [3, 1])
 
@@ -144,7 +148,7 @@ def test_a_clipped_net_may_mix_the_outputs(net, weights):
     x = np.random.default_rng(1).normal(size=256)
     np.testing.assert_allclose(mixed['mixed'][0] @ x + mixed['mixed'][1],
                                [sum(m * y for m, y in zip(row, matrix @ x + bias)) for row in mix])
-    transposed, _ = edit.mix_rows([matrix.T, bias], mix, transpose=True)
+    transposed, _ = mix_rows([matrix.T, bias], mix, transpose=True)
     # the same sums, which a BLAS may add up in another order
     np.testing.assert_allclose(transposed, mixed['mixed'][0].T, rtol=1e-9, atol=1e-12)
     with pytest.raises(ValueError, match='of 4 outputs, there are 128'):
@@ -152,9 +156,9 @@ def test_a_clipped_net_may_mix_the_outputs(net, weights):
 
 
 @pytest.mark.parametrize('arguments, word', [
-    (('conv1', 4), 'no InnerProduct'), (('nothing', 4), 'nothing'), ((PCA, 129), '128'),
+    (('conv1', 4), 'not an InnerProduct'), (('nothing', 4), 'nothing'), ((PCA, 129), '128'),
     ((PCA, 2, None, [0, 128]), '127'), ((PCA, 2, None, [0, -1]), '127'), ((PCA, 3, None, [1]), '3'),
-    ((PCA, 2, None, [0.5, 1]), 'integers'), ((PCA, 4, 'conv1'), 'already')])
+    ((PCA, 2, None, [0.5, 1]), 'integers'), ((PCA, 4, 'conv1'), 'already has')])
 def test_clip_names_what_is_wrong(net, weights, arguments, word):
     with pytest.raises(ValueError, match=word):
         clip(net, weights, *arguments)
@@ -218,7 +222,7 @@ def test_fold_wants_all_the_weights(net, weights, tmp_path):
 def test_build_names_a_parameter_that_does_not_fit(net, weights):
     weights['conv1'] = [weights['conv1'][0][:4]]
     with pytest.raises(ValueError, match='conv1'):
-        edit.build(net, weights)
+        nets.build(net, weights)
 
 
 def test_statistics_by_hand():
@@ -236,22 +240,48 @@ layer { name: "rnn" type: "RNN" bottom: "x" bottom: "cont" top: "rnn" recurrent_
   num_output: 5 weight_filler { type: "gaussian" std: 1 } } }
 layer { name: "prelu" type: "PReLU" bottom: "lstm" top: "prelu" }
 layer { name: "free" type: "Parameter" top: "free" parameter_param { shape { dim: 3 dim: 2 } } }
+layer { name: "embed" type: "Embed" bottom: "cont" top: "embed" embed_param { num_output: 2
+  input_dim: 4 } }
+layer { name: "ip" type: "InnerProduct" bottom: "prelu" top: "ip" inner_product_param {
+  num_output: 3 axis: 2 } }
 '''
 
 
 def test_recurrent_and_other_layers_keep_their_weights(tmp_path):
     """A table of layer types kept by hand once dropped an LSTM's weights without a word."""
     net = text_format.Parse(RECURRENT, caffe_pb2.NetParameter())
-    built = edit.build(net)
+    built = nets.build(net)
     weights = {name: [blob.data + 1 for blob in blobs] for name, blobs in built.params.items()}
     assert {name: len(arrays) for name, arrays in weights.items()} == {
-        'lstm': 3, 'rnn': 5, 'prelu': 1, 'free': 1}
-    edit.save_weights(tmp_path / 'x.caffemodel', net, weights)
-    again = edit.load_weights(tmp_path / 'x.caffemodel')
+        'lstm': 3, 'rnn': 5, 'prelu': 1, 'free': 1, 'embed': 2, 'ip': 2}
+    nets.save_weights(tmp_path / 'x.caffemodel', net, weights)
+    again = nets.load_weights(tmp_path / 'x.caffemodel')
     for name, arrays in weights.items():
         for array, stored in zip(arrays, again[name], strict=True):
             np.testing.assert_array_equal(stored, array)
-    other = edit.copy_net(net)
+    other = nets.copy_net(net)
     other.layer[2].recurrent_param.num_output = 6
-    del other.layer[5:]
-    assert compare(net, other) == {'missing': ['free'], 'additional': [], 'different': ['lstm']}
+    other.layer[4].prelu_param.channel_shared = True
+    other.layer[6].embed_param.input_dim = 5
+    del other.layer[5]
+    assert compare(net, other) == {'missing': ['free'], 'additional': [],
+                                   'different': ['lstm', 'prelu', 'embed']}
+
+
+def test_recurrent_and_other_layers_keep_their_weights_in_a_clipped_net_and_in_copies(tmp_path):
+    net = text_format.Parse(RECURRENT, caffe_pb2.NetParameter())
+    weights = {name: [blob.data + 1 for blob in blobs]
+               for name, blobs in nets.build(net).params.items()}
+    clipped, fewer = clip(net, weights, 'ip', 2)
+    built = nets.build(clipped, fewer)
+    assert list(built.params) == ['lstm', 'rnn', 'prelu', 'free', 'embed', 'ip_2']
+    np.testing.assert_array_equal(built.params['ip_2'][0].data, weights['ip'][0][:2])
+    for name in ('lstm', 'rnn', 'prelu', 'free', 'embed'):
+        for blob, array in zip(built.params[name], weights[name], strict=True):
+            np.testing.assert_array_equal(blob.data, array)
+    copies = nets.copy_net(net)
+    for layer in copies.layer[2:]:
+        layer.name = f'p_{layer.name}'
+    found = branch_weights(copies, weights)
+    assert {name: len(arrays) for name, arrays in found.items()} == {
+        'p_lstm': 3, 'p_rnn': 5, 'p_prelu': 1, 'p_free': 1, 'p_embed': 2, 'p_ip': 2}

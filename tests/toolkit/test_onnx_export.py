@@ -6,7 +6,7 @@ from caffe.proto import caffe_pb2
 from conftest import ROOT
 from deep_retrieval.images import MEAN, to_blob
 from deep_retrieval.model import DescriptorNet
-from deep_retrieval.surgery import edit
+from deep_retrieval.surgery import nets
 from google.protobuf import text_format
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
@@ -89,7 +89,7 @@ STUDENTS = ['distilling/1x1conv-eltwise-pca/deploy_resnet_tiny_student',
 @pytest.mark.parametrize('student', STUDENTS)
 def test_students_give_what_they_give_in_caffe(student, tmp_path):
     proto = ROOT / f'proto/tiny/{student}.prototxt'
-    net = edit.build(edit.read_net(str(proto)))
+    net = nets.build(nets.read_net(str(proto)))
     rng = np.random.default_rng(0)
     for name, blobs in net.params.items():
         for blob in blobs:
@@ -113,9 +113,9 @@ def files(folder, text):
                             caffe_pb2.NetParameter(name='small'))
     rng = np.random.default_rng(0)
     weights = {name: [rng.uniform(0.5, 2, blob.shape).astype(np.float32) for blob in blobs]
-               for name, blobs in edit.build(net).params.items()}
-    edit.write_net(folder / 'a.prototxt', net)
-    edit.save_weights(folder / 'a.caffemodel', net, weights)
+               for name, blobs in nets.build(net).params.items()}
+    nets.write_net(folder / 'a.prototxt', net)
+    nets.save_weights(folder / 'a.caffemodel', net, weights)
     return net, weights, folder / 'a.prototxt', folder / 'a.caffemodel'
 
 
@@ -135,7 +135,7 @@ def files(folder, text):
     'type: "InnerProduct" inner_product_param { num_output: 5 transpose: true }'])
 def test_each_layer_gives_what_it_gives_in_caffe(text, tmp_path):
     net, weights, *paths = files(tmp_path, f'layer {{ name: "y" bottom: "data" top: "y" {text} }}')
-    built = edit.build(net, weights)
+    built = nets.build(net, weights)
     run = session(export(*paths, end='y'))
     sizes = [(12, 12)] if 'inner' in text else [(12, 12), (11, 14), (13, 10)]
     for size in sizes:

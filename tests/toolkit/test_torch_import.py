@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import ROOT
 from deep_retrieval.images import MEAN
-from deep_retrieval.surgery import edit, torch_import
+from deep_retrieval.surgery import nets, torch_import
 from deep_retrieval.surgery.torch_import import convert, read_state_dict
 from torch import nn
 
@@ -74,7 +74,7 @@ def state(model):
 
 @pytest.fixture
 def net():
-    return edit.read_net(str(ROOT / 'proto/deploy_resnet_tiny.prototxt'))
+    return nets.read_net(str(ROOT / 'proto/deploy_resnet_tiny.prototxt'))
 
 
 def compare_on(model, built, blob, function, size, mean, std=torch_import.TORCH_STD):
@@ -91,7 +91,7 @@ def compare_on(model, built, blob, function, size, mean, std=torch_import.TORCH_
 @pytest.mark.parametrize('size', [(64, 64), (65, 66), (67, 97), (100, 71), (96, 128), (32, 33)])
 def test_outputs_are_torchs_at_any_size(model, state, net, size):
     converted, weights, unused = convert(net, state, mean=OUR_MEAN)
-    built = edit.build(converted, weights)
+    built = nets.build(converted, weights)
     theirs, ours = compare_on(model, built, 'res5c', model, size, OUR_MEAN)
     assert unused == [] and ours.shape == theirs.shape
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
@@ -99,7 +99,7 @@ def test_outputs_are_torchs_at_any_size(model, state, net, size):
 
 def test_the_difference_of_the_means_shows_at_the_border_only(model, state, net):
     converted, weights, _ = convert(net, state)
-    built = edit.build(converted, weights)
+    built = nets.build(converted, weights)
     theirs, ours = compare_on(model, built, 'conv1', model.stem, (64, 80), torch_import.TORCH_MEAN)
     np.testing.assert_allclose(ours[..., 2:-2, 2:-2], theirs[..., 2:-2, 2:-2], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(ours, theirs, atol=0.02 * np.abs(theirs).max())

@@ -5,6 +5,8 @@ What is being written to `x.npy` stands in `x.npy.aside`, and what is to become 
 whatever is found there without a lock was left behind by a killed run.
 """
 
+from __future__ import annotations  # Debian 11, which has genuine pycaffe, has 3.9
+
 import errno
 import io
 import os

@@ -5,6 +5,8 @@
         ...                                                 # compute it
 """
 
+from __future__ import annotations  # Debian 11, which has genuine pycaffe, has 3.9
+
 import hashlib
 import json
 import logging
@@ -66,7 +68,7 @@ class Manifest:
         self._own = ()      # files that must be described
 
     @classmethod
-    def beside(cls, file: str) -> 'Manifest':
+    def beside(cls, file: str) -> Manifest:
         """The note STEM.json beside a file, which it always describes."""
         file = os.fspath(file)
         manifest = cls(os.path.splitext(file)[0] + '.json')
@@ -74,7 +76,7 @@ class Manifest:
         return manifest
 
     @classmethod
-    def inside(cls, folder: str, name: str = 'manifest.json') -> 'Manifest':
+    def inside(cls, folder: str, name: str = 'manifest.json') -> Manifest:
         """The note in a folder."""
         manifest = cls(os.path.join(folder, name))
         manifest.about = os.fspath(folder)

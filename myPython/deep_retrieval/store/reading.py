@@ -37,7 +37,8 @@ def reading(path: str, what: str = ''):
     except PROGRAMMING:
         raise
     except Exception as error:
-        if str(error).startswith(path) or getattr(error, 'filename', None) is not None:
+        names_a_file = isinstance(error, OSError) and error.filename is not None
+        if str(error).startswith(path) or names_a_file:
             raise
         if isinstance(error, UNREADABLE) and error.errno:   # h5py does not name the file
             raise OSError(error.errno, os.strerror(error.errno), path) from error

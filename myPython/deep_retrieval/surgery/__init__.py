@@ -1,5 +1,12 @@
-"""Nets as data: looked into, changed, imported, exported, and made ready to be trained.
+"""Nets as data: read, inspected, changed, imported and exported.
 
-surgery.py changes layers and weights, branches.py copies a net three times, report.py tells what a
-net holds, torch_import.py and onnx_export.py lead in and out, training.py prepares a solver.
+- nets: read, write and build nets and weights; compare, strip and freeze layers
+- clip: fewer outputs of a projection
+- fold: BatchNorm and Scale folded into convolutions
+- branches: three copies of a net, the teacher and the triplet
+- report: shapes, and statistics of parameters and blobs
+- pca_layers: centring and projection fitted to images
+- demo_weights: weights to try the toolkit with
+- torch_import, onnx_export: from PyTorch, to ONNX
+- tools: the subcommands of model_tools.py
 """

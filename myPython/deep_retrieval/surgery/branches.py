@@ -3,15 +3,17 @@
     teacher = make_teacher(read_net('proto/deploy_resnet101.prototxt'))
     weights = branch_weights(teacher, load_weights('caffemodel/model.caffemodel'))
 
-A copy has a prefix before the names of its layers and blobs. Its parameters are the first copy's,
-shared by the name without a prefix.
+The names of a copy's layers and blobs have a prefix. Copies share their parameters, by the names
+without a prefix.
 """
+
+from collections.abc import Sequence
 
 from caffe.layer import param_count
 from caffe.proto import caffe_pb2
 
 from deep_retrieval.images import MEAN
-from deep_retrieval.surgery.edit import copy_net
+from deep_retrieval.surgery.nets import Weights, copy_net
 
 TEACHER = ('l_', 'm_', 'h_')        # low, middle and high resolution
 TRIPLET = ('', 'p_', 'n_')          # anchor, positive, negative
@@ -20,21 +22,29 @@ SUM = 'rmac/eltwise'                # of the teacher's three descriptors
 SUFFIXES = {'Convolution': 'wb'}    # of the names of shared parameters, else '123'
 MEAN_TEXT = [round(float(value), 8) for value in MEAN]    # float32 prints further digits
 
-# layer type -> lr_mult and decay_mult of its parameters where it learns: biases at twice the rate;
-# a Scale in front of a projection subtracts the mean, so that its factor stays
+# layer type -> lr_mult and decay_mult of its parameters if it learns: biases at twice the rate; a
+# Scale before a projection only subtracts the mean, so its factor stays
 LEARNING = {'Scale': ((0, 0), (2, 1)), None: ((1, 1), (2, 1))}
 
 
-def make_teacher(net, height=384, width=512):
-    """Three copies of a deploy net at 0.5, 1 and 1.5 times height x width (pixels), summed.
+def make_teacher(net: caffe_pb2.NetParameter, height: int = 384, width: int = 512
+                 ) -> caffe_pb2.NetParameter:
+    """Return three copies of a deploy net at three resolutions, whose descriptors are summed.
 
-    Nothing of it learns. Trunk and centring are shared, each copy has its own InnerProducts, as
+    Nothing in it learns. The copies share trunk and centring; each has its own InnerProducts, as
     in the original's teacher.
+
+    Parameters
+    ----------
+    net : NetParameter
+        A deploy net with the inputs `data` and `rois` that ends in a normalized descriptor.
+    height, width : int
+        The middle resolution in pixels; the others are 0.5 and 1.5 times as large.
     """
     layers, end = _body(net)
     teacher = caffe_pb2.NetParameter(name=net.name)
     teacher.layer.append(_input('data', (1, 3, height, width)))
-    for prefix, size in zip(TEACHER, (1, 2, 3)):
+    for prefix, size in zip(TEACHER, (1, 2, 3), strict=True):
         teacher.layer.append(_python('ResizeLayer', f'{prefix}resize', ['data'],
                                      h=height * size // 2, w=width * size // 2, mean=MEAN_TEXT))
     for prefix in TEACHER:
@@ -53,10 +63,21 @@ def make_teacher(net, height=384, width=512):
     return teacher
 
 
-def make_triplet(net, cls_dir='datasets/Paris/triplet/', batch_size=2, margin=1, learn=()):
-    """Three copies of a deploy net, anchor, positive and negative, under a TripletLoss.
+def make_triplet(net: caffe_pb2.NetParameter, cls_dir: str = 'datasets/Paris/triplet/',
+                 batch_size: int = 2, margin: float = 1, learn: Sequence[str] = ()
+                 ) -> caffe_pb2.NetParameter:
+    """Return three copies of a deploy net, for anchor, positive and negative, and a TripletLoss.
 
-    All parameters are shared and have lr_mult 0, but for those of the layers named in `learn`.
+    The copies share all parameters, which have lr_mult 0 except in the layers `learn`.
+
+    Parameters
+    ----------
+    net : NetParameter
+        A deploy net, as of `make_teacher`.
+    cls_dir : folder with one folder of images per class
+    batch_size : triplets per batch in training; 1 in testing
+    margin : by how much the negative's squared distance is to exceed the positive's
+    learn : names of the layers that learn
     """
     layers, end = _body(net)
     unknown = set(learn) - {layer.name for layer in layers if param_count(layer)}
@@ -69,7 +90,7 @@ def make_triplet(net, cls_dir='datasets/Paris/triplet/', batch_size=2, margin=1,
         data.top[:] = [f'{prefix}data' for prefix in TRIPLET]
         data.include.add().phase = phase
         triplet.layer.append(data)
-    # `other` looks at the images' size; the original took the grid of 384 x 512 for all
+    # `other` takes the images' size; the original used the grid of 384 x 512 for all
     triplet.layer.append(_python('RigidGridLayer', 'rois', ['data'], dataset='other'))
     for prefix in TRIPLET:
         for layer in layers:
@@ -82,8 +103,14 @@ def make_triplet(net, cls_dir='datasets/Paris/triplet/', batch_size=2, margin=1,
     return triplet
 
 
-def branch_weights(net, weights):
-    """Weights for a net of copies: a layer takes those of its own name or of it without prefix."""
+def branch_weights(net: caffe_pb2.NetParameter, weights: Weights) -> Weights:
+    """Return weights for a net of copies: of each layer's name, or else of it without the prefix.
+
+    Raises
+    ------
+    ValueError
+        A layer with parameters has no weights.
+    """
     found = {}
     for layer in net.layer:
         if not param_count(layer):
@@ -98,11 +125,11 @@ def branch_weights(net, weights):
 
 
 def _body(net):
-    """The layers of a deploy net behind its inputs, and its last blob."""
+    """The layers of a deploy net after its inputs, and its last blob."""
     layers = [layer for layer in copy_net(net).layer if layer.type != 'Input']
     inputs = {top for layer in net.layer if layer.type == 'Input' for top in layer.top}
     if inputs != set(INPUTS) or any(not layer.bottom for layer in layers):
-        raise ValueError(f'the net {net.name!r} is no deploy net with the inputs data and rois')
+        raise ValueError(f'the net {net.name!r} is not a deploy net with the inputs data and rois')
     last = layers[-1]
     if last.type != 'Normalize' and last.python_param.layer != 'NormalizeLayer':
         raise ValueError(f'the net {net.name!r} does not end in a normalized descriptor')
@@ -110,7 +137,7 @@ def _body(net):
 
 
 def _prefixed(layer, prefix, renamed):
-    """A copy of the layer with `prefix` before its names, but for blobs that are `renamed`."""
+    """A copy of the layer with `prefix` before its names, except for blobs that are `renamed`."""
     copy = caffe_pb2.LayerParameter()
     copy.CopyFrom(layer)
     copy.name = prefix + layer.name
@@ -120,7 +147,7 @@ def _prefixed(layer, prefix, renamed):
 
 
 def _share(layer, name, named=True, learns=False):
-    """Name the parameters of a copy of layer `name`, and stop or start their learning."""
+    """Name the parameters of a copy of layer `name`, and set whether they learn."""
     rates = LEARNING.get(layer.type, LEARNING[None])
     del layer.param[:]
     for index in range(param_count(layer)):

@@ -1,20 +1,21 @@
-"""A deploy net as an ONNX file: any image size, any number of images and regions.
+"""Export a deploy net as ONNX, for any image size and any number of images and regions.
 
     model = export('proto/deploy_resnet101.prototxt', 'caffemodel/model.caffemodel')
 
 Inputs and output are the net's: `data` (images x 3 x height x width; B, G, R from 0 to 255 less
-images.MEAN, which the file's metadata give too), `rois` (regions x 5) and the blob that is
-asked for. BatchNorm and Scale are folded. Opset 17; needs the package onnx.
+images.MEAN, which is also in the file's metadata), `rois` (regions x 5) and the blob `end`.
+BatchNorm and Scale are folded. Opset 17.
 """
 
 import numpy as np
 import yaml
-from custom_layers import EPSILON
 
 from deep_retrieval.images import MEAN
 from deep_retrieval.model import END
 from deep_retrieval.optional import need
-from deep_retrieval.surgery.edit import build, fold
+from deep_retrieval.surgery.fold import fold
+from deep_retrieval.surgery.nets import build
+from deep_retrieval.vectors import EPSILON
 
 onnx = need('onnx', 'onnx')
 helper, numpy_helper = need('onnx.helper', 'onnx'), need('onnx.numpy_helper', 'onnx')
@@ -25,8 +26,20 @@ DIMS = {'data': ['images', 3, 'height', 'width'], 'rois': ['regions', 5]}
 NORMALIZE_EPSILON = 1e-6        # of caffe-windows' Normalize, under the root
 
 
-def export(proto, weights, end=END):
-    """The ONNX model of the net in these files, up to the blob `end`."""
+def export(proto: str, weights: str, end: str = END):
+    """Return the onnx.ModelProto of a net, up to the blob `end`.
+
+    Parameters
+    ----------
+    proto, weights : paths of the deploy net and its caffemodel
+    end : str
+
+    Raises
+    ------
+    ValueError
+        The net has no such blob, another input than data and rois, or a layer without an ONNX
+        counterpart.
+    """
     net, arrays, _ = fold(proto, weights)
     built = build(net, arrays, proto)
     if end not in built.blobs:
@@ -60,7 +73,7 @@ def export(proto, weights, end=END):
 
 
 def _needed(net, end):
-    """The layers that the blob `end` comes from, in order."""
+    """The layers that the blob `end` depends on, in order."""
     wanted, layers = {end}, []
     for layer in reversed(net.layer):
         if wanted.intersection(layer.top):
@@ -70,15 +83,15 @@ def _needed(net, end):
 
 
 class Graph:
-    """Nodes and constants of an ONNX graph that grows layer by layer."""
+    """Nodes and constants of an ONNX graph, built layer by layer."""
 
     def __init__(self, net):
         self.net = net
         self.nodes, self.constants = [], []
-        self.tensors = {}       # blob -> the tensor that holds it now; layers in place change it
+        self.tensors = {}       # blob -> the tensor that holds it now; in-place layers replace it
 
     def add_layer(self, layer):
-        """Add what a layer computes."""
+        """Add the nodes of a layer."""
         if layer.type not in LAYERS:
             raise ValueError(f'layer {layer.name!r}: type {layer.type} cannot be exported; '
                              f'known are {", ".join(sorted(LAYERS))}')
@@ -86,14 +99,14 @@ class Graph:
         self.tensors[layer.top[0]] = LAYERS[layer.type](self, layer, *bottoms)
 
     def add(self, kind, *inputs, output=None, **attributes):
-        """Add a node; returns its output's name. Inputs that are arrays become constants."""
+        """Add a node and return its output's name; inputs that are arrays become constants."""
         output = output or f't{len(self.nodes)}'
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         self.nodes.append(helper.make_node(kind, names, [output], **attributes))
         return output
 
     def constant(self, values):
-        """Add a constant: floats become float32, integers int64; returns its name."""
+        """Add a constant, float32 or int64, and return its name."""
         values = np.asarray(values)
         values = values.astype(np.int64 if values.dtype.kind in 'iu' else np.float32)
         name = f'c{len(self.constants)}'
@@ -101,16 +114,16 @@ class Graph:
         return name
 
     def arrays(self, layer):
-        """The parameters of a layer."""
+        """Return the parameters of a layer."""
         return [blob.data for blob in self.net.params[layer.name]]
 
     def rank(self, blob):
-        """How many axes a blob has."""
+        """Return the number of axes of a blob."""
         return len(self.net.blobs[blob].shape)
 
 
 def refuse(layer, what):
-    """Raise ValueError that names the layer and what of it has no counterpart."""
+    """Raise a ValueError that names the layer and what has no counterpart in ONNX."""
     raise ValueError(f'layer {layer.name!r}: {what} cannot be exported')
 
 
@@ -134,7 +147,7 @@ def scale(graph, layer, x, *factor):
     if factor:
         refuse(layer, 'a second bottom')
     behind = graph.rank(layer.bottom[0]) - layer.scale_param.axis
-    for kind, array in zip(('Mul', 'Add'), graph.arrays(layer)):
+    for kind, array in zip(('Mul', 'Add'), graph.arrays(layer), strict=False):
         x = graph.add(kind, x, array.reshape(*array.shape, *[1] * (behind - array.ndim)))
     return x
 
@@ -151,7 +164,7 @@ def pooling(graph, layer, x):
     if param.global_pooling:
         return graph.add('GlobalMaxPool', x)
     made = graph.net.layer_dict[layer.name]
-    if any(kernel < stride for kernel, stride in zip(made.kernel, made.stride)):
+    if any(kernel < stride for kernel, stride in zip(made.kernel, made.stride, strict=True)):
         refuse(layer, 'a stride larger than the kernel')
     return graph.add('MaxPool', x, kernel_shape=made.kernel, strides=made.stride,
                      pads=2 * tuple(made.pad), ceil_mode=int(param.round_mode == param.CEIL))
@@ -170,7 +183,7 @@ def concat(graph, layer, *x):
 
 def roi_pooling(graph, layer, x, rois):
     param = layer.roi_pooling_param
-    # corners are brought to cells here, as Caffe rounds them: runtimes differ in that
+    # corners are rounded to cells here, as in Caffe: runtimes round differently
     corners = graph.add('Slice', rois, [1], [5], [1])
     scaled = graph.add('Mul', corners, [param.spatial_scale])
     cells = graph.add('Floor', graph.add('Add', scaled, [0.5]))
@@ -205,7 +218,7 @@ def inner_product(graph, layer, x):
 
 
 def aggregate(graph, layer, regions, rois=None):
-    """The sum of each image's rows: a product with the matrix of which row is of which image."""
+    """Sum each image's rows: a product with the matrix that says which row is of which image."""
     num_rois = (yaml.safe_load(layer.python_param.param_str or '{}') or {}).get('num_rois')
     if rois is None:
         if num_rois is None:

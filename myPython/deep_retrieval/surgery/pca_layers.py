@@ -1,4 +1,12 @@
-"""A net's centring and projection fitted to the PCA of what enters them."""
+"""Fit a net's centring and projection to the PCA of what enters them.
+
+    directions, images = fit_folder('proto/reduce/serial/deploy_resnet101_pca512.prototxt',
+                                    'caffemodel/model.caffemodel', 'datasets/landmark/clean',
+                                    'caffemodel/start.caffemodel', S=512, L=2,
+                                    centre='pooled_rois/shift', project='pooled_rois/reduce')
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
@@ -10,10 +18,21 @@ from deep_retrieval.images import read_image, resize, to_blob
 from deep_retrieval.model import DescriptorNet
 
 
-def fit_folder(proto, weights, img_dir, output, *, S, L, centre, project, whitening=0):
+def fit_folder(proto: str, weights: str, img_dir: str, output: str, *, S: int, L: int, centre: str,
+               project: str, whitening: float = 0) -> tuple[int, int]:
     """Fit two layers to a folder's images, and write the caffemodel `output`.
 
-    Returns how many directions were fitted, and to how many images. Parameters are those of `fit`.
+    Parameters
+    ----------
+    proto, weights : paths of the deploy net, and of a caffemodel with all layers before `centre`
+    img_dir : folder of images, searched recursively
+    output : path
+    L : levels of the rigid grid
+    S, centre, project, whitening : as of `fit`
+
+    Returns
+    -------
+    components, images : how many directions were fitted, to how many images
     """
     paths = [item.path for item in images_of(img_dir)]
     net = DescriptorNet(proto, weights, L, end=project, partial_weights=True)
@@ -22,15 +41,29 @@ def fit_folder(proto, weights, img_dir, output, *, S, L, centre, project, whiten
     return components, len(paths)
 
 
-def fit(net, paths, S, centre, project, components=None, whitening=0, seed=0):
-    """Set two layers to the PCA of the rows that enter the first; returns how many directions.
+def fit(net: DescriptorNet, paths: Sequence[str], S: int, centre: str, project: str,
+        components: int | None = None, whitening: float = 0, seed: int = 0) -> int:
+    """Set two layers of a net to the PCA of the rows that enter the first.
 
-    net : a DescriptorNet; paths : its images, resized to a longer side of S pixels
-    centre, project : names of a Scale with bias and of an InnerProduct behind it. The latter's
-        outputs beyond the directions, `components` at most, become 0.
+    Parameters
+    ----------
+    net : DescriptorNet
+    paths : images to fit to
+    S : longer side in pixels that they are resized to
+    centre, project : names of a Scale with bias, and of an InnerProduct after it
+    components : directions to keep, at most; the other outputs of `project` become 0
     whitening : power of the standard deviations that directions are divided by
+    seed : of the PCA
 
-    ValueError where the net has no such layers.
+    Returns
+    -------
+    int
+        How many directions were fitted.
+
+    Raises
+    ------
+    ValueError
+        The net has no such layers.
     """
     params = net.net.params
     for name, type in ((centre, 'Scale'), (project, 'InnerProduct')):
@@ -49,8 +82,8 @@ def fit(net, paths, S, centre, project, components=None, whitening=0, seed=0):
     return components
 
 
-def entering(net, paths, S, blob):
-    """The rows of a blob for all images, one below the other: N x D."""
+def entering(net: DescriptorNet, paths: Sequence[str], S: int, blob: str) -> np.ndarray:
+    """Return the rows of a blob for all images, N x D; `S` as of `fit`."""
     last = [name for name, tops in net.net.top_names.items() if blob in tops][-1]
     rows = []
     for path in progress.bar(paths, desc='rows for the PCA', unit='image'):

@@ -1,26 +1,30 @@
-"""Weights of a PyTorch ResNet in torchvision's layout as a net and a caffemodel.
+"""Import a PyTorch ResNet: weights in torchvision's layout become a net and a caffemodel.
 
     state = read_state_dict('resnet101.pth')
     net, weights, unused = convert(read_net('proto/deploy_resnet101.prototxt'), state)
 
-The deploy net gives names and head; its trunk becomes torchvision's: the stride of a stage's first
-block stands in the 3x3 and not in the 1x1 before it, and pool1 is padded and rounds down. That
-needs `round_mode`, which BVLC's Caffe has had since 2018.
+The deploy net provides names and head. Its trunk becomes torchvision's: the stride of a stage's
+first block moves from the 1x1 convolution to the 3x3 after it, and pool1 is padded and rounds down.
+The latter needs `round_mode`, which BVLC's Caffe has had since 2018.
 
-torchvision's nets see R, G, B from 0 to 1, less a mean and divided by a deviation; ours see B, G, R
-from 0 to 255, less images.MEAN. conv1 and its BatchNorm take up the difference, so the result
-is fed like every other net here. What is left of it: conv1 pads with our mean and not with
-torchvision's, which is half a grey level apart at most.
+torchvision's nets take R, G, B from 0 to 1, less a mean and divided by a deviation; ours take
+B, G, R from 0 to 255, less images.MEAN. conv1 and its BatchNorm absorb the difference, so that the
+imported net is fed like every other net here. One difference remains: conv1 pads with our mean
+instead of torchvision's, which is at most half a grey level away.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from caffe.layer import param_count
+from caffe.proto import caffe_pb2
 
+from deep_retrieval import store
 from deep_retrieval.images import MEAN
-from deep_retrieval.surgery.edit import build, copy_net
+from deep_retrieval.optional import need
+from deep_retrieval.surgery.nets import Weights, build, copy_net
 
 TORCH_MEAN = (0.485, 0.456, 0.406)      # R, G, B from 0 to 1
 TORCH_STD = (0.229, 0.224, 0.225)
@@ -29,51 +33,72 @@ BRANCHES = {'branch2a': ('conv1', 'bn1'), 'branch2b': ('conv2', 'bn2'),
 IGNORED = re.compile(r'fc\.|.*num_batches_tracked$')    # the classifier, and counters
 
 
-def read_state_dict(path):
-    """The tensors in a .pth or .safetensors file, name -> float32 array.
+def read_state_dict(path: str) -> dict[str, np.ndarray]:
+    """Read the tensors of a .pth or .safetensors file; no code in it is run.
 
-    Of a checkpoint its `state_dict`; what stands before `conv1.weight` (`module.`) is cut off.
+    Of a checkpoint, its `state_dict` is taken. What comes before `conv1.weight` in the names, such
+    as `module.`, is cut off.
+
+    Returns
+    -------
+    dict of str to float32 ndarray
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The file cannot be read, or holds something else than the tensors of such a net.
+    RuntimeError
+        The package safetensors is needed and missing.
     """
-    if str(path).endswith('.safetensors'):
-        state = _read_safetensors(path)
+    path = str(path)
+    if path.endswith('.safetensors'):
+        load = need('safetensors.torch', 'safetensors').load_file
+        with open(path, 'rb'), store.reading(path, 'a file of tensors'):
+            state = load(path)
     else:
-        try:
-            state = torch.load(path, map_location='cpu', weights_only=True)
-        except OSError:
-            raise
-        except Exception as error:      # a damaged pickle can raise anything
-            reason = str(error).partition('\n')[0] or 'it is empty or truncated'
-            raise ValueError(f'{path}: is no file of tensors alone: {reason}') from None
+        with open(path, 'rb') as file, store.reading(path, 'a file of tensors alone'):
+            try:
+                state = torch.load(file, map_location='cpu', weights_only=True)
+            except AssertionError as error:     # torch's own checks of old files
+                raise ValueError(f'{error}') from error
     if isinstance(state, dict):
         state = state.get('state_dict', state)
-    state = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)} if (
+    state = {name: value for name, value in state.items()
+             if isinstance(name, str) and isinstance(value, torch.Tensor)} if (
         isinstance(state, dict)) else {}
     first = [name for name in state if name.endswith('conv1.weight') and 'layer' not in name]
     if not first:
         raise ValueError(f'{path}: has no tensor conv1.weight')
     prefix = min(first, key=len)[:-len('conv1.weight')]
-    return {name[len(prefix):]: value.float().numpy() for name, value in state.items()
-            if name.startswith(prefix)}
+    with store.reading(path, 'a file of tensors'):
+        return {name[len(prefix):]: value.float().numpy() for name, value in state.items()
+                if name.startswith(prefix)}
 
 
-def _read_safetensors(path):
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError:
-        raise ValueError(f'{path}: needs the package safetensors') from None
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f'{path}: {error}') from None
+def convert(net: caffe_pb2.NetParameter, state: Mapping[str, np.ndarray],
+            mean: Sequence[float] = TORCH_MEAN, std: Sequence[float] = TORCH_STD
+            ) -> tuple[caffe_pb2.NetParameter, Weights, list[str]]:
+    """Return the deploy net with torchvision's strides and pooling, and its weights.
 
+    A projection after the trunk becomes the identity, or its first rows; a centring subtracts 0.
 
-def convert(net, state, mean=TORCH_MEAN, std=TORCH_STD):
-    """The deploy net with torchvision's strides and pooling, and its weights.
+    Parameters
+    ----------
+    net : NetParameter
+        A deploy net with a ResNet of the same blocks.
+    state : dict of str to ndarray
+    mean, std : R, G, B of the input, from 0 to 1, that the PyTorch net was trained with
 
-    mean, std : R, G, B of the input that the PyTorch net was trained with
-    Returns (net, weights, names of the tensors that were not used). A projection behind the trunk
-    becomes the identity, or its first rows, and a centring subtracts 0.
+    Returns
+    -------
+    net : NetParameter
+    weights : dict of str to list of ndarray
+    unused : names of the tensors that were not used
+
+    Raises
+    ------
+    ValueError
+        A tensor is missing or does not fit, or a deviation is not positive.
     """
     if min(std) <= 0:
         raise ValueError(f'the deviations {std} must be above 0')
@@ -107,7 +132,7 @@ def convert(net, state, mean=TORCH_MEAN, std=TORCH_STD):
 
 
 def _names(net, state):
-    """Name of each convolution of the trunk -> torchvision's of it and of its batch norm."""
+    """Name of each convolution of the trunk -> torchvision's names of it and its batch norm."""
     names = {'conv1': ('conv1', 'bn1')}
     blocks = {}     # stage -> block names in order
     for layer in net.layer:
@@ -128,7 +153,7 @@ def _names(net, state):
 
 
 def _fold_input(weights, norm, mean, std):
-    """Have conv1 and its BatchNorm take B, G, R from 0 to 255 less MEAN, in place."""
+    """Make conv1 and its BatchNorm take B, G, R from 0 to 255 less MEAN; in place."""
     mean, std = (255 * np.array(values, float)[::-1] for values in (mean, std))
     weight = weights['conv1'][0][:, ::-1] / std[:, None, None]
     shift = weight.sum((2, 3)) @ (MEAN - mean)
@@ -137,7 +162,7 @@ def _fold_input(weights, norm, mean, std):
 
 
 def _set_geometry(layer):
-    """Strides and pooling as torchvision has them."""
+    """Set strides and pooling as in torchvision."""
     param = layer.convolution_param
     if re.fullmatch(r'res[3-5]a_branch2a', layer.name):
         param.stride[:] = [1]
@@ -149,7 +174,7 @@ def _set_geometry(layer):
 
 
 def _identity(kind, name, blobs):
-    """Parameters with which a layer of the head leaves its bottom as it is, or its first rows."""
+    """Parameters with which a layer of the head passes on its bottom, or its first rows."""
     shapes = [tuple(blob.shape) for blob in blobs]
     if kind == 'Scale':
         first = np.ones(shapes[0], np.float32)

@@ -1,8 +1,9 @@
-"""Data layers over a folder of class folders; custom_layers offers them to the nets.
+"""Data layers that read a folder with one folder of images per class.
 
-Each takes in `param_str`: `batch_size`; `cls_dir`, the folder; `dataset`, which sets the images'
-size (cover, paris or landmark; else it is the first image's); `mean`, B G R; `seed`. Batches are
-read ahead and depend on these alone; solvers side by side get different batches of one epoch.
+Prototxts name them through custom_layers. Each takes these keys in `param_str`: `batch_size`;
+`cls_dir`, the folder; `dataset` (cover, paris or landmark), which sets the size of the images, by
+default that of the first image; `mean`, B G R; and `seed`. Batches depend on these alone, and are
+read ahead. Solvers that train together get different batches of the same epoch.
 """
 
 from functools import partial
@@ -23,20 +24,21 @@ from deep_retrieval.training.layer_parameters import (
 
 
 def to_blob(images, mean):
-    """Images (H x W x 3 uint8) as B x 3 x H x W float32, less the mean (3 x 1 x 1)."""
+    """Return images (H x W x 3 uint8) less the mean (3 x 1 x 1) as B x 3 x H x W float32."""
     return np.stack(images).astype(np.float32).transpose(0, 3, 1, 2) - mean
 
 
 def bin_batch(folders, labels, mean, number):
-    """Data and labels of a draw; `labels` has one a class."""
+    """Return data and labels of a draw; `labels` has one per class."""
     images, classes = folders.draw(number)
     return to_blob(images, mean), np.array([labels[index] for index in classes], np.float32)
 
 
 def triplet_batch(folders, batch_size, mean, number):
-    """Anchors, positives and negatives, one each of `batch_size` draws."""
-    draws = range(number * batch_size, (number + 1) * batch_size)
-    return [to_blob(images, mean) for images in zip(*(folders.draw(draw)[0] for draw in draws))]
+    """Return anchors, positives and negatives: one of each from each of `batch_size` draws."""
+    draws = [folders.draw(draw)[0]
+             for draw in range(number * batch_size, (number + 1) * batch_size)]
+    return [to_blob([images[i] for images in draws], mean) for i in range(3)]
 
 
 class ClassDataLayer(ConstantLayer):
@@ -45,11 +47,11 @@ class ClassDataLayer(ConstantLayer):
     num_tops = 1
 
     def parts(self):
-        """How many images a draw takes of its own class, and how many of others."""
+        """Return how many images a draw takes of its own class, and how many of other classes."""
         raise NotImplementedError
 
     def open(self, folders, mean):
-        """A function: a batch's number -> an array a top."""
+        """Return a function of a batch's number that returns one array per top."""
         raise NotImplementedError
 
     def setup(self, bottom, top):
@@ -63,7 +65,7 @@ class ClassDataLayer(ConstantLayer):
         start, step = caffe.solver_rank(), caffe.solver_count()
         if self.phase == caffe.TEST:        # only the first of several solvers tests
             start, step = 0, 1
-        # the threads must not refer to the layer, or it would not go while they read
+        # the threads must not refer to the layer, which would then live as long as they read
         self._batches = ReadAhead(self.open(folders, mean), start, step)
 
     def reshape(self, bottom, top):
@@ -71,22 +73,22 @@ class ClassDataLayer(ConstantLayer):
             blob.reshape(self.batch_size, 3, *self.size)
 
     def forward(self, bottom, top):
-        for blob, array in zip(as_list(top), self._batches.next()):
-            blob.data[...] = array
+        arrays = self._batches.next()
+        for i in range(len(top)):       # there may be labels without a top
+            top[i].data[...] = arrays[i]
 
     def skip(self, batches):
-        """Go on as if so many more batches had been delivered; no image is read for it.
+        """Continue as if this number of further batches had been delivered, without reading them.
 
-        After skip(n) a new layer delivers what one that was not interrupted delivers behind n
-        forwards.
+        After skip(n), a new layer delivers what an uninterrupted one delivers after n forwards.
         """
         self._batches.skip(batches)
 
 
 class BinDataLayer(ClassDataLayer):
-    """Half a batch of one class, half of different others, one image each -> data, label.
+    """Half a batch from one class, and one image each from different other classes -> data, label.
 
-    The folders' names are the labels. An epoch visits every class once, shuffled.
+    The folders' names are the labels. An epoch visits every class once, in random order.
     """
 
     num_tops = 2
@@ -103,9 +105,9 @@ class BinDataLayer(ClassDataLayer):
 
 
 class BinDataWithoutLabelLayer(ClassDataLayer):
-    """batch_size / 2 + 1 images of one class, the rest of different others -> data.
+    """batch_size / 2 + 1 images of one class, and one each from different other classes -> data.
 
-    An epoch visits every class once, shuffled.
+    An epoch visits every class once, in random order.
     """
 
     def parts(self):
@@ -113,14 +115,14 @@ class BinDataWithoutLabelLayer(ClassDataLayer):
         return own, self.batch_size - own
 
     def open(self, folders, mean):
-        # no top shows the labels, so that folders may have any name
+        # there is no top of labels, so folders may have any name
         return partial(bin_batch, folders, range(len(folders.names)), mean)
 
 
 class TripletDataLayer(ClassDataLayer):
-    """`batch_size` times two images of a class and one of another -> anchor, positive, negative.
+    """`batch_size` triplets: two images of a class, one of another -> anchor, positive, negative.
 
-    An epoch of triplets visits every class once as the anchor's, shuffled.
+    An epoch of triplets visits every class once as the anchor's, in random order.
     """
 
     num_tops = 3

@@ -1,17 +1,20 @@
-"""Draws from a folder that holds a folder of images for each class, and reading them ahead.
+"""Random draws from a folder with one folder of images per class, read ahead by threads.
 
     folders = ClassFolders('datasets/landmark/training', 'landmark', own=6, others=6)
     images, classes = folders.draw(0)
 
-A draw is a function of the seed and its number alone: it does not depend on the draws before it, so
-that a stream can go on at any place without reading what stands before.
+A draw depends on the seed and its number alone, and not on earlier draws, so that a stream of draws
+can resume at any place without reading what comes before.
 """
+
+from __future__ import annotations  # Debian 11, which has genuine pycaffe, has 3.9
 
 import logging
 import os
 import threading
 import weakref
 from collections import Counter, deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,8 +23,8 @@ from deep_retrieval.image_means import SIZES
 from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.listing import EXTENSIONS
 
-TOLERATED = 0.1     # share of bad images; with more, it is the folder that is wrong
-LARGEST_LABEL = 1 << 24     # up to here float32, of which blobs are, has every integer
+TOLERATED = 0.1     # share of bad images; if there are more, the folder is wrong
+LARGEST_LABEL = 1 << 24     # blobs are float32, which represents every integer up to here
 READERS = 2     # threads that decode
 AHEAD = 4       # batches that are read ahead
 
@@ -29,15 +32,34 @@ logger = logging.getLogger(__name__)
 
 
 class ClassFolders:
-    """The classes in a folder and their images: of one size, BGR uint8.
+    """The classes in a folder, and their images, which all have one size.
 
-    dataset : a name of SIZES; with another, or none, the first image's size is that of all
-    own, others : images that a draw takes of its own class, and how many other classes it visits
-    Images that are left out are logged.
-    Raises ValueError, in one line, where the folder cannot give such draws.
+    Damaged images and those of another size are left out with a warning.
+
+    Parameters
+    ----------
+    folder : path
+    dataset : str, optional
+        A name of `image_means.SIZES`, whose images have a known size; by default all images have
+        the size of the first.
+    own, others : int
+        How many images a draw takes of its own class, and how many other classes it visits.
+    seed : int
+
+    Attributes
+    ----------
+    names : list of str
+        Of the classes, sorted.
+    size : height and width of the images in pixels
+
+    Raises
+    ------
+    ValueError
+        The folder does not have enough classes or images for such draws.
     """
 
-    def __init__(self, folder, dataset=None, own=2, others=1, seed=0):
+    def __init__(self, folder: str, dataset: str | None = None, own: int = 2, others: int = 1,
+                 seed: int = 0):
         self.folder, self.own, self.others, self.seed = str(folder), own, others, seed
         self._bad, self._lock = set(), threading.Lock()
         try:
@@ -49,13 +71,13 @@ class ClassFolders:
         self._check_counts()
         self.size = self._find_size(dataset)    # height, width
 
-    def labels(self):
-        """The folders' names as integers; ValueError unless they are different ones."""
+    def labels(self) -> list[int]:
+        """Return the folders' names as integers; ValueError unless they are different integers."""
         wrong = [name for name in self.names
                  if not (name.isascii() and name.isdigit() and int(name) <= LARGEST_LABEL)]
         if wrong:
-            raise ValueError(f'{self.folder}: a class folder is named by its label, an integer '
-                             f'from 0 to {LARGEST_LABEL}; rename {_some(wrong)}')
+            raise ValueError(f'{self.folder}: a class folder must be named by its label, an '
+                             f'integer from 0 to {LARGEST_LABEL}; rename {_some(wrong)}')
         count = Counter(map(int, self.names))
         same = [name for name in self.names if count[int(name)] > 1]
         if same:
@@ -63,11 +85,20 @@ class ClassFolders:
                              f'{_some(same)}')
         return [int(name) for name in self.names]
 
-    def draw(self, number):
-        """`own` images of one class, then one of each of `others` different ones.
+    def draw(self, number: int) -> tuple[list[np.ndarray], list[int]]:
+        """Return `own` images of one class, then one of each of `others` different classes.
 
-        Draws 0, 1, ... visit every class once, shuffled, before any a second time. Returns the
-        images and each one's index in `names`.
+        Draws 0, 1, ... visit every class once, in random order, before any class a second time.
+
+        Returns
+        -------
+        images : list of H x W x 3 uint8, B G R
+        classes : the index of each image's class in `names`
+
+        Raises
+        ------
+        ValueError
+            No image of a class can be used, or too many images are damaged.
         """
         epoch, place = divmod(number, len(self.names))
         order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.names))
@@ -80,10 +111,10 @@ class ClassFolders:
         return images, classes
 
     def _read(self, index, random, count):
-        """The first `count` good images of a class, shuffled; where they are too few, again."""
+        """`count` random good images of a class, repeated if there are fewer."""
         name, images = self.names[index], []
         files = self._files[name]
-        # one permutation, however many are bad: so the files' state changes no later choice
+        # one permutation, however many are bad, so that bad files do not change other choices
         for i in random.permutation(len(files)):
             image = self._image(os.path.join(self.folder, name, files[i]))
             if image is not None:
@@ -96,7 +127,7 @@ class ClassFolders:
         return [images[i % len(images)] for i in range(count)]
 
     def _image(self, path):
-        """The image in a file, or None where it is no whole one of the right size."""
+        """The image in a file, or None if it is damaged or of another size."""
         if path in self._bad:
             return None
         try:
@@ -109,7 +140,7 @@ class ClassFolders:
             self._leave_out(path, error)
 
     def _leave_out(self, path, error):
-        """Say so once; ValueError where these become too many."""
+        """Warn once about an image; ValueError if there are too many of them."""
         total = sum(map(len, self._files.values()))
         with self._lock:
             if path in self._bad:
@@ -123,9 +154,9 @@ class ClassFolders:
 
     def _check_counts(self):
         if len(self.names) <= self.others:
-            raise ValueError(f'{self.folder}: has {len(self.names)} class folders, a batch needs '
-                             f'{self.others + 1}; add classes, or lower batch_size')
-        least = min(self.own, 2)        # two make a pair
+            raise ValueError(f'{self.folder}: has {len(self.names)} class folders, but a batch '
+                             f'needs {self.others + 1}; add classes, or lower batch_size')
+        least = min(self.own, 2)        # two images make a pair
         small = [name for name, files in self._files.items() if len(files) < least]
         if small:
             raise ValueError(f'{self.folder}: class folders hold fewer than {least} images '
@@ -133,7 +164,7 @@ class ClassFolders:
                              '(landmark_helper: clean_empty_dir)')
 
     def _find_size(self, dataset):
-        """Height and width of the first good image, which must be the dataset's."""
+        """Height and width of the first good image, which must be those of the dataset."""
         for name, files in self._files.items():
             for path in (os.path.join(self.folder, name, file) for file in files):
                 try:
@@ -142,27 +173,32 @@ class ClassFolders:
                     self._leave_out(path, error)
                     continue
                 if size != SIZES.get(dataset, size):
-                    raise ValueError(f'{path}: is of {show_size(size)}, images of dataset '
-                                     f'{dataset!r} of {show_size(SIZES[dataset])}; resize them, '
-                                     'or leave out `dataset`')
+                    raise ValueError(f'{path}: is of {show_size(size)}, but images of dataset '
+                                     f'{dataset!r} are of {show_size(SIZES[dataset])}; resize '
+                                     'them, or leave out `dataset`')
                 return size
         raise ValueError(f'{self.folder}: none of its images can be read')
 
 
 class ReadAhead:
-    """What load(start), load(start + step), ... return, in this order, read ahead by threads.
+    """The results of load(start), load(start + step), ... in this order, read ahead by threads.
 
-    They end when this object goes. An error of `load` reaches the caller of `next`, each time.
+    The threads end when this object is deleted. An error of `load` is raised by `next`, every time.
+
+    Parameters
+    ----------
+    load : function of an int
+    start, step : int
     """
 
-    def __init__(self, load, start=0, step=1):
+    def __init__(self, load: Callable, start: int = 0, step: int = 1):
         self._load, self._next, self._step = load, start, step
         self._ahead = deque()
         self._pool = ThreadPoolExecutor(READERS)
         weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
 
     def next(self):
-        """The next batch; waits for it."""
+        """Return the next result, when it is there."""
         self._fill()
         batch = self._ahead[0].result()
         self._ahead.popleft()
@@ -170,8 +206,8 @@ class ReadAhead:
         self._fill()
         return batch
 
-    def skip(self, batches):
-        """Go on as if `next` had been called so many times, without loading anything."""
+    def skip(self, batches: int) -> None:
+        """Continue as if `next` had been called this number of times, but load nothing."""
         if batches < 0:
             raise ValueError(f'{batches} batches cannot be skipped')
         while self._ahead:
@@ -185,7 +221,7 @@ class ReadAhead:
 
 
 def _list(folder):
-    """Class name -> names of its images, both sorted."""
+    """Name of each class -> names of its images, both sorted."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries
                        if entry.is_dir() and not entry.name.startswith('.'))
@@ -194,8 +230,8 @@ def _list(folder):
             for name in names}
 
 
-def show_size(size):
-    """Height and width as text for a message."""
+def show_size(size: tuple) -> str:
+    """Return height and width as text for a message."""
     return f'{size[0]} x {size[1]} pixels'
 
 

@@ -1,4 +1,6 @@
-"""What the nets' Python layers have in common: their parameters, and how these are checked."""
+"""Parameters of the nets' Python layers, read and checked, and what these layers share."""
+
+from collections.abc import Sequence
 
 import caffe
 import numpy as np
@@ -6,54 +8,84 @@ import yaml
 
 
 class ConstantLayer(caffe.Layer):
-    """Base of layers that no gradient passes."""
+    """Base of layers that pass no gradient on."""
 
     def backward(self, top, propagate_down, bottom):
-        for blob, wanted in zip(as_list(bottom), propagate_down):
+        for i, wanted in enumerate(propagate_down):
             if wanted:
-                blob.diff[...] = 0
+                bottom[i].diff[...] = 0
 
 
-def as_list(blobs):
-    """Bottoms or tops as a list: genuine pycaffe's can be indexed, but not looped over."""
+def as_list(blobs) -> list:
+    """Return bottoms or tops as a list: genuine pycaffe's can be indexed, but not looped over."""
     return [blobs[i] for i in range(len(blobs))]
 
 
-def parameters(layer, *required, **optional):
-    """The dict in a Python layer's `param_str`, which is YAML, with the defaults of `optional`.
+def param_values(param_str: str, owner: str) -> dict:
+    """Return the dict in a Python layer's `param_str`, which is YAML; empty without one.
 
-    ValueError where a required key is missing or a key is none of these.
+    Raises
+    ------
+    ValueError
+        The text is not a dict in YAML; the message begins with `owner`.
     """
-    name = type(layer).__name__
     try:
-        values = yaml.safe_load(getattr(layer, 'param_str', '') or '{}') or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f'{name}: param_str is no YAML: {" ".join(str(error).split())}') from None
-    known = {*required, *optional}
-    if not isinstance(values, dict) or not set(required) <= set(values) <= known:
+        values = yaml.safe_load(param_str or '{}') or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = ' '.join(str(error).split())
+        raise ValueError(f'{owner}: param_str is not YAML: {reason}') from None
+    if not isinstance(values, dict):
+        raise ValueError(f'{owner}: param_str must be a dict; it is {param_str}')
+    return values
+
+
+def parameters(layer: caffe.Layer, *required: str, **optional) -> dict:
+    """Return the dict in a Python layer's `param_str`, with the defaults of `optional`.
+
+    Parameters
+    ----------
+    layer : caffe.Layer
+    required : keys that must be there
+    optional : further keys, and their defaults
+
+    Raises
+    ------
+    ValueError
+        The text is not a dict in YAML, lacks a required key, or has an unknown one.
+    """
+    name, text = type(layer).__name__, getattr(layer, 'param_str', '')
+    values = param_values(text, name)
+    if not set(required) <= set(values) <= {*required, *optional}:
         raise ValueError(f'{name}: param_str must be a dict with '
                          f'{", ".join(required) or "nothing"}, and may have '
-                         f'{", ".join(optional) or "nothing else"}; it is {layer.param_str}')
+                         f'{", ".join(optional) or "nothing else"}; it is {text}')
     return {**optional, **values}
 
 
-def check_counts(layer, bottom, top, bottoms, tops=1):
-    """Raise ValueError unless the layer has one of the numbers of bottoms, and `tops` tops."""
+def check_counts(layer: caffe.Layer, bottom, top, bottoms: Sequence[int], tops: int = 1) -> None:
+    """Raise ValueError unless a layer has `tops` tops and one of the numbers of bottoms."""
     if len(bottom) not in bottoms or len(top) != tops:
         raise ValueError(f'{type(layer).__name__} takes {" or ".join(map(str, bottoms))} bottoms '
                          f'and {tops} top, not {len(bottom)} and {len(top)}')
 
 
-def integer(layer, key, value, least=1):
-    """`value` if it is an integer from `least` on; else ValueError."""
+def integer(layer: caffe.Layer, key: str, value, least: int = 1) -> int:
+    """Return `value` if it is an integer of at least `least`; otherwise raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        wanted = 'a positive integer' if least == 1 else f'an integer from {least} on'
+        wanted = 'a positive integer' if least == 1 else f'an integer of at least {least}'
         raise ValueError(f'{type(layer).__name__}: {key} must be {wanted}, not {value!r}')
     return value
 
 
-def channel_mean(layer, value, channels=3):
-    """`value`, a number a channel, as channels x 1 x 1 float32; else ValueError."""
+def positive(layer: caffe.Layer, key: str, value) -> float:
+    """Return `value` if it is a positive, finite number; otherwise raise ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
+        raise ValueError(f'{type(layer).__name__}: {key} must be a positive number, not {value!r}')
+    return float(value)
+
+
+def channel_mean(layer: caffe.Layer, value, channels: int = 3) -> np.ndarray:
+    """Return `value`, one number per channel, as channels x 1 x 1 float32; or raise ValueError."""
     try:
         mean = np.array(value, np.float32)
     except (TypeError, ValueError):

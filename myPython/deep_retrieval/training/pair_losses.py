@@ -1,10 +1,11 @@
-"""Losses that compare how far the images of a batch lie apart for a student and for its teacher.
+"""Losses that compare the distances between the images of a batch for a student and its teacher.
 
     loss, gradient = pair_l2(student, teacher)
 
-Both take B x D and B x E embeddings (D and E may differ) and return the loss and its gradient to
-the student; the teacher is a constant. With d the squared distance of each of the P = B(B - 1)/2
-pairs, gap = d(student) - d(teacher). A batch without a pair has loss 0.
+Both take embeddings, B x D of the student and B x E of the teacher (D and E may differ), and return
+the loss and its gradient to the student; the teacher is a constant. For each of the
+P = B (B - 1) / 2 pairs of images, gap = d(student) - d(teacher), where d is the squared Euclidean
+distance. A batch of one image has the loss 0.
 """
 
 import numpy as np
@@ -12,16 +13,19 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.special import logsumexp, softmax
 
 
-def pair_l2(student, teacher):
-    """sum of gap^2, / P."""
+def pair_l2(student: np.ndarray, teacher: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the mean of gap^2 over the P pairs, and its gradient (B x D)."""
     gap = _gap(student, teacher)
     if not len(gap):
         return _nothing(student)
     return np.mean(gap ** 2), _gradient(student, 2 * gap / len(gap))
 
 
-def pair_lifted(student, teacher):
-    """log(sum of exp(gap^2)), / P: the pairs that differ most count most."""
+def pair_lifted(student: np.ndarray, teacher: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return log(sum over pairs of exp(gap^2)) / P, and its gradient (B x D).
+
+    The pairs with the largest gaps dominate.
+    """
     gap = _gap(student, teacher)
     if not len(gap):
         return _nothing(student)
@@ -30,7 +34,7 @@ def pair_lifted(student, teacher):
 
 
 def _gap(student, teacher):
-    # differences of differences: pdist subtracts the vectors, in float64
+    # pdist subtracts the vectors, in float64, so that close embeddings lose no digits
     return pdist(student, 'sqeuclidean') - pdist(teacher, 'sqeuclidean')
 
 
@@ -39,8 +43,8 @@ def _nothing(student):
 
 
 def _gradient(x, slopes):
-    """The gradient to x (B x D) where `slopes` (P) is that to its pairs' squared distances."""
-    # |a - b|^2 gives 2 (a - b) to a, summed over every b: a pair pulls at both its ends
+    """The gradient to x (B x D), where `slopes` (P) is the one to the pairs' distances."""
+    # the gradient of |a - b|^2 to a is 2 (a - b), summed over every b
     weights = squareform(2 * slopes)
     x = x.astype(np.float64)
     return weights.sum(1, keepdims=True) * x - weights @ x

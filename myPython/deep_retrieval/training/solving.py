@@ -1,224 +1,212 @@
-"""Training: settings put into prototxts, a solver made ready and run, its log drawn.
+"""Train a net as a solver prototxt says.
 
     done = train('proto/triplet/train_resnet101_triplet_solver.prototxt',
                  weights=['caffemodel/model.caffemodel'], settings=['solver.max_iter=100'])
     done.finished, done.iteration
 """
 
+import glob
 import os
-import re
 import shutil
+from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import caffe
-import yaml
+from caffe.errors import CaffeError
 from caffe.proto import caffe_pb2
+from caffe.solver import Solver
+from caffe.solver_state import read_state
 from google.protobuf import text_format
 
 from deep_retrieval import paths, store
-from deep_retrieval.model import check_weights_file, stored_layers
+from deep_retrieval.model import stored_layers
 from deep_retrieval.optional import need
+from deep_retrieval.training.settings import (
+    parse_setting,
+    read_prototxt,
+    set_field,
+    set_in_layer,
+)
+from deep_retrieval.training.training_log import plot
 from deep_retrieval.training.trunk_cache import TrunkCache
 
 
 class Training(NamedTuple):
-    """How a training ended: whether at max_iter, at which iteration, and its last solverstate."""
+    """How a training ended.
+
+    finished : whether max_iter was reached
+    iteration : the number of iterations made
+    snapshot : path of the last solverstate
+    """
 
     finished: bool
     iteration: int
     snapshot: str
 
 
-def train(solver_file, *, weights=(), snapshot=None, settings=(), cache_trunk=None,
-          plot_file=None) -> Training:
+def train(solver_file: str, *, weights: Sequence[str] = (), snapshot: str | None = None,
+          settings: Sequence[str] = (), cache_trunk: str | None = None,
+          plot_file: str | None = None) -> Training:
     """Train a net as a solver prototxt says.
 
-    Solver and net, with `settings` put in, and the log are written beside the snapshots. If the
-    training cannot begin, no file is left or changed.
+    Solver and net, with `settings` applied, and the log are written beside the snapshots. If the
+    training fails before its first snapshot, no file is left or changed.
 
     Parameters
     ----------
     solver_file : path
     weights : caffemodels to start from; a later one overrides an earlier one
-    snapshot : solverstate to resume from, to the same bytes as an unbroken run
+    snapshot : solverstate to resume from; the run ends with the bytes of an unbroken one
     settings : list of 'LAYER.FIELD=VALUE' or 'solver.FIELD=VALUE'
     cache_trunk : folder that keeps the results of the frozen part of the net for each image
-    plot_file : picture of the log's loss and learning rate to draw
+    plot_file : picture of loss and learning rate to draw
+
+    Returns
+    -------
+    Training
+        After Ctrl-C it is not finished, and has left a snapshot.
 
     Raises
     ------
     ValueError, OSError, RuntimeError
-        In one line, which names the file or the setting.
+        One line that names the file or the setting.
     """
-    for path in weights:
-        check_weights_file(path)
-    with undone_on_error() as keep:
-        ready, log_file = prepare(solver_file, settings, keep)
-        keep(log_file)
-        with logging_to(log_file):
-            solver = make_solver(ready, weights, snapshot, cache_trunk)
-    with logging_to(log_file):
-        try:
-            solver.solve()
-        finally:
-            if plot_file:
-                plot(log_file, plot_file)
+    if plot_file:
+        need('matplotlib.figure', 'plots')      # before hours of training
+    job = prepare(solver_file, settings)
+    with undone_on_error(job.stem, [*job.messages, job.log, *([plot_file] if plot_file else ())]):
+        for path, message in job.messages.items():
+            store.write(path, text_format.MessageToString(message))
+        with logging_to(job.log):
+            with naming(job.originals):
+                solver = make_solver(job.solver, weights, snapshot, cache_trunk)
+            try:
+                solver.solve()
+            finally:
+                if plot_file:
+                    plot(job.log, plot_file)
     state = f'{solver.param.snapshot_prefix}_iter_{solver.iter}.solverstate'
     return Training(solver.iter >= solver.param.max_iter, solver.iter, state)
 
 
-@contextmanager
-def undone_on_error():
-    """Yield a function that is told of files before they are written; an error restores them."""
-    before = {}
-
-    def keep(path):
-        if path not in before:
-            before[path] = None
-            with suppress(FileNotFoundError), open(path, 'rb') as file:
-                before[path] = file.read()
-
-    try:
-        yield keep
-    except BaseException:
-        for path, data in before.items():
-            if data is not None:
-                store.write(path, data)
-            elif os.path.exists(path):
-                os.unlink(path)
-        raise
-
-
-def base_folder(solver_file) -> str:
+def base_folder(solver_file: str) -> str:
     """Return the folder that a solver's relative paths belong to.
 
-    That is the current folder, or the repository if the solver's net is only found from there.
+    That is the current folder, or the repository if the solver's net exists only there.
     """
-    solver = read_text(solver_file, caffe_pb2.SolverParameter())
+    solver = read_prototxt(solver_file, caffe_pb2.SolverParameter())
     if not os.path.isfile(solver.net) and (paths.ROOT / solver.net).is_file():
         return str(paths.ROOT)
     return os.getcwd()
 
 
-def prepare(solver_file, settings, keep=lambda path: None):
-    """Write solver and net, with `settings` put in, beside the snapshots.
+class Job(NamedTuple):
+    """The files of a training.
 
-    settings : list of 'LAYER.FIELD=VALUE' or 'solver.FIELD=VALUE'
-    keep : called with the path of each file before it is written
-    Returns the paths of the written solver and of the log. Raises ValueError or OSError in one
-    line.
+    stem : snapshot_prefix, with which their names begin
+    solver, log : paths
+    messages : path -> SolverParameter or NetParameter to write there
+    originals : path -> the file that it was made from
     """
-    solver = read_text(solver_file, caffe_pb2.SolverParameter())
+
+    stem: str
+    solver: str
+    log: str
+    messages: dict
+    originals: dict
+
+
+def prepare(solver_file: str, settings: Sequence[str] = ()) -> Job:
+    """Read solver and net, apply `settings`, and check that the training could be written.
+
+    Nothing is written.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        One line that names the file or the setting.
+    """
+    solver = read_prototxt(solver_file, caffe_pb2.SolverParameter())
     changes = [parse_setting(setting) for setting in settings]
     for name, field, value in changes:
         if name == 'solver':
             set_field(solver, field, value, f'{solver_file} has')
     check_solver(solver_file, solver)
-    net = read_text(solver.net, caffe_pb2.NetParameter())
+    net_file = solver.net
+    net = read_prototxt(net_file, caffe_pb2.NetParameter())
     for name, field, value in changes:
         if name != 'solver':
-            set_in_layer(net, name, field, value, solver.net)
+            set_in_layer(net, name, field, value, net_file)
     stem = solver.snapshot_prefix
-    solver.net = f'{stem}_net.prototxt'
-    for path, message in ((solver.net, net), (f'{stem}_solver.prototxt', solver)):
-        keep(path)
-        store.write(path, text_format.MessageToString(message))
-    return f'{stem}_solver.prototxt', f'{stem}.log'
+    files = f'{stem}_solver.prototxt', f'{stem}_net.prototxt'
+    solver.net = files[1]
+    return Job(stem, files[0], f'{stem}.log', dict(zip(files, (solver, net), strict=True)),
+               dict(zip(files, (str(solver_file), net_file), strict=True)))
 
 
-def check_solver(path, solver):
-    """Raise where a solver lacks what would end the training only later."""
+def check_solver(path: str, solver: caffe_pb2.SolverParameter) -> None:
+    """Raise ValueError if a solver's net or the folder of its snapshots does not exist."""
     if not os.path.isfile(solver.net):
         raise ValueError(f'{path}: its net {solver.net!r} does not exist; its paths are relative '
                          'to the current folder')
-    folder = os.path.dirname(solver.snapshot_prefix) or '.'
-    if not solver.snapshot_prefix or not os.access(folder, os.W_OK):
-        raise ValueError(f'{path}: cannot write snapshots to snapshot_prefix '
-                         f'{solver.snapshot_prefix!r}; make the folder {folder!r}')
+    prefix = solver.snapshot_prefix
+    folder = os.path.dirname(prefix) or '.'
+    if not prefix or '\0' in prefix or not os.access(folder, os.W_OK):
+        raise ValueError(f'{path}: cannot write snapshots to snapshot_prefix {prefix!r}; make the '
+                         f'folder {folder!r}')
 
 
-def read_text(path, message):
-    """Parse the text file `path` into `message`; ValueError that names file and line."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            return text_format.Parse(file.read(), message)
-    except UnicodeDecodeError:
-        raise ValueError(f'{path}: is not a text file') from None
-    except text_format.ParseError as error:
-        raise ValueError(f'{path}:{error}') from None
-
-
-def parse_setting(setting):
-    """'data.batch_size=4' -> ('data', 'batch_size', '4'); a layer's name may hold dots."""
-    match = re.fullmatch(r'(.+)\.(\w+)=(.*)', setting)
-    if not match:
-        raise ValueError(f'--set {setting}: is not of the form NAME.FIELD=VALUE')
-    return match.groups()
-
-
-def set_in_layer(net, name, field, value, path):
-    """Set `field` of the layers `name`: of their *_param messages, or of their param_str."""
-    layers = [layer for layer in net.layer if layer.name == name]
-    if not layers:
-        raise ValueError(f'--set {name}.{field}: {path} has no layer {name!r}')
-    for layer in layers:
-        if layer.type == 'Python':
-            values = yaml.safe_load(layer.python_param.param_str) or {}
-            values[field] = yaml.safe_load(value)
-            layer.python_param.param_str = str(values)
-            continue
-        owners = [part for descriptor, part in layer.ListFields()
-                  if descriptor.name.endswith('_param') and field in part.DESCRIPTOR.fields_by_name]
-        if not owners:
-            raise ValueError(f'--set {name}.{field}: the layer has no {field!r}')
-        set_field(owners[0], field, value, f'layer {name!r} has')
-
-
-def set_field(message, field, value, owner):
-    """Set a field from its text, with or without quotes."""
-    if field not in message.DESCRIPTOR.fields_by_name:
-        raise ValueError(f'--set {field}: {owner} no field {field!r}')
-    message.ClearField(field)
-    quoted = '"' + value.replace('\\', '\\\\').replace('"', '\\"') + '"'
-    for text in (value, quoted):
-        try:
-            text_format.Merge(f'{field}: {text}', message)
-            return
-        except text_format.ParseError:
-            continue
-    raise ValueError(f'--set {field}={value}: is no value for it')
-
-
-def make_solver(solver_file, weights=(), snapshot=None, cache=None):
+def make_solver(solver_file: str, weights: Sequence[str] = (), snapshot: str | None = None,
+                cache: str | None = None) -> Solver:
     """Return a solver that starts from `weights`, or resumes from `snapshot`.
 
+    Parameters
+    ----------
+    solver_file : path
+    weights : caffemodels; a later one overrides an earlier one
+    snapshot : path of a solverstate
     cache : folder that keeps the results of the frozen trunk for each image
+
+    Raises
+    ------
+    ValueError, RuntimeError, OSError
+        A file is damaged or does not fit, or the disk is too small for two snapshots.
     """
-    solver = caffe.get_solver(solver_file)
+    stored = {path: stored_layers(path) for path in weights}
+    solver = open_solver(solver_file)
     check_disk(solver)
-    found = set()
-    for path in weights:
+    for path, names in stored.items():
         caffe.log(f'Finetuning from {path}')
-        names = stored_layers(path)
         if not names & set(solver.net.params):
             raise ValueError(f'{path}: has no layer of {solver.net.name}; is it of another net?')
-        found |= names
-        solver.net.copy_from(path)
-    if weights:
-        fresh = [name for name in solver.net.params if name not in found]
-        if fresh:
-            caffe.log(f'Not in the weights, so they start from their fillers: {", ".join(fresh)}')
-    if cache:
-        solver.net.cache_trunk(TrunkCache(cache))
+        with store.reading(path, 'a caffemodel'):
+            solver.net.copy_from(path)
+    fresh = set(solver.net.params).difference(*stored.values()) if stored else ()
+    if fresh:
+        names = ', '.join(name for name in solver.net.params if name in fresh)
+        caffe.log(f'Not in the weights, so they start from their fillers: {names}')
     if snapshot:
         caffe.log(f'Resuming from {snapshot}')
+        with store.reading(snapshot, 'a solver state'):
+            read_state(snapshot)
         solver.resume(snapshot)
+    if cache:
+        solver.net.cache_trunk(TrunkCache(cache))
     return solver
 
 
-def check_disk(solver):
-    """Raise where not even two snapshots fit on the disk."""
+def open_solver(solver_file: str) -> Solver:
+    """Return the solver of a prototxt; a ValueError of a Python layer's `setup` names its net."""
+    try:
+        return caffe.get_solver(solver_file)
+    except ValueError as error:
+        net = read_prototxt(solver_file, caffe_pb2.SolverParameter()).net
+        raise CaffeError(f'{net}: {error}') from error
+
+
+def check_disk(solver: Solver) -> None:
+    """Raise ValueError unless two snapshots fit on the disk."""
     parameters = 4 * sum(blob.count for blobs in solver.net.params.values() for blob in blobs)
     folder = os.path.dirname(solver.param.snapshot_prefix) or '.'
     free, needed = shutil.disk_usage(folder).free, 2 * 2 * parameters
@@ -228,42 +216,54 @@ def check_disk(solver):
 
 
 @contextmanager
-def logging_to(path):
-    """Have the log copied to the file `path`."""
+def undone_on_error(stem: str, files: Sequence[str]):
+    """Restore `files`, or remove them, if the block fails before it has written a snapshot.
+
+    stem : snapshot_prefix
+    """
+    before, snapshots = {}, _snapshots(stem)
+    for path in files:
+        before[path] = None
+        with suppress(FileNotFoundError), open(path, 'rb') as file:
+            before[path] = file.read()
+    try:
+        yield
+    except BaseException:
+        if _snapshots(stem) == snapshots:
+            for path, data in before.items():
+                if data is not None:
+                    store.write(path, data)
+                elif os.path.exists(path):
+                    os.unlink(path)
+        raise
+
+
+def _snapshots(stem):
+    """The solver states with this prefix, and when each was written."""
+    return {path: os.stat(path).st_mtime_ns
+            for path in glob.glob(f'{glob.escape(stem)}_iter_*.solverstate*')}
+
+
+@contextmanager
+def naming(originals: dict[str, str]):
+    """Let errors of the engine name the user's files instead of those that are written here.
+
+    originals : path of a file that is written here -> path of the user's file
+    """
+    try:
+        yield
+    except CaffeError as error:
+        text = str(error)
+        for path, original in originals.items():
+            text = text.replace(f'{path}:', f'{original}:')
+        raise CaffeError(text) from error
+
+
+@contextmanager
+def logging_to(path: str):
+    """Copy the engine's log to a file while the block runs."""
     caffe.copy_log(path)
     try:
         yield
     finally:
         caffe.copy_log(None)
-
-
-def read_log(path):
-    """The (iteration, loss) and (iteration, learning rate) pairs of a log of Caffe's."""
-    with open(path, encoding='utf-8', errors='replace') as file:
-        text = file.read()
-    number = r'([-+.\deE]+|nan|inf)'
-    loss = re.findall(rf'Iteration (\d+)(?: \([^)]*\))?, loss = {number}', text)
-    rate = re.findall(rf'Iteration (\d+), lr = {number}', text)
-    return tuple([(int(i), float(value)) for i, value in pairs] for pairs in (loss, rate))
-
-
-def plot(log_file, picture):
-    """Draw loss and learning rate of a log over the iterations."""
-    Figure = need('matplotlib.figure', 'plots').Figure      # needs no screen, unlike pyplot
-    loss, rate = read_log(log_file)
-    if not loss:
-        caffe.log(f'{log_file} holds no loss yet, so {picture} is not drawn')
-        return
-    figure = Figure((8, 4.5), layout='constrained')
-    axes = figure.subplots()
-    axes.plot(*zip(*loss), color='tab:blue', label='loss')
-    axes.set(xlabel='iteration', ylabel='loss', ylim=(0, None))
-    lines = axes.get_lines()
-    if rate:
-        right = axes.twinx()
-        right.plot(*zip(*rate), color='tab:orange', drawstyle='steps-post', label='learning rate')
-        right.set(ylabel='learning rate', ylim=(0, None))
-        lines = [*lines, *right.get_lines()]
-    axes.legend(handles=lines, loc='upper right')
-    store.write(picture, lambda file: figure.savefig(
-        file, format=os.path.splitext(picture)[1][1:] or 'png', dpi=120))

@@ -1,44 +1,42 @@
-"""The features of a folder's images, what the nets that distil learn from: a teacher's descriptors.
+"""A teacher's descriptors of a folder's images: what the nets that are distilled learn.
 
-    items = images_of('datasets/landmark/clean')
-    net = TeacherNet('proto/distilling/deploy_resnet101_teacher_pca512.prototxt', 'a.caffemodel')
-    rows = convert(net, items, longer_side(items), 'features.npy', about={...})
-    write_list('features.txt', items, rows, seed=0)
+    teach('datasets/landmark/clean', 'teacher.prototxt', 'teacher.caffemodel',
+          'features.npy', 'features.txt')
 
-Row i of the features (N x D float32) is of the i-th image by name; a damaged one's is NaN, and the
-list leaves it out. The list has a line `NAME ROW` an image: what convert_imageset makes an LMDB of,
-whose labels are then the rows that FeatureLayer looks up.
+Row i of the features (N x D float32) belongs to the i-th image by name. The row of a damaged image
+is NaN, and the list leaves it out. The list has a line `NAME ROW` for each image, from which
+`student_data.make_lmdb` makes an LMDB whose labels are the rows that FeatureLayer looks up.
 """
 
-import logging
 import os
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import caffe
 import numpy as np
-import yaml
-from caffe.database import Database
-from caffe.datum import parse_datum, read_list
 from caffe.proto import caffe_pb2
-from caffe.tools import convert_imageset
 
 from deep_retrieval import store
-from deep_retrieval.extraction import extract, extract_scales, images_of
-from deep_retrieval.image_means import SIZES
+from deep_retrieval.extraction import Item, extract, extract_scales, images_of
 from deep_retrieval.images import MEAN, ImageError, read_image, to_blob
 from deep_retrieval.model import END as DEPLOY_END
-from deep_retrieval.model import DescriptorNet, check_weights
-from deep_retrieval.store import sha256
-from deep_retrieval.training.solving import read_text
+from deep_retrieval.model import DescriptorNet, check_weights, check_weights_file
+from deep_retrieval.training.settings import read_prototxt
 
 END = 'rmac/eltwise/normalized'     # layer and blob of a teacher's descriptor
-logger = logging.getLogger(__name__)
-
-ANY_SIZE = (192, 256)   # pixels of LMDB images, height x width, where a net's regions fit any
 
 
-def longer_side(items, skip_bad=False):
-    """Pixels of the first image's longer side: images of that size are taken as they are."""
+def longer_side(items: Sequence[Item], skip_bad: bool = False) -> int:
+    """Return the longer side in pixels of the first image that can be read.
+
+    Images of that size are described as they are.
+
+    Raises
+    ------
+    ImageError
+        The first image is damaged, and `skip_bad` is False.
+    ValueError
+        No image can be read.
+    """
     for item in items:
         try:
             return max(read_image(item.path).shape[:2])
@@ -49,16 +47,29 @@ def longer_side(items, skip_bad=False):
 
 
 class TeacherNet:
-    """A net that makes its own regions: input `data`, one descriptor an image in the blob `end`.
+    """A net that makes its own regions: input `data`, and one descriptor per image.
 
-    Called with a list of images of one size (BGR uint8), it returns their descriptors, B x D.
+    Called with a list of B images of one size (H x W x 3 uint8, B G R), it returns their
+    descriptors, B x D float32.
+
+    Parameters
+    ----------
+    proto, weights : paths
+    end : blob of the descriptor
+    partial_weights : accept weights for a part of the net, or for more than the net
+
+    Raises
+    ------
+    ValueError, RuntimeError, FileNotFoundError
+        The files do not fit each other or cannot be read; one line that names the file.
     """
 
-    def __init__(self, proto, weights, end=END, partial_weights=False):
+    def __init__(self, proto: str, weights: str, end: str = END, partial_weights: bool = False):
         for path in (proto, weights):
             if not os.path.isfile(path):
                 raise FileNotFoundError(2, 'there is no such file', str(path))
-        layers = read_text(proto, caffe_pb2.NetParameter()).layer
+        check_weights_file(weights)
+        layers = read_prototxt(proto, caffe_pb2.NetParameter()).layer
         self.end, self.net = end, caffe.Net(str(proto), str(weights), caffe.TEST)
         if 'rois' in self.net.inputs:
             raise ValueError(f"{proto}: has an input 'rois', where a net that makes its own is "
@@ -68,7 +79,7 @@ class TeacherNet:
                 raise ValueError(f'{proto}: has no blob {name!r}; --end names its descriptor')
         if not partial_weights:
             check_weights(self.net, proto, weights)
-        # ResizeLayers subtract the mean themselves
+        # a ResizeLayer subtracts the mean itself
         resizes = any(layer.python_param.layer == 'ResizeLayer' and 'data' in layer.bottom
                       for layer in layers)
         self.added = MEAN[:, None, None] if resizes else 0
@@ -81,16 +92,21 @@ class TeacherNet:
         rows = self.net.blobs[self.end].data
         if len(rows) != len(images):
             raise ValueError(f'the blob {self.end!r} has {len(rows)} rows for {len(images)} '
-                             'images; --end names the descriptor, one an image')
+                             'images; --end names the descriptor, one per image')
         return rows.reshape(len(rows), -1).copy()
 
 
-def open_net(proto, weights, L, end=None, partial_weights=False):
-    """A DescriptorNet where the net has an input `rois`, for which L counts, else a TeacherNet.
+def open_net(proto: str, weights: str, L: int, end: str | None = None,
+             partial_weights: bool = False) -> DescriptorNet | TeacherNet:
+    """Return a DescriptorNet if the net has an input `rois`, else a TeacherNet.
 
-    end : blob of the descriptor; by default the one that such nets have
+    Parameters
+    ----------
+    proto, weights, partial_weights : as of TeacherNet
+    L : levels of the rigid grid, for an input `rois`
+    end : blob of the descriptor; by default the usual one of such nets
     """
-    param = read_text(proto, caffe_pb2.NetParameter())
+    param = read_prototxt(proto, caffe_pb2.NetParameter())
     inputs = {*param.input, *(top for layer in param.layer if layer.type == 'Input'
                               for top in layer.top)}
     if 'rois' in inputs:
@@ -98,13 +114,24 @@ def open_net(proto, weights, L, end=None, partial_weights=False):
     return TeacherNet(proto, weights, end or END, partial_weights)
 
 
-def convert(net, items, scales, features_npy, about, batch_size=1, skip_bad=False):
-    """Write the descriptors of `items` as `features_npy`, and return them, N x D.
+def convert(net, items: Sequence[Item], scales: int | Sequence[int], features_npy: str,
+            about: dict, batch_size: int = 1, skip_bad: bool = False) -> np.ndarray:
+    """Write the descriptors of `items`, with their manifest, and return them, N x D float32.
 
-    scales : pixels of the longer side that the images are resized to: one number, or several,
-        whose descriptors are summed and normalized; each scale's stay in a file beside it
-    about : dict of what the features depend on besides scales and items
-    Resumes an interrupted run; `skip_bad` and the errors are those of `extract`.
+    An interrupted run is resumed.
+
+    Parameters
+    ----------
+    net : DescriptorNet, TeacherNet, or a function like them
+    items : list of Item
+    scales : int or list of int
+        Longer side in pixels that images are resized to. With a list, the descriptors are summed
+        over the scales and normalized, and those of each scale are kept in a file of their own.
+    features_npy : str
+        The file to write. Features that were made from something else are recomputed.
+    about : dict
+        What the features depend on besides scales and items.
+    batch_size, skip_bad : as of `extraction.extract`, whose errors are raised
     """
     if isinstance(scales, int):
         return extract(net, items, scales, features_npy, about, batch_size, skip_bad)[0]
@@ -115,89 +142,32 @@ def convert(net, items, scales, features_npy, about, batch_size=1, skip_bad=Fals
     return features
 
 
-def write_list(path, items, features, seed):
-    """Write a line `NAME ROW` for each image that has features, shuffled by the seed."""
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+def write_list(path: str, items: Sequence[Item], features: np.ndarray, seed: int) -> None:
+    """Write a line `NAME ROW` for each image that has features, shuffled by `seed`."""
     order = np.random.default_rng(seed).permutation(len(items))
-    text = ''.join(f'{items[row].name} {row}\n' for row in order
-                   if np.isfinite(features[row]).all())
-    store.write(path, text)
+    store.write(path, ''.join(f'{items[row].name} {row}\n' for row in order
+                              if np.isfinite(features[row]).all()))
 
 
-def write_rows(path, items, features):
+def write_rows(path: str, items: Sequence[Item], features: np.ndarray) -> None:
     """Write a line `ROW<TAB>NAME` for each image that has features, by row."""
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    text = ''.join(f'{row}\t{item.name}\n' for row, item in enumerate(items)
-                   if np.isfinite(features[row]).all())
-    store.write(path, text)
+    store.write(path, ''.join(f'{row}\t{item.name}\n' for row, item in enumerate(items)
+                              if np.isfinite(features[row]).all()))
 
 
-class Places(NamedTuple):
-    """Where a training net reads from, and the size of its images (height, width in pixels)."""
-    lmdb: str
-    features: str
-    size: tuple
-
-
-def places(proto, phase='TRAIN'):
-    """The Places of the net in the file `proto`, which has a Data layer and a FeatureLayer."""
-    lmdb, features, size = None, None, ANY_SIZE
-    for layer in read_text(proto, caffe_pb2.NetParameter()).layer:
-        if layer.include and caffe_pb2.Phase.Value(phase) not in [
-                rule.phase for rule in layer.include]:
-            continue
-        if layer.type == 'Data':
-            lmdb = layer.data_param.source
-        elif layer.python_param.layer == 'FeatureLayer':
-            features = _param(layer).get('features')
-        elif layer.python_param.layer == 'RigidGridLayer':
-            size = SIZES.get(_param(layer).get('dataset'), size)
-    if not (lmdb and features):
-        raise ValueError(f'{proto}: has no Data layer with a FeatureLayer in phase {phase}: it '
-                         'does not learn from features')
-    return Places(lmdb, features, size)
-
-
-def _param(layer):
-    return yaml.safe_load(layer.python_param.param_str) or {}
-
-
-def make_lmdb(folder, list_file, path, size):
-    """Make the LMDB `path` of the images in a list, resized, unless it is there already."""
-    if os.path.lexists(path):
-        _check_lmdb(path, read_list(list_file), size)
-        logger.info('%s: exists already, with the images of %s', path, list_file)
-        return
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    convert_imageset.main([f'--resize_height={size[0]}', f'--resize_width={size[1]}', '--',
-                           os.path.join(folder, ''), list_file, path])
-
-
-def _check_lmdb(path, pairs, size):
-    """Raise ValueError unless the LMDB has the images of the list, of this size, in its order."""
-    records = Database(path)
-    same = len(records) == len(pairs)
-    for index, ((key, value), (name, label)) in enumerate(zip(records, pairs)):
-        if not same:
-            break
-        same = bytes(key) == os.fsencode(f'{index:08d}_{name}')
-        if same and index == 0:
-            datum = parse_datum(value)
-            same = (datum.height, datum.width, datum.label) == (*size, label)
-    if not same:
-        raise ValueError(f'{path}: is there already, with other images, sizes or rows; remove it')
-
-
-def teach(img_dir, proto, weights, features_npy, features_txt, *, S=None, end=END, batch_size=4,
-          skip_bad=False, seed=0, partial_weights=False):
-    """Write a teacher's features of a folder's images, and the shuffled list of them.
+def teach(img_dir: str, proto: str, weights: str, features_npy: str, features_txt: str, *,
+          S: int | None = None, end: str = END, batch_size: int = 4, skip_bad: bool = False,
+          seed: int = 0, partial_weights: bool = False) -> np.ndarray:
+    """Write a teacher's features of a folder's images, and the shuffled list of the images.
 
     Parameters
     ----------
     img_dir : folder of images, searched recursively
-    proto, weights : the teacher net
+    proto, weights, end, partial_weights : as of TeacherNet
     features_npy, features_txt : files to write
     S : longer side in pixels that images are resized to; by default that of the first image
+    batch_size, skip_bad : as of `extraction.extract`
+    seed : of the list's order
 
     Returns
     -------
@@ -205,7 +175,7 @@ def teach(img_dir, proto, weights, features_npy, features_txt, *, S=None, end=EN
     """
     items = images_of(img_dir)
     net = TeacherNet(proto, weights, end, partial_weights)
-    made_from = {'weights': sha256(weights), 'proto': sha256(proto), 'end': end}
+    made_from = {'weights': store.sha256(weights), 'proto': store.sha256(proto), 'end': end}
     features = convert(net, items, S or longer_side(items, skip_bad), features_npy, made_from,
                        batch_size, skip_bad)
     write_list(features_txt, items, features, seed)

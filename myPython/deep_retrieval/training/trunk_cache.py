@@ -124,10 +124,10 @@ class _Batch:
         self._trunk = trunk
         self._inputs = [np.ascontiguousarray(blob.tensor.cpu().numpy()) for blob in trunk.inputs]
         self._is_region = [trunk.readers(blob) == {REGION_READER} for blob in trunk.inputs]
+        inputs = list(zip(self._inputs, self._is_region, strict=True))
         regions = [array.reshape(-1, REGION_DIM)
-                   for array, is_region in zip(self._inputs, self._is_region) if is_region]
-        counts = {array.shape[:1] for array, is_region in zip(self._inputs, self._is_region)
-                  if not is_region}
+                   for array, is_region in inputs if is_region]
+        counts = {array.shape[:1] for array, is_region in inputs if not is_region}
         self.is_by_image = len(counts) == 1 and len({len(array) for array in regions}) <= 1
         if not self.is_by_image:
             return
@@ -153,7 +153,7 @@ class _Batch:
     def _of_image(self, image):
         """The inputs of one image, as a batch of one."""
         inputs = []
-        for array, is_region in zip(self._inputs, self._is_region):
+        for array, is_region in zip(self._inputs, self._is_region, strict=True):
             if is_region:
                 own = array.reshape(-1, REGION_DIM)[self._own[image]]   # a copy
                 own[:, 0] = 0
@@ -174,14 +174,14 @@ class _Batch:
         except _SizeError:
             return False
         return all(np.allclose(one, other, rtol=1e-3, atol=1e-3 * np.abs(one).max(initial=0))
-                   for one, other in zip(together, apart))
+                   for one, other in zip(together, apart, strict=True))
 
     def join(self, records):
         """The batch's results from the records of its images."""
         results = [np.empty(blob.shape, np.float32) for blob in self._trunk.results]
         for image, record in enumerate(records):
             values, begin = np.frombuffer(record, np.float32), 0
-            for array, by_region in zip(results, self._by_region):
+            for array, by_region in zip(results, self._by_region, strict=True):
                 rows = self._own[image] if by_region else [image]
                 part = (len(rows), *array.shape[1:])
                 end = begin + math.prod(part)

@@ -1,0 +1,53 @@
+"""Loss and learning rate in the log of a training, read and drawn.
+
+    loss, rate = read_log('caffemodel/resnet101_lifted.log')
+    plot('caffemodel/resnet101_lifted.log', 'tmp/loss.png')
+"""
+
+import os
+import re
+
+import caffe
+
+from deep_retrieval import store
+from deep_retrieval.optional import need
+
+Points = list[tuple[int, float]]
+
+
+def read_log(path: str) -> tuple[Points, Points]:
+    """Read a log of Caffe's.
+
+    Returns
+    -------
+    loss, rate : lists of (iteration, loss) and (iteration, learning rate)
+    """
+    with open(path, encoding='utf-8', errors='replace') as file:
+        text = file.read()
+    number = r'([-+.\deE]+|nan|inf)'
+    loss = re.findall(rf'Iteration (\d+)(?: \([^)]*\))?, loss = {number}', text)
+    rate = re.findall(rf'Iteration (\d+), lr = {number}', text)
+    return tuple([(int(i), float(value)) for i, value in pairs] for pairs in (loss, rate))
+
+
+def plot(log_file: str, picture: str) -> None:
+    """Draw loss and learning rate of a log over the iterations; nothing if it has no loss yet."""
+    Figure = need('matplotlib.figure', 'plots').Figure      # needs no screen, unlike pyplot
+    loss, rate = read_log(log_file)
+    if not loss:
+        caffe.log(f'{log_file} holds no loss yet, so {picture} is not drawn')
+        return
+    figure = Figure((8, 4.5), layout='constrained')
+    axes = figure.subplots()
+    axes.plot(*zip(*loss, strict=True), color='tab:blue', label='loss')
+    axes.set(xlabel='iteration', ylabel='loss', ylim=(0, None))
+    lines = axes.get_lines()
+    if rate:
+        right = axes.twinx()
+        right.plot(*zip(*rate, strict=True), color='tab:orange', drawstyle='steps-post',
+                   label='learning rate')
+        right.set(ylabel='learning rate', ylim=(0, None))
+        lines = [*lines, *right.get_lines()]
+    axes.legend(handles=lines, loc='upper right')
+    store.write(picture, lambda file: figure.savefig(
+        file, format=os.path.splitext(picture)[1][1:] or 'png', dpi=120))
