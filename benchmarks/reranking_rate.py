@@ -22,7 +22,8 @@ import time
 
 import made_descriptors
 import numpy as np
-from deep_retrieval import cli, ranking, reranking
+from deep_retrieval import cli, metrics, ranking
+from deep_retrieval.ranking import diffusion
 
 
 def parse_args():
@@ -50,19 +51,19 @@ def main(args):
         show(count, 'plain', 0, seconds, plain, things)
         found, seconds = timed(rank_expanded, queries, rows)
         show(count, 'alpha-QE', 0, seconds, found, things)
-        graph, once = timed(reranking.make_graph, rows, args.k, gamma=3)
-        found, seconds = timed(reranking.rank_by_diffusion, queries, rows, graph, query_k=10,
+        graph, once = timed(diffusion.make_graph, rows, args.k, gamma=3)
+        found, seconds = timed(diffusion.rank_by_diffusion, queries, rows, graph, query_k=10,
                                alpha=args.alpha, gamma=3)
         show(count, 'diffusion', once, seconds, found, things)
 
 
 def rank_expanded(queries, rows):
-    return ranking.rank(reranking.alpha_expand_queries(queries, rows, n=10, alpha=3), rows)
+    return ranking.rank(ranking.alpha_expand_queries(queries, rows, n=10, alpha=3), rows)
 
 
 def show(count, name, once, seconds, found, things):
     indices, _ = found
-    precisions = [ranking.average_precision(row, made_descriptors.views_of(thing))
+    precisions = [metrics.average_precision_oxford(row, made_descriptors.views_of(thing))
                   for row, thing in zip(indices.tolist(), things)]
     print(f'| {count} | {name} | {once:.1f} | {1000 * seconds / len(things):.1f} | '
           f'{100 * np.mean(precisions):.2f} |', flush=True)

@@ -14,7 +14,7 @@ import os
 
 import reporting
 from deep_retrieval import cli
-from deep_retrieval.datasets import DATASETS
+from deep_retrieval.datasets import DATASETS, OXFORD_LAYOUT
 from measuring import ROOT, STUDENTS, Runner, device, make_missing, students_in, weights_of
 
 
@@ -32,7 +32,7 @@ def parse_args():
                         "caffemodel/, or the demo's where that is not there")
     parser.add_argument('--dataset', default=ROOT / 'datasets/demo',
                         help='folder that holds jpg/ and lab/')
-    parser.add_argument('--dataset_name', choices=sorted(DATASETS), default='Oxford',
+    parser.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')
     parser.add_argument('--cover_dataset', help='folder that test_on_cover.py takes, for the '
                         'column of the distilling table that is empty without')

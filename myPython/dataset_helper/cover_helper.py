@@ -14,7 +14,7 @@ import os
 from collections import Counter
 
 from deep_retrieval import cli, subcommands
-from deep_retrieval.datasets import query_sets
+from deep_retrieval.datasets import Covers
 from deep_retrieval.duplicates import mapped_files
 from deep_retrieval.files import write_aside
 from deep_retrieval.gallery import answer_pictures
@@ -118,7 +118,8 @@ def cal_precision(args):
     answers = _answers(args)
     print(f'precision: {precision_at_r(answers):.2f} (at R, {len(answers)} queries)')
     if args.wrong_dir:
-        answer_pictures.save_answers(args.wrong_dir, answers, args.overwrite)
+        answer_pictures.save_answers(args.wrong_dir, Covers(args.test_set), answers,
+                                     args.overwrite)
 
 
 def cal_mAP(args):
@@ -128,7 +129,7 @@ def cal_mAP(args):
 
 
 def _answers(args):
-    return answers_of(*query_sets.cover(args.test_set), args.queries_npy, args.dataset_npy)
+    return answers_of(Covers(args.test_set), args.queries_npy, args.dataset_npy)
 
 
 COVER = DATASETS / 'cover'

@@ -11,7 +11,7 @@ on when it is given again. Damaged images are left out: the 20 known ones, or th
 import os
 
 from deep_retrieval import cli, subcommands
-from deep_retrieval.datasets import query_sets
+from deep_retrieval.datasets import ParisClasses
 from deep_retrieval.datasets.oxford import DAMAGED, ParisHelper
 from deep_retrieval.files import write_aside
 from deep_retrieval.image_means import SIZES
@@ -93,7 +93,7 @@ def make_dataset_for_test(args):
 
 def cal_mAP(args):
     """Print the mAP of saved descriptors of a test set, as VOC 2010 defines it."""
-    answers = answers_of(*query_sets.paris(args.test_set, args.classes), args.queries_npy,
+    answers = answers_of(ParisClasses(args.test_set, args.classes), args.queries_npy,
                          args.dataset_npy)
     print(f'mAP: {mean_average_precision(answers):.2f} (VOC 2010, {len(answers)} queries)')
 
