@@ -7,8 +7,8 @@ folder. A genuine pycaffe on PYTHONPATH comes before this one.
 from setuptools import setup
 
 # the folders of myPython/deep_retrieval
-PARTS = ('datasets', 'duplicates', 'gallery', 'making', 'scenes', 'search', 'store', 'studies',
-         'surgery', 'training')
+PARTS = ('datasets', 'duplicates', 'gallery', 'making', 'ranking', 'scenes', 'search',
+         'store', 'studies', 'surgery', 'training')
 
 setup(
     name='my-deep-retrieval',

@@ -37,7 +37,8 @@ def parse_args():
 
 def main(args):
     import synthetic_descriptors
-    from deep_retrieval import ranking, reranking
+    from deep_retrieval import ranking
+    from deep_retrieval.ranking import diffusion
     print(f'{args.queries} queries, {args.dim} dimensions')
     print('| rows | | once, s | ms/query | mAP |')
     print('|---|---|---|---|---|')
@@ -48,22 +49,22 @@ def main(args):
         show(count, 'plain', 0, seconds, plain, things)
         found, seconds = timed(rank_expanded, queries, rows)
         show(count, 'alpha-QE', 0, seconds, found, things)
-        graph, once = timed(reranking.make_graph, rows, args.k, gamma=3)
-        found, seconds = timed(reranking.rank_by_diffusion, queries, rows, graph, query_k=10,
+        graph, once = timed(diffusion.make_graph, rows, args.k, gamma=3)
+        found, seconds = timed(diffusion.rank_by_diffusion, queries, rows, graph, query_k=10,
                                alpha=args.alpha, gamma=3)
         show(count, 'diffusion', once, seconds, found, things)
 
 
 def rank_expanded(queries, rows):
-    from deep_retrieval import ranking, reranking
-    return ranking.rank(reranking.alpha_expand_queries(queries, rows, n=10, alpha=3), rows)
+    from deep_retrieval import ranking
+    return ranking.rank(ranking.alpha_expand_queries(queries, rows, n=10, alpha=3), rows)
 
 
 def show(count, name, once, seconds, found, things):
-    from deep_retrieval import ranking
+    from deep_retrieval import metrics
     from synthetic_descriptors import views_of
     indices, _ = found
-    precisions = [ranking.average_precision(row, views_of(thing))
+    precisions = [metrics.average_precision_oxford(row, views_of(thing))
                   for row, thing in zip(indices.tolist(), things, strict=True)]
     print(f'| {count} | {name} | {once:.1f} | {1000 * seconds / len(things):.1f} | '
           f'{100 * sum(precisions) / len(precisions):.2f} |', flush=True)

@@ -14,7 +14,7 @@ import os
 import measuring
 import reporting
 from deep_retrieval import cli, paths
-from deep_retrieval.datasets import DATASETS, open_dataset
+from deep_retrieval.datasets import OXFORD_LAYOUT, open_dataset
 
 
 def parse_args():
@@ -29,7 +29,7 @@ def parse_args():
                         "caffemodel/ or, if that does not exist, the demo's")
     parser.add_argument('--dataset', default=paths.DATASETS / 'demo',
                         help='folder that holds jpg/ and lab/')
-    parser.add_argument('--dataset_name', choices=sorted(DATASETS), default='Oxford',
+    parser.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')
     parser.add_argument('--cover_dataset', help='folder that test_on_cover.py takes, for the '
                         'column of the distilling table that is otherwise empty')

@@ -111,11 +111,10 @@ STEPS = {
 
 def score_covers(dataset, proto, weights, end, temp_dir, multires=False) -> float:
     """Return the mAP of VOC 2010, 0 to 1, of a net on a cover dataset, as test_on_cover.py does."""
-    from deep_retrieval import evaluation
-    from deep_retrieval.datasets import query_sets
+    from deep_retrieval.datasets.folders import Covers
+    from deep_retrieval.evaluate import evaluate
     from deep_retrieval.image_means import COVER
     from deep_retrieval.model import load_model
     model = load_model(weights, proto=proto, S=496, L=2, end=end, mean=COVER)
-    answers = evaluation.run(model, 'test_on_cover', *query_sets.cover(dataset),
-                             multires='original' if multires else None, cache=temp_dir)
-    return sum(answer.average_precision for answer in answers) / len(answers)
+    return evaluate(model, Covers(dataset), name='test_on_cover',
+                    multires='original' if multires else False, cache=temp_dir).mean

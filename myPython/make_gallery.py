@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from deep_retrieval import cli, subcommands
-from deep_retrieval.datasets import DATASETS
+from deep_retrieval.datasets import DATASETS, OXFORD_LAYOUT
 from deep_retrieval.gallery import pages, picture, sources
 from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.paths import ROOT
@@ -87,7 +87,7 @@ def tell_faults(faults):
 FLAGS = {
     'rankings': dict(default=ROOT / 'tmp', help='folder of NAME.rnk: the --temp_dir of test.py'),
     'dataset': dict(default=ROOT / 'datasets/Oxford', help='folder that holds jpg/ and lab/'),
-    'dataset_name': dict(choices=sorted(DATASETS), default='Oxford',
+    'dataset_name': dict(choices=OXFORD_LAYOUT, default='Oxford',
                          help='how the folder is read: Paris has damaged images to ignore'),
     'features': dict(nargs='+', metavar='START',
                      help='show similarities: computed from START_queries.npy and '

@@ -1,31 +1,33 @@
 #!/usr/bin/env python3
-"""Rank a dataset anew from the descriptors that test.py saved, and score it; no net is run.
+"""Rank a dataset again from the descriptors that test.py saved, and score it; no net is run.
 
     python myPython/rerank.py alpha_qe --features tmp/demo/Oxford_S512_L2 --dataset datasets/demo
     python myPython/rerank.py diffusion --gnd datasets/gnd_roxford5k.json \
         --features tmp/ROxford_S800_L2 --dataset datasets/Oxford
 
 Prints the AP of every query, their mean, and what the plain ranking gives; or, with --gnd, the
-figures of the revisited protocols. The protocol's name stands beside each number.
+figures of the revisited metrics. The protocol's name stands beside each number.
 """
 
 import os
 
 from deep_retrieval import cli, paths, subcommands
-from deep_retrieval.datasets import DATASETS
+from deep_retrieval.datasets import DATASETS, OXFORD_LAYOUT
+from deep_retrieval.reranking import METHODS
 
 
 def report(args, method):
     """Rank by a method, a function of the flags and saved features, and print the scores."""
-    from deep_retrieval import protocols, saved_features, whitening
+    from deep_retrieval import metrics, saved_features
+    from deep_retrieval.whitening import Whitening
     dataset = open_dataset(args)
-    uni = protocols.uni_size(dataset) if args.uni else None
+    uni = metrics.uni_size(dataset) if args.uni else None
     saved = saved_features.load(args.features, dataset)
     if args.whitening:
-        saved = saved_features.whitened(saved, whitening.load(args.whitening), args.whitening)
+        saved = saved_features.whitened(saved, Whitening.load(args.whitening), args.whitening)
     dataset.queries = saved.asked
     indices, _ = method(args, saved)
-    before, _ = ranked(saved)
+    before, _ = METHODS['plain'].rank(saved.queries, saved.database)
     show = report_revisited if args.gnd else report_published
     show(args, dataset, uni, saved, named(saved, indices), named(saved, before))
 
@@ -43,71 +45,37 @@ def named(saved, indices):
 
 def report_published(args, dataset, uni, saved, rankings, plain_rankings):
     """Print AP of every query and their mean, by compute_ap, and the plain ranking's mean."""
-    from deep_retrieval import compute_ap, protocols
-    protocol = protocols.published(args.dataset_name, saved.made_from['crop'], uni)
+    from deep_retrieval import compute_ap, metrics
+    protocol = metrics.published(args.dataset_name, saved.made_from['crop'], uni)
     precisions = compute_ap.score(dataset, rankings, args.temp_dir, args.eval_binary)
-    print(*compute_ap.report(precisions, protocol), sep='\n')
+    print(*metrics.report(precisions, protocol), sep='\n')
     if args.mode != 'plain':
-        before = 100 * compute_ap.mean(compute_ap.score(
+        before = 100 * metrics.mean(compute_ap.score(
             dataset, plain_rankings, os.path.join(args.temp_dir, 'plain'), args.eval_binary))
-        gain = 100 * compute_ap.mean(precisions) - before
+        gain = 100 * metrics.mean(precisions) - before
         print(f'Plain: {before:.2f} ({protocol}); {args.mode} gives {gain:+.2f}')
 
 
 def report_revisited(args, dataset, uni, saved, rankings, plain_rankings):
     """Print mAP and mP@k by Easy, Medium and Hard, and the plain ranking's mAP."""
-    from deep_retrieval import protocols
-    conditions = protocols.conditions(saved.made_from['crop'], uni)
-    scores, before = (protocols.revisited(dataset.truth, dataset.queries, some)
+    from deep_retrieval import metrics
+    conditions = metrics.conditions(saved.made_from['crop'], uni)
+    scores, before = (metrics.revisited(dataset.gnd, dataset.queries, some)
                       for some in (rankings, plain_rankings))
     for score, plainly in zip(scores, before, strict=True):
         change = '' if args.mode == 'plain' else (
             f'; plain mAP {100 * plainly.mean:.2f}, '
             f'{args.mode} gives {100 * (score.mean - plainly.mean):+.2f}')
-        print(protocols.line(score, conditions) + change)
+        print(metrics.line(score, conditions) + change)
 
 
-def ranked(saved):
-    """The plain ranking."""
-    from deep_retrieval import ranking
-    return ranking.rank(saved.queries, saved.database)
-
-
-def plain(args):
-    """rank by the similarities alone, as test.py does"""
-    report(args, lambda args, saved: ranked(saved))
-
-
-def aqe(args):
-    """average query expansion, as test.py --aqe"""
-    from deep_retrieval import ranking
-    report(args, lambda args, saved: ranking.rank(
-        ranking.expand_queries(saved.queries, saved.database, args.k), saved.database))
-
-
-def dbe(args):
-    """database-side expansion, as test.py --dbe"""
-    from deep_retrieval import ranking
-    report(args, lambda args, saved: ranking.rank(
-        saved.queries, ranking.expand_database(saved.database, args.k)))
-
-
-def alpha_qe(args):
-    """query expansion by the n nearest, each weighted by its similarity to the power of alpha"""
-    from deep_retrieval import ranking, reranking
-    report(args, lambda args, saved: ranking.rank(reranking.alpha_expand_queries(
-        saved.queries, saved.database, args.n, args.alpha), saved.database))
-
-
-def diffusion(args):
-    """diffusion on the graph of the images' mutual nearest neighbours"""
-    from deep_retrieval import reranking
-
-    def method(args, saved):
-        graph = reranking.make_graph(saved.database, args.k, args.gamma)
-        return reranking.rank_by_diffusion(saved.queries, saved.database, graph, args.query_k,
-                                           args.alpha, args.gamma, args.tol)
-    report(args, method)
+def mode_of(method):
+    """The function of a method's subcommand."""
+    def mode(args):
+        values = {name: getattr(args, name) for name in method.parameters}
+        report(args, lambda args, saved: method.rank(saved.queries, saved.database, **values))
+    mode.__doc__ = method.help
+    return mode
 
 
 def learn_whitening(args):
@@ -117,7 +85,8 @@ def learn_whitening(args):
 
 def learned(args, saved):
     """The ranking by a whitening that is learned and saved."""
-    from deep_retrieval import saved_features, whitening
+    from deep_retrieval import saved_features
+    from deep_retrieval.whitening import Whitening
     if args.learn_features:
         dataset = DATASETS[args.learn_name](args.learn_dataset)
         source = saved_features.load(args.learn_features, dataset)
@@ -127,13 +96,28 @@ def learned(args, saved):
         dataset, source = open_dataset(args), saved
     made_from = saved_features.model(source)
     if args.kind == 'pca':
-        fitted = whitening.learn_pca(source.database, args.dims, made_from)
+        fitted = Whitening.fit_pca(source.database, args.dims, made_from)
     else:
-        fitted = whitening.learn_pairs(source.database, saved_features.pairs(source, dataset),
-                                       args.dims, args.shrinkage, made_from)
-    whitening.save(args.output, fitted)
+        fitted = Whitening.fit_pairs(source.database, saved_features.pairs(source, dataset),
+                                     args.dims, args.shrinkage, made_from)
+    fitted.save(args.output)
     cli.warn(f'{args.output}: {" -> ".join(map(str, fitted.matrix.shape))} dimensions')
-    return ranked(saved_features.whitened(saved, fitted, args.output))
+    saved = saved_features.whitened(saved, fitted, args.output)
+    return METHODS['plain'].rank(saved.queries, saved.database)
+
+
+def method_flags():
+    """The flags of all methods; one that several methods have says what it is for each."""
+    flags = {}
+    for name, method in METHODS.items():
+        for flag, parameter in method.parameters.items():
+            kind = type(parameter.default)
+            if kind is int:
+                kind = cli.positive if parameter.least else cli.natural
+            known = flags.get(flag)
+            text = f'of {name}: {parameter.help}'
+            flags[flag] = {'type': kind, 'help': f'{known["help"]}; {text}' if known else text}
+    return flags
 
 
 COMMON = 'features dataset dataset_name gnd uni whitening eval_binary temp_dir'
@@ -144,7 +128,7 @@ FLAGS = {
                  'several scales are summed'},
     'dataset': {'default': paths.DATASETS / 'demo',
                 'help': 'folder that holds jpg/ and, unless --gnd is given, lab/'},
-    'dataset_name': {'choices': sorted(DATASETS), 'default': 'Oxford',
+    'dataset_name': {'choices': OXFORD_LAYOUT, 'default': 'Oxford',
                      'help': 'how the folder is read: Paris has damaged images to ignore'},
     'gnd': {'metavar': 'FILE', 'help': 'score by the revisited protocols with this gnd_*.json '
             '(convert/gnd2json.py makes it from a .pkl)'},
@@ -154,17 +138,7 @@ FLAGS = {
                   'help': 'first whiten the descriptors with what the mode whiten has learned'},
     'eval_binary': {'default': paths.EVAL_BINARY, 'help': 'the compiled compute_ap'},
     'temp_dir': {'default': paths.TEMP / 'rerank', 'help': 'folder for rankings'},
-    'k': {'type': cli.positive, 'help': 'images that a query or an image is averaged with, or '
-          'neighbours of an image in the graph'},
-    'n': {'type': cli.positive, 'default': 5,
-          'help': 'images that a query is averaged with; 10 in the paper'},
-    'alpha': {'type': float, 'help': 'exponent of the similarities (3 in the paper), or of '
-              'diffusion the share that is passed on at each step (0.99 in the paper, which suits '
-              'thousands of images and ruins the ranking of hundreds)'},
-    'query_k': {'type': cli.positive, 'default': 5,
-                'help': 'images through which a query enters the graph; 10 in the paper'},
-    'gamma': {'type': float, 'default': 5, 'help': 'exponent of similarities; 3 in the paper'},
-    'tol': {'type': float, 'default': 1e-6, 'help': 'relative residual of the solution'},
+    **method_flags(),
     'kind': {'choices': ('pca', 'pairs'), 'default': 'pca',
              'help': 'by PCA, or by pairs of images of one query (good and ok)'},
     'dims': {'type': cli.positive, 'help': "dimensions to keep; by default the descriptors' rank"},
@@ -174,16 +148,14 @@ FLAGS = {
     'learn_features': {'nargs': '+', 'metavar': 'STEM',
                        'help': 'features to learn from; by default those that are ranked'},
     'learn_dataset': {'default': paths.DATASETS / 'Paris', 'help': 'their dataset'},
-    'learn_name': {'choices': sorted(DATASETS), 'default': 'Paris',
+    'learn_name': {'choices': OXFORD_LAYOUT, 'default': 'Paris',
                    'help': 'how that folder is read'},
     'output': {'default': paths.TEMP / 'whitening.npz', 'help': 'file to write it to'},
 }
 MODES = {
-    'plain': (plain, COMMON),
-    'aqe': (aqe, f'k {COMMON}', {'k': 1}),
-    'dbe': (dbe, f'k {COMMON}', {'k': 20}),
-    'alpha_qe': (alpha_qe, f'n alpha {COMMON}', {'alpha': 2.0}),
-    'diffusion': (diffusion, f'k query_k alpha gamma tol {COMMON}', {'k': 50, 'alpha': 0.5}),
+    **{name: (mode_of(method), ' '.join([*method.parameters, COMMON]),
+              {flag: parameter.default for flag, parameter in method.parameters.items()})
+       for name, method in METHODS.items()},
     'whiten': (learn_whitening, 'kind dims shrinkage learn_features learn_dataset learn_name '
                f'output {COMMON}'),
 }

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from deep_retrieval import cli
-from deep_retrieval.datasets import DATASETS
+from deep_retrieval.datasets import DATASETS, OXFORD_LAYOUT
 from deep_retrieval.duplicates import mapped_files
 from deep_retrieval.features import check_same
 from deep_retrieval.paths import ROOT
@@ -108,7 +108,7 @@ OPTIONS = {
                  "test.py's features"},
     'queries': {'default': SAVED, 'help': 'what is searched for, likewise'},
     'dataset': {'default': ROOT / 'datasets/demo', 'help': 'the dataset of a STEM'},
-    'dataset_name': {'choices': sorted(DATASETS), 'default': 'Oxford',
+    'dataset_name': {'choices': OXFORD_LAYOUT, 'default': 'Oxford',
                      'help': 'how that folder is read'},
     'index': {'default': str(ROOT / 'tmp/index'), 'metavar': 'PATH',
               'help': 'the files PATH.faiss and PATH.json'},

@@ -94,8 +94,10 @@ def cal_precision(args):
     answers = read_answers(args)
     print(f'precision: {precision_at_r(answers):.2f} (at R, {len(answers)} queries)')
     if args.wrong_dir:
+        from deep_retrieval.datasets import Covers
         from deep_retrieval.gallery import answer_pictures
-        answer_pictures.save_answers(args.wrong_dir, answers, args.overwrite)
+        answer_pictures.save_answers(args.wrong_dir, Covers(args.test_set), answers,
+                                     args.overwrite)
 
 
 def cal_mAP(args):
@@ -107,9 +109,9 @@ def cal_mAP(args):
 
 def read_answers(args):
     """Return the answers that saved descriptors give to the queries of a test set."""
-    from deep_retrieval.datasets import query_sets
+    from deep_retrieval.datasets import Covers
     from deep_retrieval.making.retrieval import answers_of
-    return answers_of(*query_sets.cover(args.test_set), args.queries_npy, args.dataset_npy)
+    return answers_of(Covers(args.test_set), args.queries_npy, args.dataset_npy)
 
 
 COVER = paths.DATASETS / 'cover'

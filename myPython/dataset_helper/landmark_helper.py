@@ -95,9 +95,9 @@ def make_queries_for_test(args):
 
 def cal_mAP(args):
     """Print the mAP of saved descriptors of a test set, as VOC 2010 defines it."""
-    from deep_retrieval.datasets import query_sets
+    from deep_retrieval.datasets import Landmark
     from deep_retrieval.making.retrieval import answers_of, mean_average_precision
-    answers = answers_of(*query_sets.landmark(args.test_set), args.queries_npy, args.dataset_npy)
+    answers = answers_of(Landmark(args.test_set), args.queries_npy, args.dataset_npy)
     print(f'mAP: {mean_average_precision(answers):.2f} (VOC 2010, {len(answers)} queries)')
 
 

@@ -2,26 +2,55 @@
 
     result = evaluate(load_model(), open_dataset('datasets/Oxford'), S=800, multires=True)
     result.mean, result.per_query, result.protocol
+    print(*result.lines(), sep='\n')
 """
 
-import copy
 import dataclasses
 import logging
 import os
 
 import numpy as np
 
-from deep_retrieval import compute_ap, paths, progress, protocols, ranking
-from deep_retrieval.extraction import Item, extract_scales, feature_path
+from deep_retrieval import compute_ap, metrics, paths, progress, ranking
+from deep_retrieval.extraction import extract_scales, feature_path
+from deep_retrieval.ranking import Hit
 from deep_retrieval.saved_features import PARTS
 from deep_retrieval.scales import STEP, scales_of
+
+TOP = 10        # hits of an Answer
+KEPT = 1000     # places of each ranking that a Result keeps
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
+class Answer:
+    """The result of one query.
+
+    Attributes
+    ----------
+    query : Query
+    average_precision : float
+        By the dataset's metric, 0 to 1.
+    precision : float
+        At R, the number of positives, 0 to 1.
+    top : list of Hit
+        The first TOP places.
+    wrong : dict of int to Hit
+        Of the first R places without junk those that do not hold a positive, by their ranks in the
+        whole ranking, from 1 on.
+    """
+
+    query: tuple
+    average_precision: float
+    precision: float
+    top: list = dataclasses.field(repr=False)
+    wrong: dict = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
-    """How a model does on a dataset.
+    """The scores of a model on a dataset.
 
     Attributes
     ----------
@@ -30,12 +59,17 @@ class Result:
     per_query : dict of query name to average precision, 0 to 1
     protocol : str
         What was measured and how.
-    scores : list of protocols.Score
-        Easy, Medium and Hard of the revisited protocols; otherwise empty.
     query_crop : 'roi' or 'full'
+    scores : list of metrics.Score
+        Easy, Medium and Hard of the revisited protocols; otherwise empty.
     queries : list of Query
-        Those that have a descriptor, in the order of the rankings.
+        Those that were ranked, in the order of the rankings.
     rankings, similarities : lists of image names and of similarities per query, the best first
+        At most KEPT per query.
+    answers : list of Answer
+        One per query that has positives.
+    metric : str
+        The dataset's.
     """
 
     mean: float
@@ -46,6 +80,8 @@ class Result:
     queries: list = dataclasses.field(default_factory=list, repr=False)
     rankings: list = dataclasses.field(default_factory=list, repr=False)
     similarities: list = dataclasses.field(default_factory=list, repr=False)
+    answers: list = dataclasses.field(default_factory=list, repr=False)
+    metric: str = 'oxford'
 
     def lines(self) -> list[str]:
         """Return the result as text: the AP of every query and the mean, in percent.
@@ -53,17 +89,19 @@ class Result:
         Of the revisited protocols, one line for each of Easy, Medium and Hard.
         """
         if self.scores:
-            return [protocols.line(score, protocols.conditions(self.query_crop))
+            return [metrics.line(score, metrics.conditions(self.query_crop))
                     for score in self.scores]
-        return compute_ap.report(self.per_query, self.protocol)
+        if self.metric == 'voc2010':
+            return metrics.report_voc(self.answers)
+        return metrics.report(self.per_query, self.protocol)
 
 
 def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = False,
              multires_step: int = STEP, aqe: int | None = None, dbe: int | None = None,
              query_crop: str = 'roi', cache: str | os.PathLike | None = None,
-             batch_size: int = 4, skip_bad: bool = False,
+             name: str | None = None, batch_size: int = 4, skip_bad: bool = False,
              eval_binary: str | os.PathLike | None = None, show_progress: bool = True) -> Result:
-    """Score a model on a dataset with Oxford's layout, or by the revisited protocols.
+    """Score a model on a dataset.
 
     Parameters
     ----------
@@ -83,12 +121,15 @@ def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = Fal
     cache : path of a folder, optional
         Keeps features and rankings; by default `tmp` in the repository. Files of different models
         have different names.
+    name : str, optional
+        Begins the names of these files; by default the dataset's name.
     batch_size : int
         Images of one size that the net takes at once.
     skip_bad : bool
         Leave damaged images out of the ranking, and queries without an image out of the mean.
     eval_binary : path, optional
-        Score with this compiled `compute_ap` instead of the same computation in Python.
+        Score Oxford and Paris with this compiled `compute_ap` instead of the same computation in
+        Python.
     show_progress : bool
 
     Raises
@@ -103,15 +144,21 @@ def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = Fal
     _check(dataset, aqe, dbe, query_crop)
     scales = scales_of(S or model.S, multires, multires_step)
     cache = os.fspath(paths.TEMP if cache is None else cache)
+    parts = {PARTS[query_crop]: dataset.query_items(query_crop == 'roi'),
+             'dataset': dataset.items()}
     with progress.hidden(not show_progress):
-        queries, database = _features(model, dataset, scales, query_crop, cache, batch_size,
-                                      skip_bad)
-        return score(dataset, queries, database, aqe=aqe, dbe=dbe, query_crop=query_crop,
-                     cache=cache, eval_binary=eval_binary)
+        rows = [extract_scales(
+            model.net, items, scales,
+            lambda S, part=part: feature_path(cache, name or dataset.name, S, model.made_from,
+                                              part),
+            model.made_from, batch_size, skip_bad)[0] for part, items in parts.items()]
+        return score(dataset, *rows, aqe=aqe, dbe=dbe, query_crop=query_crop, cache=cache,
+                     eval_binary=eval_binary)
 
 
-def score(dataset, queries, database, *, aqe: int | None = None, dbe: int | None = None,
-          query_crop: str = 'roi', cache: str | os.PathLike | None = None,
+def score(dataset, queries: np.ndarray, database: np.ndarray, *, aqe: int | None = None,
+          dbe: int | None = None, query_crop: str = 'roi',
+          cache: str | os.PathLike | None = None,
           eval_binary: str | os.PathLike | None = None) -> Result:
     """Score the descriptors of a dataset.
 
@@ -128,11 +175,86 @@ def score(dataset, queries, database, *, aqe: int | None = None, dbe: int | None
         database = ranking.expand_database(database, dbe)
     if aqe:
         queries = ranking.expand_queries(queries, database, aqe)
-    indices, similarities = ranking.rank(queries, database)
-    images = [dataset.images[i] for i in ranked]
-    rankings = [[images[i] for i in row] for row in indices]
-    return _judge(dataset, [dataset.queries[i] for i in asked], rankings, similarities, query_crop,
-                  os.fspath(paths.TEMP if cache is None else cache), eval_binary)
+    judge = _Judge(dataset, [dataset.images[i] for i in ranked],
+                   os.fspath(paths.TEMP if cache is None else cache), eval_binary)
+    for start in range(0, len(asked), ranking.BLOCK):
+        some = slice(start, start + ranking.BLOCK)
+        judge.add([dataset.queries[i] for i in asked[some]],
+                  *ranking.rank(queries[some], database))
+    return judge.result(query_crop)
+
+
+class _Judge:
+    """Judges rankings block by block, so that whole rankings are not kept."""
+
+    def __init__(self, dataset, images, cache, eval_binary):
+        self.dataset, self.images = dataset, images
+        self.cache, self.eval_binary = cache, eval_binary
+        self._rows = {name: row for row, name in enumerate(images)}
+        self.queries, self.rankings, self.similarities, self.answers = [], [], [], []
+        self._whole = []        # of the revisited protocols only
+
+    def add(self, queries, indices, similarities):
+        """Judge a block of queries: rows of the images, the best first, and their similarities."""
+        names = [[self.images[i] for i in row[:KEPT]] for row in indices]
+        self.queries += queries
+        self.rankings += names
+        self.similarities += [row[:KEPT].copy() for row in similarities]
+        precisions = self._precisions(queries, indices)
+        for query, row, values in zip(queries, indices, similarities, strict=True):
+            if self.dataset.truth(query).positives:
+                self.answers.append(self._answer(query, row, values, precisions.get(query.name)))
+
+    def result(self, query_crop):
+        """The Result of all blocks."""
+        metric = self.dataset.metric
+        more = {'query_crop': query_crop, 'queries': self.queries, 'rankings': self.rankings,
+                'similarities': self.similarities, 'answers': self.answers, 'metric': metric}
+        if metric == 'revisited':
+            scores = metrics.revisited(self.dataset.gnd, self.queries, self._whole)
+            medium = scores[1]
+            return Result(medium.mean, medium.precisions,
+                          f'{medium.protocol}, {metrics.conditions(query_crop)}', scores=scores,
+                          **more)
+        per_query = {answer.query.name: answer.average_precision for answer in self.answers}
+        protocol = 'VOC 2010' if metric == 'voc2010' else metrics.conditions(query_crop)
+        return Result(metrics.mean(per_query), per_query, protocol, **more)
+
+    def _precisions(self, queries, indices):
+        """Average precision by query name, if it is computed from names."""
+        metric = self.dataset.metric
+        if metric == 'voc2010':
+            return {}
+        whole = [[self.images[i] for i in row] for row in indices]
+        if metric == 'revisited':
+            self._whole += whole
+        elif self.eval_binary:
+            return compute_ap.score(self.dataset, whole, self.cache, self.eval_binary, queries)
+        truths = map(self.dataset.truth, queries)
+        return {query.name: metrics.average_precision_oxford(names, *truth)
+                for query, names, truth in zip(queries, whole, truths, strict=True)
+                if truth.positives}
+
+    def _answer(self, query, row, similarities, precision):
+        truth = self.dataset.truth(query)
+        positive, junk = self._mask(truth.positives)[row], self._mask(truth.junk)[row]
+        count, counted = len(truth.positives), np.flatnonzero(~junk)
+        if precision is None:
+            precision = metrics.average_precision_voc2010(positive[counted], count)
+
+        def hit(i):
+            mark = 'junk' if junk[i] else 'positive' if positive[i] else 'negative'
+            return Hit(self.images[row[i]], float(similarities[i]), mark)
+
+        return Answer(query, precision, metrics.precision_at_r(positive[counted], count),
+                      [hit(i) for i in range(min(TOP, len(row)))],
+                      {int(i) + 1: hit(i) for i in counted[:count] if not positive[i]})
+
+    def _mask(self, names):
+        """Which images have these names: booleans."""
+        mask = np.zeros(len(self.images), bool)
+        mask[[self._rows[name] for name in names if name in self._rows]] = True
+        return mask
 
 
 def _check(dataset, aqe, dbe, query_crop):
@@ -141,52 +263,29 @@ def _check(dataset, aqe, dbe, query_crop):
     for name, k, most in (('aqe', aqe, len(dataset.images)), ('dbe', dbe, len(dataset.images) - 1)):
         if k and k > most:
             raise ValueError(f'--{name} {k}: the dataset has images for at most {most}')
-
-
-def _features(model, dataset, scales, query_crop, cache, batch_size, skip_bad):
-    """Descriptors of the queries and of the images, which differ in name for every model."""
-    items = {
-        PARTS[query_crop]: [Item(query.image, dataset.image_path(query.image),
-                                 query.box if query_crop == 'roi' else None)
-                            for query in dataset.queries],
-        'dataset': [Item(name, dataset.image_path(name)) for name in dataset.images],
-    }
-    return [extract_scales(
-        model.net, some, scales,
-        lambda S, part=part: feature_path(cache, dataset.name, S, model.made_from, part),
-        model.made_from, batch_size, skip_bad)[0] for part, some in items.items()]
+    if not any(dataset.truth(query).positives for query in dataset.queries):
+        raise ValueError(f'{dataset.path}: no query has an image in the database that answers it')
 
 
 def _there(dataset, queries, database):
-    """Indices of the queries and images that have a descriptor; logs how many have none."""
+    """Indices of the queries and images to rank; logs what is left out."""
     asked, ranked = (np.flatnonzero(np.isfinite(rows).all(1)) for rows in (queries, database))
     if len(ranked) < len(database):
         logger.warning('%d of %d images are left out', len(database) - len(ranked), len(database))
-    if len(asked) < len(queries):
-        gone = sorted(dataset.queries[i].name for i in set(range(len(queries))) - set(asked))
-        logger.warning('queries without an image are left out of the mean: %s', ', '.join(gone))
-    if not len(asked):
+    _tell('whose image is damaged', [dataset.queries[i]
+                                     for i in sorted(set(range(len(queries))) - set(asked))])
+    if dataset.metric != 'revisited':   # its protocols decide that for themselves
+        answered = [bool(dataset.truth(dataset.queries[i]).positives) for i in asked]
+        _tell('without a positive', [dataset.queries[i] for i, found in zip(asked, answered,
+                                                                            strict=True)
+                                     if not found])
+        asked = asked[answered]
+    if not len(asked) or not len(ranked):
         raise ValueError('no query is left')
     return asked, ranked
 
 
-def _judge(dataset, queries, rankings, similarities, query_crop, cache, eval_binary):
-    more = {'query_crop': query_crop, 'queries': queries, 'rankings': rankings,
-            'similarities': list(similarities)}
-    truth = getattr(dataset, 'truth', None)
-    if hasattr(truth, 'grades'):        # of the revisited protocols
-        scores = protocols.revisited(truth, queries, rankings)
-        medium = scores[1]
-        protocol = f'{medium.protocol}, {protocols.conditions(query_crop)}'
-        return Result(medium.mean, medium.precisions, protocol, scores=scores, **more)
-    if eval_binary:
-        dataset = copy.copy(dataset)
-        dataset.queries = queries
-        per_query = compute_ap.score(dataset, rankings, cache, eval_binary)
-    else:
-        per_query = {}
-        for query, names in zip(queries, rankings, strict=True):
-            good, ok, junk = dataset.ground_truth(query)
-            per_query[query.name] = ranking.average_precision(names, {*good, *ok}, junk)
-    return Result(sum(per_query.values()) / len(per_query), per_query,
-                  f'query_crop {query_crop}', **more)
+def _tell(why, queries):
+    if queries:
+        logger.warning('queries %s are left out of the mean: %s', why,
+                       ', '.join(metrics.printable(query.name) for query in queries))

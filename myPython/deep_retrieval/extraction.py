@@ -14,13 +14,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from deep_retrieval import progress, store
+from deep_retrieval.datasets.base import Item, images_of  # noqa: F401
 from deep_retrieval.images import ImageError, check_images, crop, read_image, resize
-from deep_retrieval.listing import EXTENSIONS, KINDS, list_images
+from deep_retrieval.listing import KINDS, list_images
 from deep_retrieval.vectors import normalize
 
 WINDOW = 32     # images read ahead, and batched by size among themselves
@@ -28,14 +28,6 @@ READERS = 2     # threads that decode
 MANY_PIXELS = 80_000_000    # an image with more takes 240 MB for itself
 
 logger = logging.getLogger(__name__)
-
-
-class Item(NamedTuple):
-    """An image to describe: its name, its file, and the box to cut out (or None)."""
-
-    name: str
-    path: str
-    box: tuple | None = None
 
 
 def as_items(images) -> tuple[list[Item], Callable]:
@@ -58,24 +50,6 @@ def as_items(images) -> tuple[list[Item], Callable]:
         return [Item(path, path) for path in paths], load_checked
     check_images(images)
     return [Item(str(index), '') for index in range(len(images))], partial(_load_array, images)
-
-
-def images_of(folder: str | os.PathLike) -> list[Item]:
-    """Return the images of a folder and of all folders in it, sorted by name.
-
-    Raises
-    ------
-    ValueError
-        There is no image, or a name has a line break, at which lists of names are split.
-    """
-    names = list_images(folder, recursive=True)
-    if not names:
-        raise ValueError(f'{folder}: holds no image ({" ".join(EXTENSIONS)})')
-    for name in names:
-        if len(name.splitlines()) != 1:
-            raise ValueError(f'{folder}: the name {name!r} has a line break, at which lists are '
-                             'split; rename the file')
-    return [Item(name, os.path.join(folder, name)) for name in names]
 
 
 def _load_array(arrays, item, S):

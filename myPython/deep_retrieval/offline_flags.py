@@ -5,7 +5,7 @@
 """
 
 from deep_retrieval import cli, paths
-from deep_retrieval.datasets import DATASETS
+from deep_retrieval.datasets import OXFORD_LAYOUT
 from deep_retrieval.studies import MAPS
 
 # flags -> the keyword arguments of retrieval.py that have another name
@@ -28,7 +28,7 @@ def features_parser(doc: str, folder: str, proto: str):
                         help='prototxt of the net')
     parser.add_argument('--weights', default=paths.WEIGHTS, help='caffemodel of the net')
     parser.add_argument('--dataset', default=paths.OXFORD, help='folder that holds jpg/ and lab/')
-    parser.add_argument('--dataset_name', choices=sorted(DATASETS), default='Oxford',
+    parser.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')
     parser.add_argument('--features_dir', default=paths.TEMP / 'offline' / folder,
                         help='folder for the features and the PCAs')

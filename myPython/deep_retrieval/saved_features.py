@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deep_retrieval import store
-from deep_retrieval.extraction import Item, fingerprint
+from deep_retrieval.extraction import fingerprint
 from deep_retrieval.feature_shards import FeatureFolder
 from deep_retrieval.features import MODEL, Features, NamedRows, check_rows, check_same, find_file
 from deep_retrieval.vectors import normalize
@@ -134,14 +134,11 @@ def _load(stem, dataset, crop):
     paths = f'{stem}_{PARTS[crop]}.npy', f'{stem}_dataset.npy'
     (queries, asked), (database, ranked) = map(read, paths)
     check_same(paths[0], asked, paths[1], ranked, (*MODEL, 'L', 'S'))
-    images = [Item(name, dataset.image_path(name)) for name in dataset.images]
-    if ranked.get('items') != fingerprint(images):
+    if ranked.get('items') != fingerprint(dataset.items()):
         raise ValueError(f'{paths[1]}: was made from other images than those of {dataset.path}; '
                          'test.py recomputes it')
     # the manifest decides how the queries were cropped, whatever the file is called
-    cuts = {fingerprint([Item(query.image, dataset.image_path(query.image),
-                              query.box if cut == 'roi' else None) for query in dataset.queries]):
-            cut for cut in PARTS}
+    cuts = {fingerprint(dataset.query_items(cut == 'roi')): cut for cut in PARTS}
     crop = cuts.get(asked.get('items'))
     if crop is None:
         raise ValueError(f'{paths[0]}: was made from other queries than those of {dataset.path}; '
@@ -170,18 +167,17 @@ def read(path: str) -> tuple[np.ndarray, dict]:
 
 def whitened(saved: Saved, fitted, path) -> Saved:
     """Return saved features whitened by the Whitening `fitted` of a file, of the same model."""
-    from deep_retrieval import whitening
     check_same(path, fitted.made_from, 'the features', saved.made_from)
-    return saved._replace(queries=whitening.apply(fitted, saved.queries),
-                          database=whitening.apply(fitted, saved.database))
+    return saved._replace(queries=fitted.apply(saved.queries),
+                          database=fitted.apply(saved.database))
 
 
 def pairs(saved: Saved, dataset) -> np.ndarray:
-    """Return P x 2 rows of the database that show the same by the ground truth (good and ok)."""
+    """Return P x 2 rows of the database that show the same: the positives of one query."""
     from deep_retrieval import whitening
     row = {name: i for i, name in enumerate(saved.images)}
-    groups = {tuple(sorted(row[name] for name in set(good + ok) if name in row))
-              for good, ok, _ in map(dataset.ground_truth, saved.asked)}
+    groups = {tuple(sorted(row[name] for name in dataset.truth(query).positives if name in row))
+              for query in saved.asked}
     return whitening.pairs_of(sorted(groups))   # the queries of one landmark form one group
 
 

@@ -1,4 +1,4 @@
-"""The flags that the scripts of myPython/test share."""
+"""What the scripts of myPython/test share: their flags, and the run that the flags describe."""
 
 from deep_retrieval import cli, paths
 
@@ -28,11 +28,19 @@ def add_mean(parser, mean):
                         help='mean colour to subtract from images')
 
 
-def run(args, name, queries, database):
-    """Score by VOC 2010 what the flags say, and print the result."""
-    from deep_retrieval import evaluation
-    answers = evaluation.run(
-        cli.load_model(args), name, queries, database, multires=args.multires,
-        cache=args.temp_dir, batch_size=args.batch_size, skip_bad=args.skip_bad,
-        wrong_dir=args.wrong_dir, overwrite=args.overwrite)
-    print(*evaluation.report(answers), sep='\n')
+def evaluate(args, dataset, **options):
+    """Return the Result of what the flags describe, and save wrong answers if asked to.
+
+    options : more arguments of `deep_retrieval.evaluate`
+    """
+    import deep_retrieval as dr
+    from deep_retrieval.gallery import answer_pictures
+    if args.wrong_dir:
+        answer_pictures.check(args.wrong_dir, args.overwrite)   # before long work
+    result = dr.evaluate(cli.load_model(args), dataset, multires=args.multires,
+                         cache=args.temp_dir, batch_size=args.batch_size, skip_bad=args.skip_bad,
+                         **options)
+    if args.wrong_dir:
+        answer_pictures.save_answers(args.wrong_dir, dataset, result.answers, args.overwrite,
+                                     crop=result.query_crop == 'roi')
+    return result

@@ -3,13 +3,14 @@
 
     python myPython/test/test_on_cover.py --dataset datasets/cover --multires
 
-The folder holds query.txt, answer.txt, queries/ and dataset/, as cover_helper makes them. Covers
-are of 280 x 496 pixels, so that the default S leaves them as they are; --multires takes 248, 496
-and 744.
+The folder holds query.txt, answer.txt, queries/ and dataset/, as cover_helper.py makes them. Covers
+have 280 x 496 pixels, which the default S does not change; --multires sums the descriptors of 248,
+496 and 744.
 """
 
 from deep_retrieval import cli, image_means, paths
-from deep_retrieval.shared_flags import add_mean, parser, run
+from deep_retrieval.datasets import Covers
+from deep_retrieval.shared_flags import add_mean, evaluate, parser
 
 
 def parse_args():
@@ -22,8 +23,8 @@ def parse_args():
 
 
 def main(args):
-    from deep_retrieval.datasets import query_sets
-    run(args, 'test_on_cover', *query_sets.cover(args.dataset))
+    result = evaluate(args, Covers(args.dataset), name='test_on_cover')
+    print(*result.lines(), sep='\n')
 
 
 if __name__ == '__main__':

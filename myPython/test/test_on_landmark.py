@@ -3,12 +3,13 @@
 
     python myPython/test/test_on_landmark.py --test_dir datasets/landmark/retrieval
 
-The folder holds the images in queries/CLASS/ and dataset/CLASS/. They are all of 288 x 384 pixels,
-so that the default S leaves them as they are.
+The folder holds the images in queries/CLASS/ and dataset/CLASS/. They all have 288 x 384 pixels,
+which the default S does not change.
 """
 
 from deep_retrieval import cli, paths
-from deep_retrieval.shared_flags import parser, run
+from deep_retrieval.datasets import Landmark
+from deep_retrieval.shared_flags import evaluate, parser
 
 
 def parse_args():
@@ -19,8 +20,8 @@ def parse_args():
 
 
 def main(args):
-    from deep_retrieval.datasets import query_sets
-    run(args, 'test_on_landmark', *query_sets.landmark(args.test_dir))
+    result = evaluate(args, Landmark(args.test_dir), name='test_on_landmark')
+    print(*result.lines(), sep='\n')
 
 
 if __name__ == '__main__':

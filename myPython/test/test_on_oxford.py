@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""Score a net on Oxford by compute_ap: one resolution, queries not cropped, any blob of the net.
+"""Score a net on Oxford by compute_ap, with any blob of the net as the descriptor.
 
     python myPython/test/test_on_oxford.py --dataset datasets/Oxford --wrong_dir tmp/wrong
 
-The numbers of the tables of students and reduced nets; test.py gives those of the papers.
+By default queries are not cropped: so the tables of students and reduced nets were measured. For
+the numbers of the papers use test.py.
 """
 
 from deep_retrieval import cli, paths
-from deep_retrieval.datasets import DATASETS
-from deep_retrieval.shared_flags import parser
+from deep_retrieval.datasets import OXFORD_LAYOUT, open_dataset
+from deep_retrieval.shared_flags import evaluate, parser
 
 
 def parse_args():
     flags = parser(__doc__, S=512)
     flags.add_argument('--dataset', default=paths.OXFORD, help='folder that holds jpg/ and lab/')
-    flags.add_argument('--dataset_name', choices=sorted(DATASETS), default='Oxford',
+    flags.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                        help='how the folder is read: Paris has damaged images to ignore')
     flags.add_argument('--eval_binary', default=paths.EVAL_BINARY, help='the compiled compute_ap')
     flags.add_argument('--aqe', type=cli.positive, metavar='K',
@@ -27,14 +28,10 @@ def parse_args():
 
 
 def main(args):
-    from deep_retrieval import evaluation
-    from deep_retrieval.datasets import open_dataset
-    per_query = evaluation.oxford(
-        cli.load_model(args), open_dataset(args.dataset, args.dataset_name),
-        multires=args.multires, cache=args.temp_dir, batch_size=args.batch_size,
-        skip_bad=args.skip_bad, aqe=args.aqe, dbe=args.dbe, query_crop=args.query_crop,
-        eval_binary=args.eval_binary, wrong_dir=args.wrong_dir, overwrite=args.overwrite)
-    print(*evaluation.report_oxford(per_query, args.query_crop), sep='\n')
+    from deep_retrieval import metrics
+    result = evaluate(args, open_dataset(args.dataset, args.dataset_name), aqe=args.aqe,
+                      dbe=args.dbe, query_crop=args.query_crop, eval_binary=args.eval_binary)
+    print(*metrics.report(result.per_query, f'compute_ap, {result.protocol}'), sep='\n')
 
 
 if __name__ == '__main__':

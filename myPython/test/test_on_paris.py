@@ -3,13 +3,14 @@
 
     python myPython/test/test_on_paris.py --dataset datasets/Paris/test --wrong_dir tmp/wrong
 
-The folder holds images in queries/ and dataset/, whose names hold the names of their classes, as
-paris_helper makes it. On the folder with jpg/ and lab/, as it is distributed, score with test.py
+The folder holds images in queries/ and dataset/ whose names contain their classes, as
+paris_helper.py makes it. For the folder with jpg/ and lab/, as it is distributed, use test.py
 --dataset_name Paris.
 """
 
 from deep_retrieval import cli, image_means, paths
-from deep_retrieval.shared_flags import add_mean, parser, run
+from deep_retrieval.datasets import ParisClasses
+from deep_retrieval.shared_flags import add_mean, evaluate, parser
 
 
 def parse_args():
@@ -24,8 +25,8 @@ def parse_args():
 
 
 def main(args):
-    from deep_retrieval.datasets import query_sets
-    run(args, 'test_on_paris', *query_sets.paris(args.dataset, args.classes))
+    result = evaluate(args, ParisClasses(args.dataset, args.classes), name='test_on_paris')
+    print(*result.lines(), sep='\n')
 
 
 if __name__ == '__main__':

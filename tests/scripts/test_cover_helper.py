@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from deep_retrieval import subcommands
-from deep_retrieval.datasets import query_sets
+from deep_retrieval.datasets import Covers
 from deep_retrieval.image_means import COVER
 from deep_retrieval.listing import list_classes
 from deep_retrieval.making import class_sets, cover_sets
@@ -147,11 +147,12 @@ def test_make_clean_set(classes, tmp_path, capsys):
 def test_make_queries_for_test(classes, tmp_path, capsys):
     call('make_queries_for_test', '--input', classes, '--output', tmp_path / 'c')
     assert capsys.readouterr().out == f'{tmp_path}/c: 10 images, 2 of them queries\n'
-    queries, database = query_sets.cover(tmp_path / 'c')
-    assert [query.name[:2] for query in queries] == ['g1', 'g2'] and len(database) == 8
+    dataset = Covers(tmp_path / 'c')
+    queries = dataset.queries
+    assert [query.name[:2] for query in queries] == ['g1', 'g2'] and len(dataset.images) == 8
     for query in queries:
         group = {path.name for path in (classes / query.name[:2]).iterdir()}
-        assert query.positives == group - {query.name}
+        assert dataset.truth(query).positives == group - {query.name}
     lines = (tmp_path / 'c/answer.txt').read_text().splitlines()
     assert [len(line.split('\t')) for line in lines] == [4, 2]
     assert (tmp_path / 'c/query.txt').read_text().splitlines() == [query.name for query in queries]

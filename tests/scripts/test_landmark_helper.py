@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from caffe.datum import read_list
 from deep_retrieval import subcommands
-from deep_retrieval.datasets import query_sets
+from deep_retrieval.datasets import Landmark
 from deep_retrieval.listing import list_classes
 from deep_retrieval.making import class_sets
 from deep_retrieval.training.class_folders import ClassFolders
@@ -178,12 +178,14 @@ def test_annotations_need_integers_and_lines():
 
 def test_make_queries_for_test(folder, tmp_path):
     call('make_queries_for_test', '--input', folder, '--output', tmp_path / 'r')
-    queries, database = query_sets.landmark(tmp_path / 'r')
-    assert len(queries) == 8 and len(database) == 45 - 8     # classes of one image have no query
-    for query in queries:
+    dataset = Landmark(tmp_path / 'r')
+    # classes of one image have no query
+    assert len(dataset.queries) == 8 and len(dataset.images) == 45 - 8
+    for query in dataset.queries:
         name = query.name.split('/')[0]
         wanted = {path for path in tree(folder) if path.split('/')[0] == name}
-        assert {query.name, *query.positives} == wanted and query.name not in query.positives
+        positives = dataset.truth(query).positives
+        assert {query.name, *positives} == wanted and query.name not in positives
     drawn = class_sets.class_queries(folder, list_classes(folder), seed=0)
     # which one is drawn does not depend on other classes
     less = class_sets.class_queries(folder, {'27': list_classes(folder)['27']}, seed=0)

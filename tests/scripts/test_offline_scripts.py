@@ -10,7 +10,7 @@ import numpy as np
 import offline_case
 import pytest
 from conftest import ROOT, run_script
-from deep_retrieval import ranking
+from deep_retrieval import metrics
 from deep_retrieval.datasets import DATASETS
 from deep_retrieval.studies import MAPS
 from offline_case import (  # noqa: F401
@@ -48,7 +48,7 @@ def naive_mean(folder, rows):  # noqa: F811
     dataset = DATASETS['Oxford'](folder)
     rows = np.array(rows)
     similarities = rows[:2] @ rows[2:].T
-    return 100 * np.mean([ranking.average_precision(
+    return 100 * np.mean([metrics.average_precision_oxford(
         [dataset.images[i] for i in np.argsort(-row, kind='stable')],
         *dataset.ground_truth(query)[::2]) for query, row in zip(dataset.queries, similarities,
                                                                 strict=True)])

@@ -5,7 +5,7 @@ import numpy as np
 import paris_helper
 import pytest
 from deep_retrieval import subcommands
-from deep_retrieval.datasets import ParisHelper, query_sets
+from deep_retrieval.datasets import ParisClasses, ParisHelper
 from deep_retrieval.images import read_image
 from deep_retrieval.listing import list_images
 from deep_retrieval.training.class_folders import ClassFolders
@@ -127,9 +127,10 @@ def test_make_dataset_for_test(folder, tmp_path):
     assert len(set(drawn['useless'])) == 4
     # junk shows a landmark a little, and so is not useless
     assert not set(drawn['useless']) & {*EIFFEL, *LOUVRE, 'paris_eiffel_000003'}
-    queries, database = query_sets.paris(tmp_path / 't')
-    assert [query.name.split('_')[0] for query in queries] == ['eiffel', 'louvre']
-    assert [len(query.positives) for query in queries] == [2, 2] and len(database) == 2 + 2 + 4
+    dataset = ParisClasses(tmp_path / 't')
+    assert [query.name.split('_')[0] for query in dataset.queries] == ['eiffel', 'louvre']
+    assert [len(dataset.truth(query).positives) for query in dataset.queries] == [2, 2]
+    assert len(dataset.images) == 2 + 2 + 4
 
 
 def test_cal_mAP(tmp_path, capsys):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import saved_set
 from conftest import assert_one_line
-from deep_retrieval import ranking, reranking, store
-from deep_retrieval import whitening as whiten
+from deep_retrieval import metrics, ranking, store
 from deep_retrieval.datasets import revisited as gnd_files
+from deep_retrieval.ranking import diffusion
+from deep_retrieval.whitening import Whitening
 
 SCRIPT = 'myPython/rerank.py'
 
@@ -37,7 +38,7 @@ def expected(folder, queries, database):
     dataset, result = saved_set.opened(folder), {}
     for query, row in zip(dataset.queries, np.argsort(-(queries @ database.T), axis=1)):
         good, ok, junk = dataset.ground_truth(query)
-        result[query.name] = 100 * ranking.average_precision(
+        result[query.name] = 100 * metrics.average_precision_oxford(
             [dataset.images[i] for i in row], good + ok, junk)
     return result
 
@@ -65,7 +66,7 @@ def test_expansions(run, made):
     compare(run('aqe', '--k', 2), expected(folder, ranking.expand_queries(q, d, 2), d))
     compare(run('dbe', '--k', 4), expected(folder, q, ranking.expand_database(d, 4)))
     done = run('alpha_qe', '--n', 3, '--alpha', 2)
-    after = expected(folder, reranking.alpha_expand_queries(q, d, 3, 2), d)
+    after = expected(folder, ranking.alpha_expand_queries(q, d, 3, 2), d)
     compare(done, after)
     before = np.mean(list(expected(folder, q, d).values()))
     gain = np.mean(list(after.values())) - before
@@ -78,8 +79,8 @@ def test_expansions(run, made):
 def test_diffusion(run, made):
     folder, stem = made
     q, d = loaded(stem)
-    graph = reranking.make_graph(d, 5, 1)
-    indices, _ = reranking.rank_by_diffusion(q, d, graph, query_k=2, alpha=0.5, gamma=1)
+    graph = diffusion.make_graph(d, 5, 1)
+    indices, _ = diffusion.rank_by_diffusion(q, d, graph, query_k=2, alpha=0.5, gamma=1)
     places = np.argsort(indices, axis=1)    # a ranking of rows by place is one by similarity
     compare(run('diffusion', '--k', 5, '--query_k', 2, '--alpha', 0.5, '--gamma', 1),
             expected(folder, -places, np.eye(len(d))))
@@ -100,8 +101,8 @@ def test_whitening_learned_elsewhere(run, made, tmp_path):
              '--output', tmp_path / 'w.npz']
     q, d = loaded(made[1])
     rows = loaded(learn)[1]
-    whitening = whiten.learn_pca(rows, 10)
-    white = [whiten.apply(whitening, some) for some in (q, d)]
+    whitening = Whitening.fit_pca(rows, 10)
+    white = [whitening.apply(some) for some in (q, d)]
     compare(run('whiten', '--dims', 10, *flags), expected(made[0], *white))
     done = run('plain', '--whitening', tmp_path / 'w.npz')
     compare(done, expected(made[0], *white))
@@ -110,8 +111,8 @@ def test_whitening_learned_elsewhere(run, made, tmp_path):
              for j in range(i + 1, 11)]
     names = saved_set.opened(other).images
     assert names[1] == 'bridge_000001' and names[37] == 'tower_000001'
-    whitening = whiten.learn_pairs(rows, pairs, 10)
-    white = [whiten.apply(whitening, some) for some in (q, d)]
+    whitening = Whitening.fit_pairs(rows, pairs, 10)
+    white = [whitening.apply(some) for some in (q, d)]
     compare(run('whiten', '--kind', 'pairs', '--dims', 10, *flags), expected(made[0], *white))
     assert_one_line(run('whiten', '--dims', 30, *flags), '30 dimensions', '48 rows of 24',
                     'rank 24')
@@ -147,11 +148,11 @@ def test_revisited(run, revisited):
     for line, (name, wanted) in zip(done.stdout.splitlines(), positive.items(), strict=True):
         precisions = []
         for query, row in zip(dataset.queries, np.argsort(-(q @ d.T), axis=1)):
-            grades = dataset.truth.grades[query.name]
+            grades = dataset.gnd.grades[query.name]
             good = sum((grades[grade] for grade in wanted), [])
             skipped = sum(grades.values(), [])
             if good:
-                precisions.append(ranking.average_precision(
+                precisions.append(metrics.average_precision_oxford(
                     [dataset.images[i] for i in row], good, set(skipped) - set(good)))
         assert line.startswith(f'rtiny {name}: mAP {100 * np.mean(precisions):.2f}, mP@1 ')
         assert line.endswith(f'({len(precisions)} queries, query_crop roi)')

@@ -7,6 +7,8 @@ import pytest
 from deep_retrieval.studies import MAPS, pca
 from deep_retrieval.studies.combinations import COMBINATIONS, describe, fit_all, fit_last
 from offline_case import NaivePca, branches, folder, naive, naive_experiment, unit  # noqa: F401
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 
 @pytest.mark.parametrize('maps', sorted(MAPS))
@@ -64,8 +66,9 @@ def test_beyond_memory_the_fit_is_incremental(monkeypatch):
     vectors = np.random.default_rng(0).normal(size=(300, 6))
     wanted = pca.fit(blocks_of(vectors), 300, 4, incremental=True)
     monkeypatch.setattr(pca, 'MEMORY', 300 * 6 * 8 - 1)
-    for ours, theirs in zip(pca.fit(blocks_of(vectors), 300, 4), wanted, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    found = pca.fit(blocks_of(vectors), 300, 4)
+    np.testing.assert_array_equal(found.mean, wanted.mean)
+    np.testing.assert_array_equal(found.matrix, wanted.matrix)
 
 
 def test_components_that_the_vectors_do_not_allow():
@@ -75,14 +78,23 @@ def test_components_that_the_vectors_do_not_allow():
         pca.fit(blocks_of(flat), 50, 4)
     with pytest.raises(ValueError, match='9 components need more than 9 .* only 8: give --dim 7 '):
         pca.fit(blocks_of(random.normal(size=(8, 10))), 8, 9)
-    with pytest.raises(ValueError, match='--dim 11: .* of 10 numbers gives 10 at most'):
+    with pytest.raises(ValueError, match='--dim 11: .* of 10 dimensions gives at most 10'):
         pca.fit(blocks_of(flat), 50, 11)
-    assert len(pca.fit(blocks_of(flat), 50).components) == 3
-    assert len(pca.fit(blocks_of(flat), 50, 11, fewer=True).components) == 3
+    assert pca.fit(blocks_of(flat), 50).matrix.shape == (10, 3)
+    assert pca.fit(blocks_of(flat), 50, 11, fewer=True).matrix.shape == (10, 3)
     square = random.normal(size=(14, 10))
-    assert len(pca.fit(blocks_of(square), 14, 10, fewer=True).components) == 7
+    assert pca.fit(blocks_of(square), 14, 10, fewer=True).matrix.shape == (10, 7)
     with pytest.raises(ValueError, match='rank of the 50 vectors, 0'):
         pca.fit(blocks_of(np.ones((50, 4))), 50)
+
+
+def test_the_whitening_is_the_scaler_and_then_the_pca():
+    vectors = np.random.default_rng(1).normal(size=(60, 5)) * [1, 20, 3, 0.1, 5] + [9, 1, 0, 2, 4]
+    scaler = StandardScaler().fit(vectors)
+    expected = PCA(3, whiten=True, svd_solver='full').fit(scaler.transform(vectors))
+    found = pca.fit(blocks_of(vectors), 60, 3)
+    np.testing.assert_allclose(found(vectors), expected.transform(scaler.transform(vectors)),
+                               atol=1e-10)
 
 
 def test_a_saved_pca_is_read_back_without_pickles(tmp_path):
@@ -90,9 +102,9 @@ def test_a_saved_pca_is_read_back_without_pickles(tmp_path):
     path = str(tmp_path / 'a.npz')
     pca.save(path, [fitted, fitted], {'weights': 'abc'})
     with np.load(path, allow_pickle=False) as file:
-        assert file['1/components'].shape == (2, 4)
+        assert file['1/matrix'].shape == (4, 2)
     for found in pca.load(path, {'weights': 'abc'}):
-        assert all((ours == theirs).all() for ours, theirs in zip(found, fitted, strict=True))
+        assert (found.mean == fitted.mean).all() and (found.matrix == fitted.matrix).all()
     with pytest.raises(ValueError, match='a.npz: .* other weights'):
         pca.load(path, {'weights': 'other'})
     Path(path).write_bytes(b'no zip')

@@ -195,7 +195,7 @@ def test_failing_scorer(dataset, binary, tmp_path):
 @pytest.mark.parametrize('printed', ['hello', '', 'nan', '0.5 0.6'])
 def test_scorer_that_prints_no_number(dataset, tmp_path, printed):
     strange = script(tmp_path / 'strange', f"echo '{printed}'")
-    with pytest.raises(compute_ap.ScoringError, match=f"printed '{printed}' .*no number"):
+    with pytest.raises(compute_ap.ScoringError, match=f"printed '{printed}' .*not a number"):
         compute_ap.score(dataset, RANKINGS, tmp_path, strange)
 
 

@@ -3,7 +3,16 @@ import os
 import re
 
 import pytest
-from deep_retrieval.datasets import DATASETS, DatasetError, OxfordHelper, ParisHelper, Query
+from deep_retrieval.datasets import (
+    DATASETS,
+    DatasetError,
+    OxfordHelper,
+    ParisHelper,
+    Query,
+    Truth,
+    open_dataset,
+)
+from deep_retrieval.datasets.folders import Classes, Covers, Landmark, ParisClasses
 
 IMAGES = ['tower_000002.jpg', 'all_souls_000013.jpg', 'tower_000001.JPG', 'bridge_7.jpeg', 'c.png']
 LAB = {
@@ -39,7 +48,8 @@ def refusal(path, helper=OxfordHelper):
 
 
 def test_names():
-    assert DATASETS == {'Oxford': OxfordHelper, 'Paris': ParisHelper}
+    assert DATASETS == {'Oxford': OxfordHelper, 'Paris': ParisHelper, 'Covers': Covers,
+                        'Landmark': Landmark, 'ParisClasses': ParisClasses, 'Classes': Classes}
     assert issubclass(DatasetError, ValueError)
 
 
@@ -63,6 +73,12 @@ def test_queries(folder):
     assert dataset.lab_prefix(first) == str(folder / 'lab' / 'all_souls_1')
     assert dataset.ground_truth(first) == (['all_souls_000013', 'c'], ['bridge_7'], [])
     assert dataset.ground_truth(second) == (['tower_000002'], [], ['bridge_7', 'not_in_jpg'])
+    assert dataset.truth(first) == Truth({'all_souls_000013', 'c', 'bridge_7'}, set())
+    assert dataset.truth(second) == Truth({'tower_000002'}, {'bridge_7', 'not_in_jpg'})
+    path = str(folder / 'jpg/tower_000001.JPG')
+    assert dataset.query_items()[1] == ('tower_000001', path, (93, 110, 580, 925))
+    assert dataset.query_items(crop=False)[1] == ('tower_000001', path, None)
+    assert dataset.items()[3] == ('tower_000001', path, None)
     with pytest.raises(AttributeError):
         first.box = None
 
@@ -125,7 +141,7 @@ def test_no_images(folder):
         path.unlink()
     (folder / 'jpg' / 'paris').mkdir()
     told = refusal(folder)
-    assert f'no images in {folder / "jpg"}' in told and 'not in folders of it' in told
+    assert f'no images in {folder / "jpg"}' in told and 'not in folders below it' in told
 
 
 def test_one_name_twice(folder):
@@ -151,11 +167,11 @@ def test_no_queries(folder):
     ('oxc1_tower_000001', 'holds 1 words'),
     ('oxc1_tower_000001 1 2 3', 'holds 4 words'),
     ('oxc1_tower_000001 1 2 3 4 5', 'holds 6 words'),
-    ('oxc1_tower_000001 1 2 3 four', "no four numbers.*'four'"),
-    ('oxc1_tower_000001 1 2 nan 4', '1 2 nan 4 is no box'),
-    ('oxc1_tower_000001 1 2 inf 4', '1 2 inf 4 is no box'),
-    ('oxc1_tower_000001 3 2 3 4', '3 2 3 4 is no box'),
-    ('oxc1_tower_000001 1 4 3 2', '1 4 3 2 is no box'),
+    ('oxc1_tower_000001 1 2 3 four', "not four numbers.*'four'"),
+    ('oxc1_tower_000001 1 2 nan 4', '1 2 nan 4 is not a box'),
+    ('oxc1_tower_000001 1 2 inf 4', '1 2 inf 4 is not a box'),
+    ('oxc1_tower_000001 3 2 3 4', '3 2 3 4 is not a box'),
+    ('oxc1_tower_000001 1 4 3 2', '1 4 3 2 is not a box'),
     ('oxc1_elsewhere 1 2 3 4', 'its image elsewhere is not in .*jpg'),
 ])
 def test_malformed_query(folder, text, wrong):
@@ -182,3 +198,109 @@ def test_query_without_a_positive(folder):
     (folder / 'lab' / 'tower_2_good.txt').write_text('\n')
     told = refusal(folder)
     assert str(folder / 'lab' / 'tower_2_good.txt') in told and 'needs a positive' in told
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.fixture
+def classes(tmp_path):
+    path = tmp_path / 'classes'
+    touch(path, 'a/1.jpg', 'a/2.png', 'a/deep/3.jpg', 'b/1.jpg', 'b/2.jpg', 'c/1.jpg')
+    return path
+
+
+@pytest.fixture
+def covers(tmp_path):
+    path = tmp_path / 'covers'
+    touch(path, 'queries/q.jpg', 'queries/r.jpg', 'dataset/a.jpg', 'dataset/b.jpg', 'dataset/q.jpg')
+    (path / 'query.txt').write_text('r.jpg\nq.jpg\n')
+    (path / 'answer.txt').write_text('a.jpg\tb.jpg\t\n\n')
+    return path
+
+
+@pytest.fixture
+def landmark(tmp_path):
+    path = tmp_path / 'landmark'
+    touch(path, 'queries/a/1.jpg', 'queries/x/2.jpg', 'dataset/a/3.jpg', 'dataset/b/4.jpg')
+    return path
+
+
+def test_a_folder_of_classes(classes):
+    dataset = Classes(classes)
+    assert dataset.images == ['a/1.jpg', 'a/2.png', 'a/deep/3.jpg', 'b/1.jpg', 'b/2.jpg', 'c/1.jpg']
+    assert [query.image for query in dataset.queries] == dataset.images
+    truth = {query.name: dataset.truth(query) for query in dataset.queries}
+    # a query is in the database itself: it is neither right nor wrong
+    assert truth['a/1.jpg'] == Truth({'a/2.png', 'a/deep/3.jpg'}, {'a/1.jpg'})
+    assert truth['b/2.jpg'] == Truth({'b/1.jpg'}, {'b/2.jpg'})
+    assert truth['c/1.jpg'] == Truth(set(), {'c/1.jpg'})
+    assert dataset.query_items()[1] == ('a/2.png', str(classes / 'a/2.png'), None)
+    with pytest.raises(DatasetError, match='no image a/9.jpg in .*classes'):
+        dataset.image_path('a/9.jpg')
+    touch(classes, 'loose.jpg')
+    with pytest.raises(DatasetError, match='loose.jpg: lies in no class folder'):
+        Classes(classes)
+
+
+def test_covers(covers):
+    dataset = Covers(covers)
+    assert dataset.images == ['a.jpg', 'b.jpg', 'q.jpg']
+    assert [query.name for query in dataset.queries] == ['r.jpg', 'q.jpg']      # as listed
+    assert dataset.truth(dataset.queries[0]) == Truth({'a.jpg', 'b.jpg'})
+    assert dataset.truth(dataset.queries[1]) == Truth(frozenset())
+    # queries and database may have images of the same name
+    assert dataset.query_path(dataset.queries[1]) == str(covers / 'queries/q.jpg')
+    assert dataset.image_path('q.jpg') == str(covers / 'dataset/q.jpg')
+    assert dataset.query_items()[1].path == str(covers / 'queries/q.jpg')
+    covers.rename(covers.parent / 'clean')
+    assert Covers(covers.parent).images == dataset.images
+    (covers.parent / 'clean/query.txt').write_text('r.jpg\nr.jpg\n')
+    with pytest.raises(DatasetError, match="query.txt:2: names the image 'r.jpg' again"):
+        Covers(covers.parent)
+
+
+def test_landmark(landmark):
+    dataset = Landmark(landmark)
+    assert [dataset.truth(query).positives for query in dataset.queries] == [{'a/3.jpg'}, set()]
+    assert dataset.images == ['a/3.jpg', 'b/4.jpg']
+    touch(landmark, 'queries/5.jpg')
+    with pytest.raises(DatasetError, match='queries/5.jpg: lies in no class folder'):
+        Landmark(landmark)
+
+
+def test_paris_classes(tmp_path):
+    touch(tmp_path, 'queries/x_beta_1.jpg', 'queries/beta2_1.jpg', 'queries/gamma.jpg',
+          'dataset/beta2_2.jpg', 'dataset/beta_2.jpg', 'dataset/no.jpg')
+    dataset = ParisClasses(tmp_path, ['beta', 'beta2'])
+    found = {query.name: set(dataset.truth(query).positives) for query in dataset.queries}
+    assert found == {'beta2_1.jpg': {'beta2_2.jpg'}, 'x_beta_1.jpg': {'beta_2.jpg'},
+                     'gamma.jpg': set()}
+
+
+def test_a_layout_is_recognized(folder, covers, landmark, classes, tmp_path):
+    for path, kind in ((folder, OxfordHelper), (covers, Covers), (landmark, Landmark),
+                       (classes, Classes)):
+        assert type(open_dataset(path)) is kind
+    assert type(open_dataset(folder, 'Paris')) is ParisHelper
+    (tmp_path / 'below').mkdir()
+    covers.rename(tmp_path / 'below/clean')
+    assert type(open_dataset(tmp_path / 'below')) is Covers
+
+
+@pytest.mark.parametrize('files', [
+    [], ['a.jpg'], ['a/1.jpg'], ['a/1.jpg', 'b/notes.txt'], ['1.jpg', 'a/1.jpg', 'b/1.jpg'],
+    ['jpg/a.jpg'], ['query.txt']])
+def test_what_is_not_a_dataset_is_refused_with_the_layouts(files, tmp_path):
+    folder = tmp_path / 'x'
+    folder.mkdir()
+    touch(folder, *files)
+    with pytest.raises(DatasetError, match='x: is not a dataset .*jpg/ and lab/.*one folder per'):
+        open_dataset(folder)
+    with pytest.raises(DatasetError, match='nowhere: there is no such folder; .*queries/'):
+        open_dataset(tmp_path / 'nowhere')
+    with pytest.raises(ValueError, match="no dataset 'Rome'; known are Oxford, Paris, Covers"):
+        open_dataset(folder, 'Rome')

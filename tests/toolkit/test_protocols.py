@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import saved_set
 from conftest import assert_one_line
-from deep_retrieval import protocols
+from deep_retrieval import metrics
 from deep_retrieval.datasets import gnd_pickle, revisited
 
 GND = {
@@ -39,7 +39,7 @@ def truth(tmp_path):
 
 def test_scores_by_hand(truth):
     rankings = ['e c a d f b'.split(), 'a e b f c d'.split()]
-    easy, medium, hard = protocols.revisited(truth, truth.queries, rankings)
+    easy, medium, hard = metrics.revisited(truth, truth.queries, rankings)
     # q1, Easy: c and d are skipped, so e a f b with a, b positive. Trapezoids, half of recall wide:
     # a: (0 + 1/2)/2, b: (1/3 + 1/2)/2: AP (1/4 + 5/12) / 2 = 1/3. q2 has no easy image.
     assert easy.protocol == 'tiny Easy' and easy.precisions == {'q1': pytest.approx(1 / 3)}
@@ -58,23 +58,23 @@ def test_scores_by_hand(truth):
 
 
 def test_precision_at():
-    assert protocols.precision_at(1, 'abc', {'a'}) == 1
-    assert protocols.precision_at(5, 'xabxx', {'a', 'b'}) == 2 / 3      # down to the 3rd, the last
-    assert protocols.precision_at(2, 'xabxx', {'a', 'b'}) == 1 / 2
-    assert protocols.precision_at(2, 'jabxx', {'a', 'b'}, {'j'}) == 1
-    assert protocols.precision_at(3, 'xyz', {'a'}) == 0
+    assert metrics.precision_at_k(1, 'abc', {'a'}) == 1
+    assert metrics.precision_at_k(5, 'xabxx', {'a', 'b'}) == 2 / 3      # down to the 3rd, the last
+    assert metrics.precision_at_k(2, 'xabxx', {'a', 'b'}) == 1 / 2
+    assert metrics.precision_at_k(2, 'jabxx', {'a', 'b'}, {'j'}) == 1
+    assert metrics.precision_at_k(3, 'xyz', {'a'}) == 0
 
 
 def test_no_query_with_an_easy_image(tmp_path):
     data = {**GND, 'gnd': [{**entry, 'easy': []} for entry in GND['gnd']]}
     truth = revisited.read(written(tmp_path, data))
-    easy, medium, _ = protocols.revisited(truth, truth.queries, ['abcdef', 'abcdef'])
+    easy, medium, _ = metrics.revisited(truth, truth.queries, ['abcdef', 'abcdef'])
     assert np.isnan(easy.mean) and not easy.precisions and np.isfinite(medium.mean)
 
 
 def test_names_of_protocols():
-    assert protocols.published('Oxford', 'roi') == "Oxford's published protocol, query_crop roi"
-    assert protocols.published('Paris', 'full', (384, 512)) == (
+    assert metrics.published('Oxford', 'roi') == "Oxford's published protocol, query_crop roi"
+    assert metrics.published('Paris', 'full', (384, 512)) == (
         "Paris's protocol, uni-sizes 384 x 512, query_crop full")
 
 
@@ -82,10 +82,10 @@ def test_uni_sizes(tmp_path):
     for name, size in (('a', (30, 40)), ('b', (30, 40)), ('c', (40, 30))):
         cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((*size, 3), np.uint8))
     folder = SimpleNamespace(images=['a', 'b'], image_path=lambda name: f'{tmp_path}/{name}.png')
-    assert protocols.uni_size(folder) == (30, 40)
+    assert metrics.uni_size(folder) == (30, 40)
     folder.images.append('c')
-    with pytest.raises(ValueError, match='c.png: is of 40 x 30 pixels and others are of 30 x 40'):
-        protocols.uni_size(folder)
+    with pytest.raises(ValueError, match='c.png: has 40 x 30 pixels, and others have 30 x 40'):
+        metrics.uni_size(folder)
 
 
 # as the published files have them, and as other Pythons and NumPys wrote them
@@ -196,10 +196,10 @@ def change(**entry):
 @pytest.mark.parametrize('data, words', [
     ([1, 2], 'imlist, qimlist and gnd are expected'),
     ({**GND, 'imlist': ['a', 'a']}, 'imlist names an image twice'),
-    ({**GND, 'imlist': 'abc'}, 'imlist is no list'),
-    ({**GND, 'imlist': ['a b']}, 'imlist is no list'),
+    ({**GND, 'imlist': 'abc'}, 'imlist is not a list'),
+    ({**GND, 'imlist': ['a b']}, 'imlist is not a list'),
     ({**GND, 'qimlist': ['a', 'q2']}, 'the query image a is in imlist too'),
-    ({**GND, 'gnd': GND['gnd'][:1]}, 'no.* list of 2'),
+    ({**GND, 'gnd': GND['gnd'][:1]}, 'not.* list of 2'),
     ({**GND, 'gnd': [{'ok': [1], 'junk': [], 'bbx': [0, 0, 1, 1]}] * 2}, 'q1 lacks .*published'),
     (change(easy=[6]), 'easy of the query q1 .* 0 to 5'), (change(easy=[-1]), 'easy'),
     (change(hard=[1.5]), 'hard'), (change(junk={'a': 1}), 'junk'), (change(hard=[0]), 'twice'),
@@ -211,7 +211,7 @@ def test_files_that_are_no_ground_truth(data, words, tmp_path):
 
 def test_no_json(tmp_path):
     (tmp_path / 'gnd_x.json').write_bytes(b'\x80\x04')
-    with pytest.raises(ValueError, match='gnd_x.json: is no JSON'):
+    with pytest.raises(ValueError, match='gnd_x.json: is not JSON'):
         revisited.read(tmp_path / 'gnd_x.json')
 
 
@@ -223,5 +223,5 @@ def test_the_dataset_of_a_ground_truth(truth, tmp_path):
     assert dataset.images == GND['imlist']
     assert dataset.image_path('q1') == str(tmp_path / 'jpg/q1.JPG')
     (tmp_path / 'jpg/q2.JPG').unlink()
-    with pytest.raises(ValueError, match='gnd_tiny.json: 1 of its 8 images, as q2, .*other images'):
+    with pytest.raises(ValueError, match='gnd_tiny.json: 1 of its 8 images, such as q2, .*other images'):
         revisited.Revisited(tmp_path, truth)

@@ -1,10 +1,11 @@
 """ranking: against naive loops over single vectors, and numbers worked by hand."""
+import math
 import tracemalloc
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from deep_retrieval import ranking
+from deep_retrieval import metrics, ranking
 
 BLOCKS = [1, 7, 1000]
 
@@ -89,6 +90,53 @@ def test_rank_of_real_descriptors():
         expected = naive_ranking(query, database)
         assert index.tolist() == [place for _, place in expected]
         np.testing.assert_allclose(value, [found for found, _ in expected], atol=1e-5)
+
+
+def near_ties(count, dim, seed):
+    """A query and unit rows, many of them equal or so close that float32 cannot tell."""
+    rng = np.random.default_rng(seed)
+    query = rng.standard_normal(dim)
+    centres = rng.standard_normal((count // 4, dim)) + query
+    rows = centres[rng.integers(0, len(centres), count)] + 1e-7 * rng.standard_normal((count, dim))
+    rows[rng.integers(0, count, count // 4)] = centres[0]
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return (query / np.linalg.norm(query)).astype(np.float32)[None], rows.astype(np.float32)
+
+
+@pytest.mark.parametrize('dim', [3, 128, 2048])
+def test_near_ties_are_decided_by_exact_similarities(dim):
+    """The order of exact inner products, rounded to float32; equal ones by index."""
+    query, database = near_ties(200, dim, seed=15)
+    exact = [math.fsum(float(a) * float(b) for a, b in zip(query[0], row)) for row in database]
+    exact = np.array(exact).astype(np.float32)
+    expected = sorted(range(200), key=lambda i: (-exact[i], i))
+    assert len(set(exact.tolist())) < 200       # there are ties, and
+    assert len(np.unique(database, axis=0)) < 200       # equal rows
+    for block in BLOCKS:
+        queries = np.repeat(query, 9, axis=0)
+        indices, values = ranking.rank(queries, database, block=block)
+        assert indices.tolist() == [expected] * 9
+        for k in (1, 10, 150):
+            found, some = ranking.top_k(queries, database, k, block=block)
+            assert found.tolist() == [expected[:k]] * 9
+            np.testing.assert_allclose(some, values[:, :k], atol=1e-6)
+    # the same rows in another order give the same names in the same order, except for ties
+    moved = np.random.default_rng(16).permutation(200)
+    again = moved[ranking.rank(query, database[moved])[0][0]]
+    assert exact[again].tolist() == exact[expected].tolist()
+
+
+def test_equal_rows_have_equal_similarities_wherever_they_are():
+    rng = np.random.default_rng(17)
+    database = rng.standard_normal((300, 2048)).astype(np.float32)
+    database /= np.linalg.norm(database, axis=1, keepdims=True)
+    copies = [0, 7, 8, 100, 255, 256, 257, 299]
+    database[copies] = database[0]
+    for block in BLOCKS:
+        indices, values = ranking.rank(database, database, block=block)
+        places = np.isin(indices, copies)
+        assert (indices[places].reshape(300, 8) == copies).all()
+        assert (np.ptp(values[places].reshape(300, 8), axis=1) == 0).all()
 
 
 @pytest.mark.parametrize('block', BLOCKS)
@@ -194,29 +242,29 @@ def test_shapes_that_do_not_fit():
 def test_average_precision_by_hand():
     # Junk j is absent, so the places are x a b. Trapezoids, each half a positive wide:
     # a: (0 + 1/2)/2 * 1/2 = 1/8;  b: (1/2 + 2/3)/2 * 1/2 = 7/24;  together 10/24.
-    assert ranking.average_precision(['x', 'a', 'j', 'b'], ['a', 'b'], ['j']) == pytest.approx(
+    assert metrics.average_precision_oxford(['x', 'a', 'j', 'b'], ['a', 'b'], ['j']) == pytest.approx(
         10 / 24, abs=1e-15)
     # Four positives, two never ranked. a: (1 + 1)/2 * 1/4 = 1/4;  b, third after x:
     # (1/2 + 2/3)/2 * 1/4 = 7/48;  together 19/48.
-    assert ranking.average_precision('axb', 'abyz') == pytest.approx(19 / 48, abs=1e-15)
+    assert metrics.average_precision_oxford('axb', 'abyz') == pytest.approx(19 / 48, abs=1e-15)
 
 
 def test_average_precision_at_the_ends():
-    assert ranking.average_precision('abcx', 'abc') == 1
-    assert ranking.average_precision('xyz', 'abc') == 0
-    assert ranking.average_precision([], 'abc') == 0
+    assert metrics.average_precision_oxford('abcx', 'abc') == 1
+    assert metrics.average_precision_oxford('xyz', 'abc') == 0
+    assert metrics.average_precision_oxford([], 'abc') == 0
     # the first place counts: as of a x, recall is 1 at the first place
-    assert ranking.average_precision('axaa', 'a') == 1
+    assert metrics.average_precision_oxford('axaa', 'a') == 1
     # a is junk and positive: skipped, but recall divides by it
-    assert ranking.average_precision('ab', 'ab', 'a') == 0.5
+    assert metrics.average_precision_oxford('ab', 'ab', 'a') == 0.5
     with pytest.raises(ValueError, match='at least one positive'):
-        ranking.average_precision('abc', [])
+        metrics.average_precision_oxford('abc', [])
 
 
 def test_average_precision_of_indices():
     ranked = np.array([4, 0, 2, 1, 3])
-    assert ranking.average_precision(ranked, {0, 1}, {4}) == ranking.average_precision(
-        'eacbd', 'ab', 'e')
+    assert metrics.average_precision_oxford(
+        ranked, {0, 1}, {4}) == metrics.average_precision_oxford('eacbd', 'ab', 'e')
 
 
 def test_average_precision_against_a_naive_loop():
@@ -226,5 +274,5 @@ def test_average_precision_against_a_naive_loop():
         positives = rng.integers(0, 50, rng.integers(1, 15)).tolist()
         junk = rng.integers(0, 50, rng.integers(0, 10)).tolist()
         expected = naive_average_precision(ranked, positives, junk)
-        found = ranking.average_precision(ranked, positives, junk)
+        found = metrics.average_precision_oxford(ranked, positives, junk)
         assert found == pytest.approx(float(expected), abs=1e-12)

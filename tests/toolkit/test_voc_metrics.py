@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from deep_retrieval import ranking
-from deep_retrieval.evaluation import Described, Query, judge, rank
-from deep_retrieval.extraction import Item
+from deep_retrieval import metrics
+from deep_retrieval.datasets import Dataset, Query, Truth
+from deep_retrieval.evaluate import score
 
 
 def naive_voc(relevance, positives):
@@ -24,22 +24,22 @@ def naive_precision(relevance, positives):
 
 def test_by_hand():
     # x a x b: precision 1/2 at recall 1/3, and 2/4 = 1/2 at recall 2/3; the third is not ranked
-    assert ranking.voc_average_precision([0, 1, 0, 1], 3) == pytest.approx((1 / 2 + 1 / 2) / 3)
+    assert metrics.average_precision_voc2010([0, 1, 0, 1], 3) == pytest.approx((1 / 2 + 1 / 2) / 3)
     # x x a b c: precisions 1/3, 2/4, 3/5, made monotone 3/5 each
-    assert ranking.voc_average_precision([0, 0, 1, 1, 1], 3) == pytest.approx(3 / 5)
+    assert metrics.average_precision_voc2010([0, 0, 1, 1, 1], 3) == pytest.approx(3 / 5)
     # of the first three places one holds a positive
-    assert ranking.precision_at_r([0, 0, 1, 1, 1], 3) == pytest.approx(1 / 3)
-    assert ranking.precision_at_r([1, 1], 4) == pytest.approx(2 / 4)
+    assert metrics.precision_at_r([0, 0, 1, 1, 1], 3) == pytest.approx(1 / 3)
+    assert metrics.precision_at_r([1, 1], 4) == pytest.approx(2 / 4)
 
 
 def test_it_differs_from_compute_ap():
     """x a b: compute_ap has trapezoids, (0 + 1/2)/4 + (1/2 + 2/3)/4 = 10/24; VOC 2010 has 2/3."""
-    assert ranking.average_precision('xab', 'ab') == pytest.approx(10 / 24)
-    assert ranking.voc_average_precision([0, 1, 1], 2) == pytest.approx(2 / 3)
+    assert metrics.average_precision_oxford('xab', 'ab') == pytest.approx(10 / 24)
+    assert metrics.average_precision_voc2010([0, 1, 1], 2) == pytest.approx(2 / 3)
 
 
 def test_at_the_ends():
-    for metric in (ranking.voc_average_precision, ranking.precision_at_r):
+    for metric in (metrics.average_precision_voc2010, metrics.precision_at_r):
         assert metric([1, 1, 0], 2) == 1
         assert metric([0, 0], 2) == metric([], 2) == 0
         with pytest.raises(ValueError, match='at least one positive'):
@@ -55,44 +55,45 @@ def test_against_naive_loops():
     for _ in range(200):
         relevance = (rng.random(rng.integers(0, 30)) < rng.random()).tolist()
         positives = max(1, sum(relevance) + int(rng.integers(0, 4)))
-        assert ranking.voc_average_precision(relevance, positives) == pytest.approx(
+        assert metrics.average_precision_voc2010(relevance, positives) == pytest.approx(
             float(naive_voc(relevance, positives)), abs=1e-12)
-        assert ranking.precision_at_r(relevance, positives) == pytest.approx(
+        assert metrics.precision_at_r(relevance, positives) == pytest.approx(
             float(naive_precision(relevance, positives)), abs=1e-12)
 
 
 def test_rankings_with_ties_and_junk():
     """From descriptors to scores. Small whole numbers: similarities are exact, and often equal."""
     rng = np.random.default_rng(1)
-    database = [Item(f'image {i}', '') for i in range(60)]
-    names = [item.name for item in database]
+    dataset = Dataset()
+    dataset.path, dataset.images = '', [f'image {i}' for i in range(60)]
+    names, truth = dataset.images, {}
     stored = rng.integers(-2, 3, (60, 3)).astype(np.float32)
     asked = rng.integers(-2, 3, (300, 3)).astype(np.float32)
-    queries = []
-    for i in range(len(asked)):
+    dataset.queries = queries = [Query(f'query {i}', '') for i in range(len(asked))]
+    for query in queries:
         some = rng.permutation([*names, 'of another dataset', 'and another'])
         positives, junk = rng.integers(1, 15), rng.integers(0, 10)
         # the two overlap at times: junk is then skipped
-        queries.append(Query(f'query {i}', Item('', ''), frozenset(some[:positives]),
-                             frozenset(some[positives - 1:positives - 1 + junk])))
-    found = Described(queries, database, asked, stored)
-    answers = [judge(found, *ranked) for ranked in rank(found)]
+        truth[query.name] = Truth(frozenset(some[:positives]),
+                                  frozenset(some[positives - 1:positives - 1 + junk]))
+    dataset.truth = lambda query: truth[query.name]
+    answers = score(dataset, asked, stored).answers
     assert [answer.query for answer in answers] == queries
     tied = 0
     for query, vector, answer in zip(queries, asked, answers):
         similarities = [float(sum(a * b for a, b in zip(vector, row))) for row in stored]
         order = sorted(range(60), key=lambda i: (-similarities[i], i))
         tied += len(set(similarities)) < 60
-        R = len(query.positives)
-        listed = [i for i in order if names[i] not in query.junk]
-        relevance = [names[i] in query.positives for i in listed]
+        positives, junk = truth[query.name]
+        R = len(positives)
+        listed = [i for i in order if names[i] not in junk]
+        relevance = [names[i] in positives for i in listed]
         assert answer.average_precision == pytest.approx(float(naive_voc(relevance, R)), abs=1e-12)
         assert answer.precision == pytest.approx(float(naive_precision(relevance, R)), abs=1e-12)
-        assert [(place.rank, place.item.name, place.similarity) for place in answer.wrong] == [
+        assert [(rank, hit.name, hit.similarity) for rank, hit in answer.wrong.items()] == [
             (order.index(i) + 1, names[i], similarities[i])
-            for i in listed[:R] if names[i] not in query.positives]
-        assert [(place.rank, place.item.name, place.mark) for place in answer.top] == [
-            (order.index(i) + 1, names[i],
-             'junk' if names[i] in query.junk else
-             'positive' if names[i] in query.positives else 'negative') for i in order[:10]]
+            for i in listed[:R] if names[i] not in positives]
+        assert [(hit.name, hit.mark) for hit in answer.top] == [
+            (names[i], 'junk' if names[i] in junk else
+             'positive' if names[i] in positives else 'negative') for i in order[:10]]
     assert tied == 300

@@ -1,11 +1,11 @@
-"""Read a pickle that holds only plain data, as the published gnd_*.pkl do, and run nothing of it.
+"""Read pickles of plain data, such as the published gnd_*.pkl, without running any code in them.
 
     truth = gnd_pickle.load('gnd_roxford5k.pkl')
 
-Admitted are dict, list, tuple, str, bytes, int, float, bool, None and NumPy's arrays and scalars of
-numbers, as Python 2 and 3 and NumPy 1 and 2 write them. A pickle names the functions that build its
-objects; the few names that stand for arrays lead to functions of this module that take bytes apart,
-any other name is refused before it is imported.
+Accepted are dict, list, tuple, str, bytes, int, float, bool, None, and NumPy's arrays and scalars
+of numbers, as Python 2 and 3 and NumPy 1 and 2 write them. A pickle names the functions that build
+its objects: the few names that stand for arrays lead to functions of this module, which only decode
+bytes, and every other name is refused before it is imported.
 """
 
 import pickle
@@ -13,18 +13,24 @@ import pickle
 import numpy as np
 
 
-def load(path):
-    """The data in a pickle file. ValueError, in one line, for one that names other functions."""
+def load(path: str):
+    """Return the data in a pickle file.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or it names other functions; one line that names the file.
+    """
     with open(path, 'rb') as file:
         try:
-            # latin1: what NumPy's data needs where Python 2 wrote it
+            # latin1: NumPy's data needs it if Python 2 wrote it
             return _plain(_Reader(file, encoding='latin1').load(), {})
         except _Refused as error:
             raise ValueError(f'{path}: {error}') from None
         except OSError:
             raise
         except Exception as error:      # a damaged pickle can fail in any way
-            raise ValueError(f'{path}: is no whole pickle of plain data '
+            raise ValueError(f'{path}: is not a whole pickle of plain data '
                              f'({type(error).__name__}: {error})') from None
 
 
@@ -37,7 +43,7 @@ class _Reader(pickle.Unpickler):
         try:
             return NAMES[module.replace('numpy._core', 'numpy.core'), name]
         except KeyError:
-            raise _Refused(f'refused: it wants to run {module}.{name}, where only numbers, text, '
+            raise _Refused(f'refused: it would run {module}.{name}, but only numbers, text, '
                            'lists and dicts are read') from None
 
     def persistent_load(self, pid):
@@ -45,12 +51,12 @@ class _Reader(pickle.Unpickler):
 
 
 class _Dtype:
-    """Stands for numpy.dtype while it is read."""
+    """Stands for numpy.dtype during reading."""
 
     def __init__(self, code, *_):
         self.dtype = np.dtype(str(code))
         if self.dtype.kind not in 'biuf':
-            raise _Refused(f'refused: it holds an array of {self.dtype}, where only numbers '
+            raise _Refused(f'refused: it holds an array of {self.dtype}, but only numbers '
                            'are read')
 
     def __setstate__(self, state):
@@ -59,7 +65,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for numpy.ndarray while it is read; `value` is filled by the state that follows."""
+    """Stands for numpy.ndarray during reading; the state that follows fills `value`."""
 
     value = None
 
@@ -84,7 +90,7 @@ def _scalar(kind, data):
 
 
 def _encode(text, encoding='latin1'):
-    # how Python 3 writes bytes in protocols that have none
+    # Python 3 writes bytes like this in protocols without a type for them
     return text.encode('latin1')
 
 
@@ -95,14 +101,14 @@ NAMES = {
     ('numpy.core.multiarray', 'scalar'): _scalar,
     ('numpy.core.numeric', '_frombuffer'): _from_buffer,
     ('_codecs', 'encode'): _encode,
-    ('__builtin__', 'bytes'): lambda: b'',      # and none at all
+    ('__builtin__', 'bytes'): lambda: b'',      # empty bytes
 }
 
 
 def _plain(value, done):
-    """The data with arrays in the place of what stood for them; _Refused for any other type.
+    """The data with the arrays themselves; _Refused for any other type.
 
-    done : by id, what was made of objects; a small file can refer to one of them many times
+    done : id -> result of an object, since a small file can refer to one of them many times
     """
     kind = type(value)
     if value is None or kind in (str, bytes, int, float, bool):
@@ -116,6 +122,6 @@ def _plain(value, done):
         elif kind in (list, tuple):
             done[id(value)] = kind(_plain(entry, done) for entry in value)
         else:
-            raise _Refused(f'refused: it holds a {kind.__name__.lstrip("_")}, where only numbers, '
+            raise _Refused(f'refused: it holds a {kind.__name__.lstrip("_")}, but only numbers, '
                            'text, lists and dicts are read')
     return done[id(value)]

@@ -1,19 +1,20 @@
 """The Oxford and Paris buildings datasets: their images, queries and ground truth.
 
 They are those of Philbin et al., CVPR 2007 and 2008. A dataset's folder holds the images in `jpg/`
-and the ground truth in `lab/`. For a query NAME that is `NAME_query.txt` (an image name and the box
-x1 y1 x2 y2 in pixels) and `NAME_good.txt`, `NAME_ok.txt` and `NAME_junk.txt` (image names). Image
-names have no extension.
+and the ground truth in `lab/`: for a query NAME the files `NAME_query.txt` (the name of an image
+and the box x1 y1 x2 y2 in pixels), `NAME_good.txt`, `NAME_ok.txt` and `NAME_junk.txt` (names of
+images). Names of images have no extension.
 """
+
 import math
 import os
-from typing import NamedTuple
 
+from deep_retrieval.datasets.base import Dataset, DatasetError, Query, Truth
 from deep_retrieval.listing import EXTENSIONS
 
 GRADES = ('good', 'ok', 'junk')
 
-# damaged files of the distributed archives
+# images that are damaged in the distributed archives
 DAMAGED = frozenset('''
     paris_louvre_000136 paris_louvre_000146 paris_moulinrouge_000422 paris_museedorsay_001059
     paris_notredame_000188 paris_pantheon_000284 paris_pantheon_000960 paris_pantheon_000974
@@ -23,35 +24,30 @@ DAMAGED = frozenset('''
 '''.split())
 
 
-class DatasetError(ValueError):
-    """What is wrong with a dataset's folder, in one line that names the file or folder."""
+class OxfordHelper(Dataset):
+    """The dataset in a folder; all of it is read and checked at once, so that errors come early.
 
+    Images and queries are sorted by name.
 
-class Query(NamedTuple):
-    """A query: its name, its image's name and the box in it, (x1, y1, x2, y2) in pixels."""
+    Parameters
+    ----------
+    path : path of the folder
+    ignored : set of str, optional
+        Names of images to leave out, instead of the dataset's own.
 
-    name: str
-    image: str
-    box: tuple
-
-
-class OxfordHelper:
-    """The dataset in a folder. All of it is read and checked here, so that errors come early.
-
-    images       sorted image names
-    queries      list of Query, sorted by name
-
-    DatasetError when a folder or a file is missing, malformed or unreadable, when an image name is
-    ambiguous or holds white space, when a query's image is missing, and when a query has no
-    positive.
+    Raises
+    ------
+    DatasetError
+        A folder or a file is missing, malformed or unreadable; the name of an image is ambiguous
+        or has white space; a query's image is missing; or a query has no positive.
     """
 
     name = 'Oxford'
-    prefix = 'oxc1_'  # may stand before the image names of the query files, and only there
-    ignored = frozenset()  # names of images that are left out
+    metric = 'oxford'
+    prefix = 'oxc1_'  # may precede the image names in the query files, and only there
+    ignored = frozenset()  # names of images to leave out
 
     def __init__(self, path, ignored=None):
-        """ignored : names of images to leave out, in place of the dataset's own"""
         self.path = str(path)
         if ignored is not None:
             self.ignored = frozenset(ignored)
@@ -63,21 +59,26 @@ class OxfordHelper:
         self.queries, self._truth = self._read_queries()
 
     def image_path(self, name):
-        """Path of an image's file. DatasetError for an unknown name."""
+        """Return the path of an image's file; DatasetError for an unknown name."""
         if name not in self._files:
             raise DatasetError(f'no image {name} in {self._folder("jpg")}')
         return os.path.join(self._folder('jpg'), self._files[name])
 
-    def lab_prefix(self, query):
-        """Path before `_good.txt` of a query's ground truth: the first argument of compute_ap."""
-        return os.path.join(self._folder('lab'), query.name)
+    def truth(self, query):
+        """Return which images answer a query: good and ok are positives."""
+        good, ok, junk = self._truth[query.name]
+        return Truth(frozenset(good + ok), frozenset(junk))
 
-    def ground_truth(self, query):
-        """Lists (good, ok, junk) of a query's image names, as the files have them.
+    def ground_truth(self, query: Query) -> tuple[list, list, list]:
+        """Return the names of a query's good, ok and junk images, as the files list them.
 
-        They may name images that the dataset has not got or ignores: recall divides by those too.
+        They may name images that the dataset does not have or ignores: recall counts those too.
         """
         return self._truth[query.name]
+
+    def lab_prefix(self, query: Query) -> str:
+        """Return the path before `_good.txt` of a query: the first argument of compute_ap."""
+        return os.path.join(self._folder('lab'), query.name)
 
     def _folder(self, name):
         return os.path.join(self.path, name)
@@ -91,15 +92,15 @@ class OxfordHelper:
             if extension.lower() not in EXTENSIONS or name in self.ignored:
                 continue
             if name.split() != [name]:
-                raise DatasetError(f'{os.path.join(folder, file)}: the name holds white space, '
-                                   'where lists of names are split: rename the file')
+                raise DatasetError(f'{os.path.join(folder, file)}: the name has white space, '
+                                   'at which lists of names are split: rename the file')
             if name in files:
                 raise DatasetError(f'{folder}: {files[name]} and {file} are both the image {name}: '
                                    'remove one')
             files[name] = file
         if not files:
             raise DatasetError(f'no images in {folder}: put the {", ".join(EXTENSIONS)} files '
-                               'there, not in folders of it')
+                               'there, not in folders below it')
         return files
 
     def _read_queries(self):
@@ -117,15 +118,15 @@ class OxfordHelper:
         path = os.path.join(self._folder('lab'), f'{name}_query.txt')
         words = read_words(path)
         if len(words) != 5:
-            raise DatasetError(f'{path}: holds {len(words)} words, but should hold 5: '
+            raise DatasetError(f'{path}: holds {len(words)} words, but must hold 5: '
                                'an image name and the box x1 y1 x2 y2')
         try:
             box = tuple(float(word) for word in words[1:])
         except ValueError as error:
-            raise DatasetError(f'{path}: the box is no four numbers: {error}') from error
+            raise DatasetError(f'{path}: the box is not four numbers: {error}') from error
         x1, y1, x2, y2 = box
         if not (all(map(math.isfinite, box)) and x1 < x2 and y1 < y2):
-            raise DatasetError(f'{path}: {" ".join(words[1:])} is no box: '
+            raise DatasetError(f'{path}: {" ".join(words[1:])} is not a box: '
                                'finite numbers x1 < x2 and y1 < y2 are needed')
         image = words[0].removeprefix(self.prefix)
         if image not in self._files:
@@ -142,10 +143,10 @@ class OxfordHelper:
         return good, ok, junk
 
     def _list(self, folder):
-        """Sorted names of a folder's files, without hidden ones."""
+        """Sorted names of a folder's files, without hidden files."""
         try:
             with os.scandir(folder) as entries:
-                # a dangling link stays in: it must fail as an image, not vanish from the ranking
+                # a dangling link stays: it must fail as an image, not vanish from the ranking
                 return sorted(entry.name for entry in entries
                               if not entry.name.startswith('.') and not entry.is_dir())
         except OSError as error:
@@ -153,8 +154,8 @@ class OxfordHelper:
                                f'are expected in {self.path}') from error
 
 
-def read_words(path):
-    """The white-space-separated words of a text file."""
+def read_words(path: str) -> list[str]:
+    """Return the words of a text file that are separated by white space."""
     try:
         with open(path, encoding='utf-8') as file:
             return file.read().split()

@@ -21,19 +21,19 @@ LIST = 'pictures.json'
 LONGEST = 180   # bytes of a name within a file's name, of which systems take 255
 
 
-def save_answers(folder, answers, overwrite):
-    """Save a picture of each query's first places, and the wrong answers as they are.
+def save_answers(folder, dataset, answers, overwrite, crop=True):
+    """Save a picture of each query with its first hits, and copies of its wrong answers.
 
-    answers : list of evaluation's Answer. Query number i (from 1) gets `000i_NAME.jpg` and, where
-    it has wrong answers, the folder `000i_NAME`.
+    answers : list of evaluate.Answer. Query number i (from 1) gets `000i_NAME.jpg` and, if it has
+    wrong answers, the folder `000i_NAME`. crop : draw the queries' boxes.
     """
     pictures = {}
     for number, answer in enumerate(answers, 1):
-        name = f'{number:04d}_{file_name(answer.query.name, answer.query.item.path)}'
-        pictures[f'{name}.jpg'] = _strip_of(answer)
-        for rank, item, similarity, _ in answer.wrong:
-            pictures[f'{name}/{hit_name(rank, item.name, item.path, similarity)}'] = copy_of(
-                item.path)
+        name = f'{number:04d}_{file_name(answer.query.name, dataset.query_path(answer.query))}'
+        pictures[f'{name}.jpg'] = _strip_of(dataset, answer, crop)
+        for rank, hit in answer.wrong.items():
+            path = dataset.image_path(hit.name)
+            pictures[f'{name}/{hit_name(rank, hit.name, path, hit.similarity)}'] = copy_of(path)
     fill(folder, pictures, overwrite)
 
 
@@ -91,14 +91,14 @@ def fill(folder, pictures, overwrite):
         write(path)
 
 
-def _strip_of(answer):
-    """A function that draws a query and the first places of its ranking into a file."""
+def _strip_of(dataset, answer, crop):
+    """A function that draws a query and the first hits of its ranking into a file."""
     def write(path):
-        hits = [picture.Hit(read_image(item.path), similarity, _drawable(item.name), mark)
-                for _, item, similarity, mark in answer.top]
+        hits = [picture.Hit(read_image(dataset.image_path(hit.name)), hit.similarity,
+                            _drawable(hit.name), hit.mark) for hit in answer.top]
         query = answer.query
-        row = picture.Row(read_image(query.item.path), hits, _drawable(query.name),
-                          query.item.box)
+        row = picture.Row(read_image(dataset.query_path(query)), hits, _drawable(query.name),
+                          query.box if crop else None)
         picture.save(path, picture.strip([row]))
     return write
 

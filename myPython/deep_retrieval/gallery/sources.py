@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from deep_retrieval import ranking
+from deep_retrieval import metrics
 from deep_retrieval.duplicates import mapped_files
 from deep_retrieval.features import find_file
 from deep_retrieval.gallery.pages import Entry, Hit
@@ -37,7 +37,7 @@ def of_rankings(folder, dataset, similarities=None, top=50, say=print):
         found = similarities(query, first) if similarities else [None] * len(first)
         hits = [Hit(name, similarity, truth.get(name, False))
                 for name, similarity in zip(first, found)]
-        precision = ranking.average_precision(names, good + ok, junk)
+        precision = metrics.average_precision_oxford(names, good + ok, junk)
         entries.append(Entry(query.image, hits, query.name, f'AP {100 * precision:.2f}', query.box))
     if not entries:
         raise ValueError(f'{folder}: holds no ranking NAME.rnk of a query of {dataset.path}: '

@@ -1,43 +1,52 @@
-"""Scores of queries and images from saved descriptors, as test_on_cover and its like save them.
+"""Scores of queries and images from saved descriptors, as test_on_cover.py and others save them.
 
-    queries, database = query_sets.cover('datasets/cover')
-    answers = answers_of(queries, database, 'q.npy', 'd.npy')
+    answers = answers_of(Covers('datasets/cover'), 'q.npy', 'd.npy')
     print(mean_average_precision(answers), precision_at_r(answers))
 """
 
 import numpy as np
 
-from deep_retrieval import evaluation
+from deep_retrieval.evaluate import Answer, score
 from deep_retrieval.making.oxford_sets import load_rows
 
 
-def answers_of(queries, database, queries_npy, dataset_npy):
-    """An evaluation.Answer for each query that has positives and a descriptor.
+def answers_of(dataset, queries_npy, dataset_npy) -> list[Answer]:
+    """Return an Answer for each query that has positives and a descriptor.
 
-    queries, database : as query_sets gives them; row i of a file is of the i-th of them. Rows of
-    NaN, those of damaged images, are left out.
+    Parameters
+    ----------
+    dataset : Dataset
+    queries_npy, dataset_npy : paths
+        Files with one row per query, and one per image. Rows of NaN, those of damaged images, are
+        left out.
+
+    Raises
+    ------
+    ValueError
+        A file does not fit the dataset, or no query is left; one line that names the file.
     """
-    kept = []
-    for path, items in ((queries_npy, queries), (dataset_npy, database)):
+    parts = []
+    for path, count in ((queries_npy, len(dataset.queries)), (dataset_npy, len(dataset.images))):
         rows = load_rows(path)
-        if rows.ndim != 2 or len(rows) != len(items):
+        if rows.ndim != 2 or len(rows) != count:
             raise ValueError(f'{path}: has shape {rows.shape}, but a row is wanted for each of '
-                             f'{len(items)} images')
-        good = np.flatnonzero(np.isfinite(rows).all(axis=1))
-        kept.append(([items[i] for i in good], rows[good]))
-    (queries, asked), (database, stored) = kept
-    answered = [i for i, query in enumerate(queries) if query.positives]
-    if not answered or not database:
+                             f'{count} images')
+        parts.append(rows)
+    there = np.isfinite(parts[0]).all(axis=1)
+    if not any(dataset.truth(query).positives
+               for query, good in zip(dataset.queries, there, strict=True) if good):
         raise ValueError(f'{queries_npy}: no query has both a descriptor and an answer')
-    found = evaluation.Described([queries[i] for i in answered], database, asked[answered], stored)
-    return [evaluation.judge(found, *ranked) for ranked in evaluation.rank(found)]
+    return score(dataset, *parts).answers
 
 
-def mean_average_precision(answers):
-    """VOC 2010's mean average precision in percent."""
+def mean_average_precision(answers: list[Answer]) -> float:
+    """Return VOC 2010's mean average precision in percent."""
     return 100 * float(np.mean([answer.average_precision for answer in answers]))
 
 
-def precision_at_r(answers):
-    """Mean share of positives among the first R places, R a query's number of them; percent."""
+def precision_at_r(answers: list[Answer]) -> float:
+    """Return the mean share of positives among the first R places, in percent.
+
+    R is the number of positives of a query.
+    """
     return 100 * float(np.mean([answer.precision for answer in answers]))

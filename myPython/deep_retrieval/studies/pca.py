@@ -1,62 +1,59 @@
-"""Vectors scaled and whitened by PCA, in memory or beyond it, and kept without pickles.
+"""Whitenings fitted by PCA to vectors that need not fit into memory.
 
     pca = fit(lambda: (block.regions(16) for block in branches.blocks()), count, dim=512)
     white = pca(vectors)    # N x 512
     save('tmp/pca.npz', [pca], {'weights': sha256(weights)})
 
-The PCA is scikit-learn's, behind its StandardScaler; vectors of more than MEMORY bytes go through
+The PCA is scikit-learn's, after its StandardScaler; vectors of more than MEMORY bytes go through
 IncrementalPCA, block by block.
 """
 
-import json
-from typing import NamedTuple
+import os
+from collections.abc import Callable
 
 import numpy as np
-from sklearn.decomposition import PCA, IncrementalPCA
-from sklearn.preprocessing import StandardScaler
 
-from deep_retrieval.files import write_aside
+from deep_retrieval.whitening import Whitening, load_all, save_all
 
-MEMORY = 2 << 30        # bytes of float64 vectors; fitting takes about three times as many
-LEAST_VARIANCE = 1e-10  # of a direction, where a column has 1; below is rounding
-SHARE = 1 / 2           # components a vector with `fewer`; published are 2048 of 5118 images
+MEMORY = 2 << 30        # bytes of float64 vectors; fitting takes about three times as much
+LEAST_VARIANCE = 1e-10  # of a direction, if columns have 1; less is rounding
+SHARE = 1 / 2           # components per vector with `fewer`; the paper has 2048 for 5118 images
 
 
-class Whitening(NamedTuple):
-    """A scaler and a PCA: called with N x D vectors it returns N x dim, of variance 1 each."""
+def fit(blocks: Callable, count: int, dim: int | None = None, what: str = 'vectors',
+        flag: str = '--dim', incremental: bool = False, fewer: bool = False) -> Whitening:
+    """Return a Whitening fitted to the rows of many arrays, each column scaled to variance 1 first.
 
-    mean: np.ndarray        # D, the scaler's
-    scale: np.ndarray       # D
-    centre: np.ndarray      # D, the PCA's mean
-    components: np.ndarray  # dim x D
-    variance: np.ndarray    # dim
+    Parameters
+    ----------
+    blocks : callable
+        Returns an iterator over the arrays, n x D.
+    count : int
+        Their rows in total.
+    dim : int, optional
+        Components; by default the rank of the vectors.
+    what, flag : str
+        What a row is and how `dim` is given, for messages.
+    incremental : bool
+        Use the arrays one by one even if they fit into memory.
+    fewer : bool
+        Instead of an error take fewer components: one for two vectors, and at most their rank.
 
-    def __call__(self, vectors):
-        if vectors.shape[1] != len(self.mean):
-            raise ValueError(f'the PCA was fitted to vectors of {len(self.mean)} numbers, and '
-                             f'these have {vectors.shape[1]}: it belongs to other maps')
-        scaled = (vectors - self.mean) / self.scale - self.centre
-        return scaled @ self.components.T / np.sqrt(self.variance)
-
-
-def fit(blocks, count, dim=None, what='vectors', flag='--dim', incremental=False, fewer=False):
-    """A Whitening fitted to the rows of many arrays.
-
-    blocks : function that returns an iterator over the arrays, n x D
-    count : their rows in all
-    dim : components; by default as many as the vectors have directions
-    what, flag : what a row is and how `dim` is given, for messages
-    incremental : take the arrays one by one even where they fit in memory
-    fewer : instead of an error take fewer components, 1 for 2 vectors and no more than their rank
-    Raises ValueError where the vectors do not allow `dim` components.
+    Raises
+    ------
+    ValueError
+        The vectors do not allow `dim` components.
     """
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
     width = next(iter(blocks())).shape[1]
     take_rank = fewer or dim is None
     dim = dim or min(width, count - 1)
     if fewer:
         dim = max(1, min(dim, width, int(count * SHARE)))
     if dim > width:
-        raise ValueError(f'{flag} {dim}: a PCA of {what} of {width} numbers gives {width} at most')
+        raise ValueError(f'{flag} {dim}: a PCA of {what} of {width} dimensions gives at most '
+                         f'{width}')
     if not 1 <= dim < count:
         raise ValueError(f'{dim} components need more than {dim} {what}, but there are only '
                          f'{count}: give {flag} {count - 1} or less, or --fewer')
@@ -65,17 +62,20 @@ def fit(blocks, count, dim=None, what='vectors', flag='--dim', incremental=False
     else:
         vectors = np.vstack(list(blocks())).astype(np.float64)
         scaler = StandardScaler(copy=False).fit(vectors)
-        with np.errstate(invalid='ignore'):     # vectors that are all the same: told below
+        with np.errstate(invalid='ignore'):     # if all vectors are equal; refused below
             pca = PCA(dim, whiten=True, svd_solver='full').fit(scaler.transform(vectors))
     rank = int((pca.explained_variance_ > LEAST_VARIANCE).sum())
     if rank < (1 if take_rank else dim):
         raise ValueError(f'{dim} components are more than the rank of the {count} {what}, {rank}: '
                          f'give {flag} {rank} or less, or --fewer')
-    return Whitening(scaler.mean_, scaler.scale_, pca.mean_, pca.components_[:rank],
-                     pca.explained_variance_[:rank])
+    # the two affine maps, one after the other, are one
+    scale = scaler.scale_[:, None] * np.sqrt(pca.explained_variance_[:rank])
+    return Whitening(scaler.mean_ + pca.mean_ * scaler.scale_, pca.components_[:rank].T / scale)
 
 
 def _fit_incremental(blocks, dim):
+    from sklearn.decomposition import IncrementalPCA
+    from sklearn.preprocessing import StandardScaler
     scaler, pca = StandardScaler(), IncrementalPCA(dim, whiten=True)
     for vectors in blocks():
         scaler.partial_fit(vectors.astype(np.float64))
@@ -85,7 +85,7 @@ def _fit_incremental(blocks, dim):
 
 
 def _gathered(blocks, least):
-    """The arrays joined to such of at least `least` rows, as IncrementalPCA needs them."""
+    """The arrays joined to arrays of at least `least` rows, as IncrementalPCA needs them."""
     waiting, count, full = [], 0, None
     for vectors in blocks:
         waiting.append(vectors)
@@ -95,30 +95,27 @@ def _gathered(blocks, least):
                 yield full
             full, waiting, count = np.vstack(waiting).astype(np.float64), [], 0
     rest = ([full] if full is not None else []) + waiting
-    yield np.vstack(rest).astype(np.float64)    # what is left over is too little for itself
+    yield np.vstack(rest).astype(np.float64)    # the last rows are too few alone
 
 
-def save(path, pcas, about):
-    """Write Whitenings to an .npz, with the dict `about` of what they were made from."""
-    arrays = {f'{i}/{name}': array for i, pca in enumerate(pcas)
-              for name, array in pca._asdict().items()}
-    note = np.array(json.dumps(about, sort_keys=True))
-    write_aside(path, lambda file: np.savez(file, about=note, **arrays))
+def save(path: str | os.PathLike, pcas: list[Whitening], made_from: dict) -> None:
+    """Write whitenings to an .npz file, with what they were made from."""
+    save_all(path, pcas, made_from)
 
 
-def load(path, about):
-    """The Whitenings in an .npz. ValueError where they were made from something else."""
+def load(path: str | os.PathLike, made_from: dict) -> list[Whitening]:
+    """Read the whitenings in an .npz file.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or they were made from something else.
+    """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        found = json.loads(str(arrays.pop('about')))
-        pcas = [Whitening(*(arrays[f'{i}/{name}'] for name in Whitening._fields))
-                for i in range(len(arrays) // len(Whitening._fields))]
-    except OSError:
-        raise
-    except Exception:
+        pcas, found = load_all(path)
+    except ValueError:
         raise ValueError(f'{path}: holds no PCA that a *_retrieval.py saved') from None
-    other = sorted(name for name in {*found, *about} if found.get(name) != about.get(name))
+    other = sorted(name for name in {*found, *made_from} if found.get(name) != made_from.get(name))
     if other:
         raise ValueError(f'{path}: this PCA was made with other {", ".join(other)}')
     return pcas

@@ -1,0 +1,271 @@
+"""How rankings are judged: every average precision by its name, protocols, and reports as text.
+
+    average_precision_oxford(['c', 'a', 'b'], {'a', 'b'}, junk={'c'})       # 1.0
+    easy, medium, hard = revisited(dataset.gnd, dataset.queries, rankings)
+    print(*report(per_query, 'query_crop roi'), sep='\n')
+
+Two average precisions are in use, and they differ:
+
+| name | sum over the positives' places of | used for |
+|------|-----------------------------------|----------|
+| oxford | the mean precision of this place and the one before | Oxford, Paris, revisited |
+| voc2010 | the best precision from this place on | covers, landmarks, classes |
+
+Of the revisited protocols (Radenovic et al., Revisiting Oxford and Paris, CVPR 2018), each query
+grades images as easy, hard or junk:
+
+| protocol | positives | skipped as if absent |
+|----------|-----------|----------------------|
+| Easy | easy | hard, junk |
+| Medium | easy, hard | junk |
+| Hard | hard | easy, junk |
+
+A query without positives does not count in the mean of that protocol.
+"""
+
+import math
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from deep_retrieval import optional
+from deep_retrieval.datasets.revisited import GRADES
+
+REVISITED = {'Easy': ('easy',), 'Medium': ('easy', 'hard'), 'Hard': ('hard',)}
+CUTS = (1, 5, 10)       # the k of mP@k
+
+
+def average_precision_oxford(ranked: Iterable, positives: Iterable, junk: Iterable = ()) -> float:
+    """Return the average precision of a ranking as `eval/compute_ap` defines it, in float64.
+
+    It is the area under the precision-recall curve by trapezoids, starting at precision 1 and
+    recall 0 (Philbin et al., CVPR 2007).
+
+    Parameters
+    ----------
+    ranked : names or indices, the best first
+        Only the first place of an item that is ranked twice counts.
+    positives : items
+        Recall divides by all of them, ranked or not.
+    junk : items
+        Skipped as if absent, even if they are positives.
+
+    Returns
+    -------
+    float
+        0 to 1.
+
+    Raises
+    ------
+    ValueError
+        There is no positive.
+    """
+    positives, junk = set(positives), set(junk)
+    if not positives:
+        raise ValueError('average precision needs at least one positive')
+    area, hits, last_precision = 0.0, 0, 1.0
+    items = (item for item in dict.fromkeys(ranked) if item not in junk)
+    for place, item in enumerate(items, start=1):
+        hit = item in positives
+        hits += hit
+        precision = hits / place
+        if hit:  # recall moves by one positive, and only at a hit
+            area += (last_precision + precision) / 2
+        last_precision = precision
+    return area / len(positives)
+
+
+def average_precision_voc2010(relevance, positives: int) -> float:
+    """Return the average precision of a ranking as VOC 2010 defines it, in float64.
+
+    It is the area under the precision-recall curve after precision is made monotone: at each
+    recall it is the best precision at this or a higher recall (Everingham and Winn, The PASCAL
+    Visual Object Classes Challenge 2010 Development Kit).
+
+    Parameters
+    ----------
+    relevance : N booleans
+        Whether each place holds a positive, the best place first, without junk.
+    positives : int
+        How many positives there are, ranked or not; those that are not ranked count as zero.
+
+    Returns
+    -------
+    float
+        0 to 1.
+
+    Raises
+    ------
+    ValueError
+        There is no positive, or the ranking holds more.
+    """
+    places = np.flatnonzero(_relevance(relevance, positives))
+    precisions = np.arange(1, len(places) + 1) / (places + 1)  # at each recall that is reached
+    return float(np.maximum.accumulate(precisions[::-1]).sum() / positives)
+
+
+def precision_at_r(relevance, positives: int) -> float:
+    """Return the share of positives in the first R places, where R is the number of positives.
+
+    Parameters and errors are those of `average_precision_voc2010`. Places that are not ranked count
+    as wrong.
+    """
+    return float(_relevance(relevance, positives)[:positives].sum() / positives)
+
+
+def precision_at_k(k: int, ranked: Iterable, positives, junk=()) -> float:
+    """Return the share of positives in the first k places, without junk.
+
+    If the last positive comes earlier, the places down to it count instead of k, as in the
+    evaluation code of the revisited datasets.
+
+    Parameters
+    ----------
+    ranked : names or indices, the best first
+    positives, junk : sets of items
+    """
+    places = [place for place, name in enumerate(
+        (name for name in ranked if name not in junk), start=1) if name in positives]
+    if not places:
+        return 0.0
+    k = min(k, places[-1])
+    return sum(place <= k for place in places) / k
+
+
+class Score(NamedTuple):
+    """The result of one protocol.
+
+    Attributes
+    ----------
+    protocol : str
+    mean : float
+        Mean average precision, 0 to 1; NaN if no query has a positive.
+    at : dict of k to mP@k, 0 to 1, over the same queries
+    precisions : dict of query name to average precision
+    """
+
+    protocol: str
+    mean: float
+    at: dict
+    precisions: dict
+
+
+def published(dataset_name: str, crop: str, uni: tuple | None = None) -> str:
+    """Return the name of the protocol of Oxford and Paris: junk skipped, AP by compute_ap.
+
+    crop : 'roi' (queries cropped to their boxes, as published) or 'full'; uni : as in `conditions`
+    """
+    kind = 'published protocol' if crop == 'roi' and not uni else 'protocol'
+    return f"{dataset_name}'s {kind}, {conditions(crop, uni)}"
+
+
+def conditions(crop: str, uni: tuple | None = None) -> str:
+    """Return what a score also depends on: the queries' crop, and (height, width) of uni-sizes."""
+    sizes = f'uni-sizes {uni[0]} x {uni[1]}, ' if uni else ''
+    return f'{sizes}query_crop {crop}'
+
+
+def uni_size(dataset) -> tuple[int, int]:
+    """Return the (height, width) in pixels of all images of a dataset.
+
+    Raises
+    ------
+    ValueError
+        An image has another size, or is not an image; one line that names it.
+    """
+    Image = optional.need('PIL.Image', 'formats')   # reads the header only
+    first = None
+    for name in dataset.images:
+        path = dataset.image_path(name)
+        try:
+            with Image.open(path) as image:
+                size = image.height, image.width
+        except Image.UnidentifiedImageError:
+            raise ValueError(f'{path}: is not an image') from None
+        first = first or size
+        if size != first:
+            raise ValueError(f'{path}: has {size[0]} x {size[1]} pixels, and others have '
+                             f'{first[0]} x {first[1]}: the uni-sizes protocol needs one size')
+    return first
+
+
+def revisited(gnd, queries: list, rankings: list) -> list[Score]:
+    """Score rankings by the protocols Easy, Medium and Hard.
+
+    Parameters
+    ----------
+    gnd : revisited.GroundTruth
+    queries : list of Query
+    rankings : list of lists of image names, one per query, the best first
+
+    Returns
+    -------
+    list of three Scores
+    """
+    return [_score(f'{gnd.name} {name}', gnd, queries, rankings, grades)
+            for name, grades in REVISITED.items()]
+
+
+def mean(precisions: dict) -> float:
+    """Return the mean of {query: AP}."""
+    return sum(precisions.values()) / len(precisions)
+
+
+def report(precisions: dict, condition: str) -> list[str]:
+    """Return each query's AP and the mean with its condition, in percent, as lines of text."""
+    return [*(f'{printable(name)}: {100 * value:.2f}' for name, value in precisions.items()),
+            '-' * 20, f'Mean: {100 * mean(precisions):.2f} ({condition})']
+
+
+def report_voc(answers: list) -> list[str]:
+    """Return each query's AP, and both means over the queries, in percent, as lines of text.
+
+    answers : list of evaluate.Answer
+    """
+    precision = np.mean([answer.precision for answer in answers])
+    mean = np.mean([answer.average_precision for answer in answers])
+    return [*(f'{printable(answer.query.name)}: {100 * answer.average_precision:.2f}'
+              for answer in answers), '-' * 20,
+            f'precision: {100 * precision:.2f} (at R, the number of positives of a query)',
+            f'mAP: {100 * mean:.2f} (VOC 2010)']
+
+
+def line(score: Score, conditions: str) -> str:
+    """Return a Score as a line of text, in percent, with what else it depends on."""
+    cuts = ', '.join(f'mP@{k} {100 * value:.2f}' for k, value in score.at.items())
+    return (f'{score.protocol}: mAP {100 * score.mean:.2f}, {cuts} '
+            f'({len(score.precisions)} queries, {conditions})')
+
+
+def printable(name: str) -> str:
+    """Return the name of a file as text for any terminal; it may hold bytes that are not text."""
+    return os.fsencode(name).decode('utf-8', 'replace')
+
+
+def _score(protocol, gnd, queries, rankings, positive_grades):
+    precisions, at = {}, []
+    for query, ranked in zip(queries, rankings, strict=True):
+        grades = gnd.grades[query.name]
+        positives = {name for grade in positive_grades for name in grades[grade]}
+        if not positives:
+            continue
+        junk = {name for grade in GRADES for name in grades[grade]} - positives
+        precisions[query.name] = average_precision_oxford(ranked, positives, junk)
+        at.append([precision_at_k(k, ranked, positives, junk) for k in CUTS])
+    means = np.mean(at, axis=0) if at else [math.nan] * len(CUTS)
+    mean = float(np.mean(list(precisions.values()))) if precisions else math.nan
+    return Score(protocol, mean, dict(zip(CUTS, map(float, means), strict=True)), precisions)
+
+
+def _relevance(relevance, positives):
+    """The relevance of one ranking as booleans, checked against the number of positives."""
+    relevance = np.asarray(relevance, bool)
+    if relevance.ndim != 1:
+        raise ValueError(f'the relevance of one ranking is a list, not of shape {relevance.shape}')
+    if positives < 1:
+        raise ValueError('a ranking is scored by at least one positive')
+    if relevance.sum() > positives:
+        raise ValueError(f'{relevance.sum()} places hold a positive, but there are {positives}')
+    return relevance

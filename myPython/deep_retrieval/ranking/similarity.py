@@ -1,0 +1,192 @@
+"""Similarities of descriptors, and rankings by them.
+
+Descriptors are the rows of 2-D arrays, and their similarity is the inner product. Work goes by
+blocks of rows, so that the N x N matrix of a whole database is never held.
+
+The order of a ranking does not depend on the processor, the BLAS library or the block: it is that
+of the inner products in float64, rounded to float32, and equal ones are ordered by index. Only
+those that are nearly equal in float32 are computed like this; equal rows are, so they always tie.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+BLOCK = 256         # rows at a time; 5 MB of similarities to 5 000 images
+CHUNK = 256         # dimensions that are summed in float32 for whole rankings
+
+
+class Hit(NamedTuple):
+    """An image that was found: its name, its similarity, and what the ground truth says of it."""
+
+    name: str
+    similarity: float
+    mark: str | None = None
+
+
+def similarities(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
+    """Return the inner products of all queries with all rows of the database, in float32.
+
+    Parameters
+    ----------
+    queries : Q x D
+    database : N x D
+
+    Returns
+    -------
+    ndarray, Q x N float32
+
+    Raises
+    ------
+    ValueError
+        An array is not 2-D or holds a value that is not finite, or the two differ in D.
+    """
+    queries, database = checked(queries, database)
+    return queries @ database.T
+
+
+def rank(queries: np.ndarray, database: np.ndarray,
+         block: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
+    """Rank the whole database for each query, the most similar row first, ties by lower index.
+
+    Returns
+    -------
+    indices : Q x N int64
+    similarities : Q x N float32, in that order
+    """
+    return top_k(queries, database, len(database), block)
+
+
+def top_k(queries: np.ndarray, database: np.ndarray, k: int,
+          block: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first k columns of `rank` without sorting the rest.
+
+    At most block x N similarities are held at once.
+
+    Parameters
+    ----------
+    queries : Q x D
+    database : N x D
+    k : int
+        0 to N.
+
+    Returns
+    -------
+    indices : Q x k int64
+    similarities : Q x k float32, in that order
+
+    Raises
+    ------
+    ValueError
+        As of `similarities`, and for another k.
+    """
+    queries, database = checked(queries, database)
+    check_range('k', k, 0, len(database), 'the number of database rows')
+    indices = np.empty((len(queries), k), np.int64)
+    values = np.empty((len(queries), k), np.float32)
+    blocks(0, block)    # refuses a block of 0
+    if k:
+        for rows, found, some in nearest(queries, database, k, block):
+            indices[rows], values[rows] = found, some
+    return indices, values
+
+
+def nearest(queries: np.ndarray, database: np.ndarray, k: int, block: int = BLOCK):
+    """Yield (slice of queries, indices, similarities) of `top_k`, block by block, unchecked.
+
+    k : 1 to N
+    """
+    # many rows of a whole ranking are nearly equal: accurate products leave less to settle
+    width = CHUNK if k == len(database) else max(1, queries.shape[1])
+    # unit roundoffs: those of the values, and several times what sums of this length show
+    close = (2 + width ** 0.5 / 2) * 2.0 ** -24
+    scale = _norms(queries) * _norms(database).max()
+    for rows in blocks(len(queries), block):
+        found = _products(queries[rows], database, width)   # block x N
+        if k == len(database):
+            order = np.argsort(-found, axis=1)
+        else:
+            kth = np.partition(found, -k, axis=1)[:, -k]
+            least = kth - close * (np.abs(kth) + scale[rows] / 8)
+        indices, values = [], []
+        for i, row in enumerate(found):
+            some = order[i] if k == len(database) else _above(row, least[i])
+            query = queries[rows.start + i]
+            some, similarities = _settle(query, database, some, row[some], close, scale[rows][i])
+            indices.append(some[:k])
+            values.append(similarities[:k])
+        yield rows, np.array(indices), np.array(values, np.float32)
+
+
+def blocks(count: int, block: int) -> list[slice]:
+    """Return slices of `block` rows that cover `count` rows."""
+    if block < 1:
+        raise ValueError(f'block is {block}, but at least one row at a time is needed')
+    return [slice(start, start + block) for start in range(0, count, block)]
+
+
+def checked(queries: np.ndarray, database: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both arrays as float32, checked one by one and against each other."""
+    queries = checked_rows('queries', queries)
+    database = checked_rows('database', database)
+    if queries.shape[1] != database.shape[1]:
+        raise ValueError('queries and database differ in dimension: '
+                         f'{queries.shape} and {database.shape}')
+    return queries, database
+
+
+def checked_rows(name: str, rows: np.ndarray) -> np.ndarray:
+    """Return an array as N x D float32; ValueError that names it, and a row that is not finite."""
+    rows = np.asarray(rows, np.float32)
+    if rows.ndim != 2:
+        raise ValueError(f'{name}: descriptors are rows of a 2-D array, not of shape {rows.shape}')
+    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(broken):
+        raise ValueError(f'{name}: row {broken[0]} holds a value that is not finite')
+    return rows
+
+
+def check_range(name: str, value: float, low: float, high: float, why: str) -> None:
+    """Raise ValueError unless low <= value <= high."""
+    if not low <= value <= high:
+        raise ValueError(f'{name} is {value}, but must be {low} to {high}, {why}')
+
+
+def _norms(rows):
+    return np.sqrt(np.einsum('ij,ij->i', rows, rows))
+
+
+def _products(queries, database, width):
+    """Inner products, summed in float32 over at most `width` dimensions and then in float64."""
+    dim = queries.shape[1]
+    if dim <= width:
+        return queries @ database.T
+    total = np.zeros((len(queries), len(database)))
+    for start in range(0, dim, width):
+        some = slice(start, start + width)
+        total += queries[:, some] @ database[:, some].T
+    return total
+
+
+def _above(row, least):
+    """Indices of the values of at least `least`, the largest value first."""
+    indices = np.flatnonzero(row >= least)
+    return indices[np.argsort(-row[indices])]
+
+
+def _settle(query, database, indices, values, close, scale):
+    """A ranking in which rows of nearly equal similarities are ordered by exact ones."""
+    # errors grow with the sums, which on the way may be larger than the similarity
+    near = values[:-1] - values[1:] <= close * (np.abs(values[:-1]) + scale / 8)
+    if near.any():
+        member = np.zeros(len(values), bool)
+        member[:-1] |= near
+        member[1:] |= near
+        places = np.flatnonzero(member)
+        rows = indices[places]
+        # in float64 products of float32 are exact, and the order of their sum is fixed
+        exact = np.einsum('ij,j->i', database[rows], query, dtype=np.float64).astype(np.float32)
+        # groups of nearly equal rows are too far apart for this to mix them
+        order = np.lexsort((rows, -exact))
+        indices[places], values[places] = rows[order], exact[order]
+    return indices, values
