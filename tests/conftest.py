@@ -1,5 +1,6 @@
 """What tests share: nets from text, and scripts run as a user runs them."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -19,6 +20,15 @@ torch.set_num_threads(1)
 def cpu():
     caffe.set_mode_cpu()
     caffe.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def log():
+    """caplog sees the library's log, also after a script that ran in this process took it."""
+    logger = logging.getLogger('deep_retrieval')
+    logger.handlers.clear()
+    logger.propagate = True
+    logger.setLevel(logging.INFO)
 
 
 @pytest.fixture

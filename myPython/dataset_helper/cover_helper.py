@@ -31,7 +31,7 @@ from oxford_helper import cal_image_mean_channel
 
 def read_groups(args):
     """The groups of a command, their ids and members fit for file names."""
-    groups = mapped_files.read_groups(args.groups, cli.warn)
+    groups = mapped_files.read_groups(args.groups)
     for key, names in groups.items():
         for name in (key, *names):
             check_id(name)
@@ -40,7 +40,7 @@ def read_groups(args):
 
 def count_items(args):
     """Print how many groups and items there are, and how many groups have each size."""
-    groups = mapped_files.read_groups(args.groups, cli.warn)
+    groups = mapped_files.read_groups(args.groups)
     for size, count in sorted(Counter(map(len, groups.values())).items()):
         print(f'groups of {size} items: {count}')
     print(f'{args.groups}: {sum(map(len, groups.values()))} items in {len(groups)} groups')
