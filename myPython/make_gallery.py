@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make a gallery of rankings or groups: static HTML pages to open in a browser. Or a strip of them.
+"""Show rankings or groups as a gallery of static HTML pages, or groups as one picture.
 
     python myPython/make_gallery.py ranking --rankings tmp/demo --dataset datasets/demo \\
         --features tmp/demo/Oxford_S512_L2 --output tmp/gallery
@@ -9,104 +9,73 @@
 `make_gallery.py -h` lists the subcommands, `make_gallery.py SUBCOMMAND -h` the flags of one.
 """
 
-from pathlib import Path
+import os
 
-import numpy as np
-from deep_retrieval import cli, subcommands
-from deep_retrieval.datasets import DATASETS, OXFORD_LAYOUT
-from deep_retrieval.gallery import pages, picture, sources
-from deep_retrieval.images import ImageError, read_image
-from deep_retrieval.paths import ROOT
-
-LOST = np.full((150, 200, 3), 225, np.uint8)    # stands in a strip for what cannot be read
-MARKS = {True: 'positive', False: 'negative', None: None}
-NAMED = 5       # pictures without an image that are named
+from deep_retrieval import cli, paths, subcommands
+from deep_retrieval.datasets import DATASETS
 
 
 def ranking(args):
     """Show rankings of test.py: each query and its first hits, marked by the ground truth."""
-    dataset = DATASETS[args.dataset_name](args.dataset)
-    known = set(dataset.images)
-    similarities = args.features and sources.similarities(dataset, args.features, cli.warn)
-    entries = sources.of_rankings(args.rankings, dataset, similarities, args.top, cli.warn)
-    write(args, entries, lambda name: dataset.image_path(name) if name in known else None,
-          f'Rankings of {Path(dataset.path).name}', 'queries', [args.dataset, args.rankings])
+    import deep_retrieval as dr
+    from deep_retrieval.gallery import show
+    dataset = dr.open_dataset(args.dataset, args.dataset_name)
+    tell(args, 'queries', show.rankings(
+        args.output, dataset, args.rankings, args.features, **page_options(args)))
 
 
 def groups(args):
     """Show the groups of a mapped file: each anchor and its items."""
-    write(args, read_groups(args), pages.in_folder(args.images),
-          f'Groups of {Path(args.mapped).name}', 'groups', [args.images, args.mapped])
+    from deep_retrieval.gallery import show
+    tell(args, 'groups', show.groups(
+        args.output, args.mapped, args.images, truth=args.truth, most=args.groups,
+        anchors=args.anchors, **page_options(args)))
 
 
 def strip(args):
-    """Draw anchors of a mapped file and their first items as one picture, a row an anchor."""
-    locate, lost = pages.in_folder(args.images), []
-
-    def read(name):
-        try:
-            return read_image(locate(name) or '')
-        except ImageError:
-            lost.append(name)
-            return LOST
-    rows = [picture.Row(read(entry.query),
-                        [picture.Hit(read(hit.name), hit.similarity, hit.name, MARKS[hit.truth])
-                         for hit in entry.hits], entry.query)
-            for entry in read_groups(args, say=lambda line: None)]
-    if not rows:
-        raise ValueError(f'{args.mapped}: holds no groups to draw')
-    picture.save(args.output, picture.strip(rows))
-    print(f'{args.output}: {len(rows)} rows')
-    tell_faults({'missing or damaged': lost})
+    """Draw anchors of a mapped file and their first items as one picture, one row per anchor."""
+    from deep_retrieval.gallery import show
+    done = show.strip(args.output, args.mapped, args.images, truth=args.truth, top=args.top,
+                      most=args.groups, anchors=args.anchors)
+    print(f'{args.output}: {done.rows} rows')
 
 
-def read_groups(args, say=cli.warn):
-    """Entries of the mapped file that the flags name."""
-    truth = sources.read_truth(args.truth, say) if args.truth else None
-    return sources.of_groups(args.mapped, truth, args.top, args.groups, args.anchors, say)
+def page_options(args):
+    """The flags that all galleries have."""
+    return {'top': args.top, 'title': args.title, 'per_page': args.per_page, 'side': args.thumb,
+            'overwrite': args.overwrite}
 
 
-def write(args, entries, locate, title, noun, inputs):
-    """Write the gallery of the flags, and say what came of it."""
-    done = pages.write(args.output, entries, locate, args.title or title, noun, args.per_page,
-                       args.thumb, args.overwrite, inputs)
-    print(f'{Path(args.output, "index.html")}: {done.entries} {noun}, {done.pictures} pictures, '
-          f'pages: {done.pages}')
-    tell_faults(done.faults)
-
-
-def tell_faults(faults):
-    """Say on stderr which pictures have no image: {what is wrong: names}."""
-    for fault, names in faults.items():
-        if names:
-            some = ', '.join(names[:NAMED]) + (', ...' if len(names) > NAMED else '')
-            cli.warn(f'{fault} pictures, shown as placeholders: {len(names)} ({some})')
+def tell(args, noun, done):
+    """Print what was written."""
+    print(f'{os.path.join(args.output, "index.html")}: {done.entries} {noun}, {done.pictures} '
+          f'pictures, pages: {done.pages}')
 
 
 # flag -> its arguments for argparse
 FLAGS = {
-    'rankings': dict(default=ROOT / 'tmp', help='folder of NAME.rnk: the --temp_dir of test.py'),
-    'dataset': dict(default=ROOT / 'datasets/Oxford', help='folder that holds jpg/ and lab/'),
-    'dataset_name': dict(choices=OXFORD_LAYOUT, default='Oxford',
-                         help='how the folder is read: Paris has damaged images to ignore'),
-    'features': dict(nargs='+', metavar='START',
-                     help='show similarities: computed from START_queries.npy and '
-                          'START_dataset.npy of test.py, summed where there are several'),
-    'mapped': dict(default=ROOT / 'tmp/mapped.txt',
-                   help='mapped file, a line ANCHOR<TAB>ITEM:SCORE ITEM:SCORE ... a group'),
-    'images': dict(default=ROOT / 'datasets/demo_cover/images',
+    'rankings': dict(default=paths.TEMP, help='folder of NAME.rnk: the --temp_dir of test.py'),
+    'dataset': dict(default=paths.OXFORD, help='folder that holds jpg/ and lab/'),
+    'dataset_name': dict(choices=sorted(DATASETS),
+                         help='layout of that folder; by default it is recognized'),
+    'features': dict(nargs='+', metavar='STEM',
+                     help="show similarities, computed from test.py's features STEM_queries.npy "
+                          'and STEM_dataset.npy; those of several STEMs are summed'),
+    'mapped': dict(default=paths.TEMP / 'mapped.txt',
+                   help='mapped file, one line ANCHOR<TAB>ITEM:SCORE ITEM:SCORE ... per group'),
+    'images': dict(default=paths.DATASETS / 'demo_cover/images',
                    help='folder that the names in it are relative to'),
     'truth': dict(metavar='FILE',
-                  help='mark hits by the ground truth, a line ID<TAB>NAME NAME ... a group'),
+                  help='mark hits by this ground truth, one line ID<TAB>NAME NAME ... per group'),
     'groups': dict(type=cli.positive, default=10000, help='groups to show, the first of the file'),
-    'anchors': dict(nargs='+', metavar='NAME', help='show these anchors alone'),
-    'top': dict(type=cli.positive, default=50, help='hits to show of each, the first'),
-    'output': dict(default=ROOT / 'tmp/gallery', help='folder to make'),
+    'anchors': dict(nargs='+', metavar='NAME', help='show only the groups of these anchors'),
+    'top': dict(type=cli.positive, default=50, help='hits to show per query or group'),
+    'output': dict(default=paths.TEMP / 'gallery', help='folder to make'),
     'title': dict(help='heading of the pages'),
-    'per_page': dict(type=cli.positive, default=20, help='queries or groups on a page'),
+    'per_page': dict(type=cli.positive, default=20, help='queries or groups per page'),
     'thumb': dict(type=cli.positive, default=256, help='longest side of a thumbnail in pixels'),
     'overwrite': dict(action='store_true',
-                      help='delete what the output folder holds, if that is no gallery'),
+                      help='delete what the output folder holds, even if it is not a gallery'),
 }
 PAGES = 'top output title per_page thumb overwrite'
 MAPPED = 'mapped images truth groups anchors'
@@ -116,7 +85,7 @@ MODES = {
     'ranking': (ranking, f'rankings dataset dataset_name features {PAGES}'),
     'groups': (groups, f'{MAPPED} {PAGES}'),
     'strip': (strip, f'{MAPPED} top output',
-              {'groups': 5, 'top': 5, 'output': ROOT / 'tmp/strip.png'}),
+              {'groups': 5, 'top': 5, 'output': paths.TEMP / 'strip.png'}),
 }
 
 

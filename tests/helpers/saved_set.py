@@ -44,8 +44,8 @@ def make(folder, seed=0, views=6):
     return folder
 
 
-def save_features(stem, dataset, S=48, crop=True, about=ABOUT):
-    """STEM_queries.npy and STEM_dataset.npy, as test.py makes them."""
+def save_features(stem, dataset, S=48, crop=True, about=ABOUT, net=net):
+    """STEM_queries.npy and STEM_dataset.npy, as test.py makes them with a net."""
     items = {'queries': [Item(query.image, dataset.image_path(query.image),
                               query.box if crop else None) for query in dataset.queries],
              'dataset': [Item(name, dataset.image_path(name)) for name in dataset.images]}

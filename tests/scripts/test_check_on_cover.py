@@ -1,6 +1,8 @@
 """check_on_cover.py as a user runs it: groups, their folders, counts and sweeps."""
 
 import os
+import stat
+import sys
 
 import check_on_cover
 import numpy as np
@@ -112,11 +114,12 @@ def test_components_equal_merging_at_every_threshold(seed):
              round(random.uniform(0.5, 1), 2) for _ in range(40)}
     lines = [(str(i), [(str(j), score) for (a, j), score in pairs.items() if a == i])
              for i in range(30)]
-    grouping, details = cover_groups.components(lines, 0.6)
+    groups = cover_groups.components(lines, 0.6)
     expected = components_at(pairs, 0.6)
-    assert sorted(sorted(map(int, [anchor, *dict(items)])) for anchor, items in grouping) == \
+    assert sorted(sorted(map(int, group.names)) for group in groups) == \
         sorted(map(sorted, expected))
-    for (anchor, items), detail in zip(grouping, details):
+    for anchor, hits, detail in groups:
+        items = [(hit.name, hit.similarity) for hit in hits]
         members = {int(anchor), *map(int, dict(items))}
         inside = {pair: score for pair, score in pairs.items() if members.issuperset(pair)}
         assert detail.images == len(members)
@@ -283,9 +286,9 @@ def test_counts_at_thresholds(folder, capsys):
         assert cells(call(capsys, mode, **RANGE, queries_file='queries.txt').out) == good
     call(capsys, 'groups', **GROUPS, **PICTURES)
     told = call(capsys, 'count_junk', **RANGE, queries_file='queries.txt', src_dir='out')
-    assert cells(told.out)['unrelevant pairs'] == ['8', '5', '4']
+    assert cells(told.out)['unrelated pairs'] == ['8', '5', '4']
     call(capsys, 'count_junk', **RANGE, queries_file='queries.txt', src_dir='out')
-    fails(capsys, 'count_junk', 'all groups', **RANGE, queries_file='mapped.txt', src_dir='out')
+    fails(capsys, 'count_junk', 'all its groups', **RANGE, queries_file='mapped.txt', src_dir='out')
 
 
 def test_a_sweep(folder, capsys):
@@ -294,19 +297,30 @@ def test_a_sweep(folder, capsys):
     table = cells(told.out)
     # relevant: 6 of the first group and 1 of the last, which is not in the mapped file
     assert table['same-origin pairs'] == ['5', '3', '3']
-    assert table['unrelevant pairs'] == ['1', '1', '0']
+    assert table['unrelated pairs'] == ['1', '1', '0']
     assert table['precision'] == ['0.833', '0.750', '1.000']
     assert table['recall'] == ['0.714', '0.429', '0.429']
     assert told.out.splitlines()[-2:] == [
         'best F1: threshold 0.60 (precision 0.833, recall 0.714, F1 0.769); it is the '
-        'first one, another range may have a better',
+        'first one, so another range may have a better one',
         'precision of 0.9: from threshold 0.70 (precision 1.000, recall 0.429, F1 0.600)']
     assert '2 of 6 images with others of their origin are not in it: ü.png, h' in told.err
     assert (folder / 'missing.txt').read_text() == 'ü.png\nh\n'
     assert len((folder / 's.csv').read_text().splitlines()) == 4
     assert (folder / 's.png').read_bytes().startswith(b'\x89PNG')
     told = call(capsys, 'sweep', **RANGE, queries_file='mapped.txt')
-    assert cells(told.out)['unrelevant pairs'] == ['0', '0', '0']
+    assert cells(told.out)['unrelated pairs'] == ['0', '0', '0']
+
+
+def test_a_device_is_written_to_and_not_replaced(folder, capsys):
+    call(capsys, 'sweep', **RANGE, groups='groups.txt', csv='/dev/null', missing='/dev/null')
+    assert stat.S_ISCHR(os.stat('/dev/null').st_mode)
+
+
+def test_without_matplotlib_nothing_is_counted(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    fails(capsys, 'sweep', 'matplotlib is needed', 'plots', **RANGE, groups='none.txt',
+          plot='s.png')
 
 
 def test_a_sweep_tells_where_the_mapped_file_ends(folder, capsys):

@@ -6,9 +6,8 @@ from itertools import combinations
 import check_on_cover
 import numpy as np
 import pytest
-from deep_retrieval import subcommands
+from deep_retrieval import open_features, subcommands
 from deep_retrieval.duplicates.similar_pairs import write_mapped
-from deep_retrieval.saved_features import open_features
 
 HUNDREDTHS = range(60, 81)      # 69 among them
 SIDE = 100                      # length of the rows that lie on the thresholds
@@ -79,13 +78,13 @@ def test_counts_are_exact_at_every_threshold(cover, tmp_path):
     relevant = sum((groups == group).sum() * ((groups == group).sum() - 1) // 2
                    for group in set(groups) - {-1})
     last = {}
-    for t, row in zip(HUNDREDTHS, table):
-        for kind, same in (('same-origin', True), ('unrelevant', False)):
+    for t, row in zip(HUNDREDTHS, table, strict=True):
+        for kind, same in (('same-origin', True), ('unrelated', False)):
             found = tuple(int(row[f'{kind} {what}']) for what in ('pairs', 'images', 'groups'))
             assert found == brute(rows, groups, t, same), t
             # at each threshold lies a pair, so that the next one has fewer
             assert found[0] < last.get(kind, found[0] + 1)
             last[kind] = found[0]
-        both = int(row['same-origin pairs']) + int(row['unrelevant pairs'])
+        both = int(row['same-origin pairs']) + int(row['unrelated pairs'])
         assert float(row['precision']) == int(row['same-origin pairs']) / both
         assert float(row['recall']) == int(row['same-origin pairs']) / relevant

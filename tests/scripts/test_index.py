@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_saving(kind, rows, queries, tmp_path):
     faiss_index.save(path, faiss_index.build(rows_of(rows), kind))  # equal runs give equal bytes
     assert first == [(tmp_path / f'deep/i.{end}').read_bytes() for end in ('faiss', 'json')]
     (tmp_path / 'deep/i.faiss').write_bytes(first[0][:-1])
-    with pytest.raises(ValueError, match='i.faiss: is not what .*i.json'):
+    with pytest.raises(ValueError, match='i.faiss: is damaged, or is not the file that .*i.json'):
         faiss_index.load(path)
     (tmp_path / 'deep/i.json').write_text('[]')
     with pytest.raises(ValueError, match='i.json: is damaged'):
@@ -94,7 +95,7 @@ def test_saving(kind, rows, queries, tmp_path):
 
 @pytest.mark.parametrize('options, words', [
     ({'kind': 'hnsw'}, 'hnsw.* known are flat, ivfpq'),
-    ({'kind': 'ivfpq', 'code_bytes': 5}, '5 bytes do not part 32'),
+    ({'kind': 'ivfpq', 'code_bytes': 5}, '5 bytes do not divide 32'),
     ({'kind': 'ivfpq', 'cells': 3000}, '2000 rows cannot fill 3000 cells')])
 def test_builds_that_cannot_be(options, words, rows):
     with pytest.raises(ValueError, match=words):
@@ -136,9 +137,9 @@ def test_milvus_gives_what_comparison_gives(store, rows, queries):
     assert ours.count() == 2000
     order, values = brute_force(queries, rows, 5)
     hits = ours.search(queries, 5, MODEL)
-    assert [[name for name, _ in row] for row in hits] == [
+    assert [[hit.name for hit in row] for row in hits] == [
         [f'{place}.jpg' for place in row] for row in order]
-    np.testing.assert_allclose([[score for _, score in row] for row in hits], values, atol=1e-5)
+    np.testing.assert_allclose([[hit.similarity for hit in row] for row in hits], values, atol=1e-5)
     with pytest.raises(ValueError, match='another model than the queries'):
         ours.search(queries, 5, {**MODEL, 'weights': 'zzz'})
     with pytest.raises(ValueError, match='another model .* 32 dimensions'):
@@ -158,7 +159,7 @@ def test_milvus_goes_on_where_it_was_cut_off(store, rows, queries, monkeypatch):
     again.load(small)
     assert again.count() == 350
     order, _ = brute_force(queries, rows[:350], 5)
-    assert [[name for name, _ in row] for row in again.search(queries, 5)] == [
+    assert [[hit.name for hit in row] for row in again.search(queries, 5)] == [
         [f'{place}.jpg' for place in row] for row in order]
     for other in (rows_of(rows[:300]), Features('new', [f'x{i}' for i in range(400)],
                                                            rows[:400], MODEL)):
@@ -191,7 +192,7 @@ def hits_of(path):
 def test_the_script(run, folders, rows, queries):
     done = run('build', '--features', 'features', '--index', 'i')
     assert done.returncode == 0 and done.stdout.startswith(
-        'i.faiss: 2000 x 32, flat, 128 bytes a row'), done
+        'i.faiss: 2000 x 32, flat, 128 bytes per row'), done
     done = run('search', '--queries', 'queries', '--index', 'i', '--k', 3, '--output', 'hits.txt')
     assert done.returncode == 0 and done.stdout.startswith('hits.txt: 120 hits of 40 queries')
     order, _ = brute_force(queries, rows, 3)
@@ -238,7 +239,7 @@ def test_descriptors_of_another_model(run, folders, queries):
     feature_shards.save('queries', [str(i) for i in range(40)], queries,
                         made_from={**MODEL, 'proto': 'zzz'})
     assert_one_line(run('search', '--queries', 'queries', '--index', 'i'), 'queries: ',
-                    'other proto')
+                    'another proto')
     assert not os.path.exists('tmp')
 
 
@@ -249,3 +250,28 @@ def test_descriptors_of_another_model(run, folders, queries):
 def test_mistakes_of_users(flags, words, run, folders):
     dataset = saved_set.make(Path('data')) if 'nowhere' in flags else 'none'
     assert_one_line(run(*flags, '--dataset', dataset), *words)
+
+
+def test_a_run_killed_between_index_and_manifest(rows, tmp_path):
+    """The index of other rows beside the old names is refused, never searched."""
+    faiss_index.save(str(tmp_path / 'i'), faiss_index.build(rows_of(rows)))
+    faiss_index.save(str(tmp_path / 'other'), faiss_index.build(rows_of(rows[::-1].copy())))
+    os.replace(tmp_path / 'other.faiss', tmp_path / 'i.faiss')
+    with pytest.raises(ValueError, match='i.faiss: is damaged, or is not the file'):
+        faiss_index.load(str(tmp_path / 'i'))
+
+
+@pytest.mark.parametrize('mode, package', [('build', 'faiss'), ('milvus_search', 'pymilvus')])
+def test_a_missing_package_is_one_line(mode, package, run, folders, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    flag = '--features' if mode == 'build' else '--queries'
+    assert_one_line(run(mode, flag, 'queries'), f'{package} is needed', 'my-deep-retrieval[')
+
+
+def test_named_rows_are_searched(run, rows, tmp_path):
+    np.save(tmp_path / 'f.npy', rows)
+    (tmp_path / 'f.txt').write_text(''.join(f'{i}\t{i}.jpg\n' for i in range(len(rows))))
+    assert run('build', '--features', 'f.npy', '--index', 'i').returncode == 0
+    done = run('search', '--queries', 'f.npy', '--index', 'i', '--k', 1, '--output', 'hits.txt')
+    assert done.returncode == 0, done.stderr
+    assert hits_of('hits.txt') == [(f'{i}.jpg', [f'{i}.jpg']) for i in range(len(rows))]

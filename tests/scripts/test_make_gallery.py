@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,18 @@ import html_tree
 import make_gallery
 import numpy as np
 import pytest
+import saved_set
 from conftest import ROOT, assert_one_line, run_script
 from test_gallery import content
 
 SCRIPT = ROOT / 'myPython/make_gallery.py'
+
+
+def net(images):
+    """A random descriptor of unit length for each shade of grey and size; D = 8."""
+    rows = np.array([np.random.default_rng([*image.shape[:2], round(image.mean())])
+                     .standard_normal(8) for image in images], np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope='module')
@@ -31,13 +40,9 @@ def data(tmp_path_factory):
         (root / f'set/lab/{name}_query.txt').write_text(f'oxc1_{image} 0 0 40 60\n')
         for grade, names in (('good', good), ('ok', ok), ('junk', junk)):
             (root / f'set/lab/{name}_{grade}.txt').write_text('\n'.join(names.split()) + '\n')
-    rng = np.random.default_rng(0)
-    database, queries = (rng.standard_normal((count, 8)).astype(np.float32) for count in (6, 2))
-    database, queries = (rows / np.linalg.norm(rows, axis=1, keepdims=True)
-                         for rows in (database, queries))
-    np.save(root / 'tmp/F_dataset.npy', database)
-    np.save(root / 'tmp/F_queries.npy', queries)
-    for name, row in zip(('a_1', 'b_1'), queries @ database.T):
+    saved_set.save_features(root / 'tmp/F', saved_set.opened(root / 'set'), net=net)
+    queries, database = (np.load(root / f'tmp/F_{part}.npy') for part in ('queries', 'dataset'))
+    for name, row in zip(('a_1', 'b_1'), queries @ database.T, strict=True):
         (root / f'tmp/{name}.rnk').write_text(''.join(f'p{i}\n' for i in np.argsort(-row)))
     (root / 'mapped.txt').write_text('p0.jpg\tp1.jpg:0.900 p4.jpg:0.800 p0.jpg:0.750\np1.jpg\t\n'
                                      'p4.jpg\tp5.jpg:0.690 gone%20one.jpg:0.100\n')
@@ -178,8 +183,8 @@ def test_it_is_a_script_that_runs_from_any_folder_and_repeatable(run, data, tmp_
 @pytest.mark.parametrize('mode, flags, words', [
     ('ranking', ['--rankings', 'nowhere'], ['nowhere', 'test.py']),
     ('ranking', ['--dataset', 'nowhere'], ['nowhere', 'jpg/']),
-    ('ranking', ['--features', 'nowhere'], ['nowhere_queries.npy', 'No such file']),
-    ('ranking', ['--features', '{data}/bad'], ['bad_queries.npy', '3 x 8', '2 of them']),
+    ('ranking', ['--features', 'nowhere'], ['nowhere_dataset.npy', 'no such file']),
+    ('ranking', ['--features', '{data}/bad'], ['bad_queries.npy', '3, 8']),
     ('groups', ['--mapped', 'nowhere.txt'], ['nowhere.txt', 'No such file']),
     ('groups', ['--mapped', '{data}/bad.txt'], ['bad.txt', '2', 'p1.jpg']),
     ('groups', ['--truth', '{data}/bad_groups.txt'], ['bad_groups.txt:2', 'p0.jpg']),
@@ -191,6 +196,8 @@ def test_it_is_a_script_that_runs_from_any_folder_and_repeatable(run, data, tmp_
 def test_a_users_mistake_is_one_line(mode, flags, words, run, data, tmp_path):
     (data / 'bad.txt').write_text('p0.jpg\tp1.jpg:0.9\np4.jpg\tp1.jpg\n')
     (data / 'bad_groups.txt').write_text('x\tp0.jpg\ny\tp0.jpg\n')
+    for end in ('queries.npy', 'queries.json', 'dataset.npy', 'dataset.json'):
+        shutil.copy(data / f'tmp/F_{end}', data / f'bad_{end}')
     np.save(data / 'bad_queries.npy', np.zeros((3, 8), np.float32))
     before = content(data)
     done = run(mode, *(flag.format(data=data) for flag in flags))
@@ -218,3 +225,18 @@ def test_help_explains_every_flag(run):
                         ('strip', 'mapped images truth groups anchors top output')):
         done = run(mode, '-h')
         assert done.returncode == 0 and all(f'--{flag}' in done.stdout for flag in flags.split())
+
+
+@pytest.mark.parametrize('mode', ['ranking', 'groups', 'strip'])
+def test_the_help_imports_nothing_heavy(mode):
+    code = ('import sys; sys.argv = ["make_gallery.py", sys.argv[1], "-h"]\n'
+            'import atexit; atexit.register(lambda: print(sorted({"numpy", "cv2", "torch", "caffe",'
+            ' "jinja2", "tqdm"} & set(sys.modules)), file=sys.stderr))\n'
+            f'import runpy; runpy.run_path({str(SCRIPT)!r}, run_name="__main__")')
+    done = subprocess.run([sys.executable, '-c', code, mode], text=True, capture_output=True)
+    assert done.returncode == 0 and done.stderr == '[]\n'
+
+
+def test_without_jinja2_one_line_says_what_to_install(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'jinja2', None)
+    assert_one_line(run('groups'), 'jinja2 is needed', "my-deep-retrieval[gallery]")

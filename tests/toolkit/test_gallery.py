@@ -12,7 +12,8 @@ import html_tree
 import numpy as np
 import pytest
 from deep_retrieval.gallery import pages
-from deep_retrieval.gallery.pages import Entry, Hit, in_folder
+from deep_retrieval.gallery.pages import Entry, in_folder
+from deep_retrieval.ranking import Hit
 
 NAMES = ['plain.jpg', 'with space.jpg', 'a#b.jpg', 'what?.jpg', '100%.jpg', '100%25.jpg',
          'a&amp;b.jpg', 'say "hi".jpg', "it's.jpg", '<script>alert(1)</script>.jpg',
@@ -60,7 +61,7 @@ def similarities(page):
 
 
 def test_every_picture_stands_in_the_html(write, tmp_path, images):
-    hits = [Hit(name, 1 - place / 100, True) for place, name in enumerate(NAMES)]
+    hits = [Hit(name, 1 - place / 100, 'positive') for place, name in enumerate(NAMES)]
     summary, pages = write([Entry(name, hits) for name in NAMES])
     assert summary == (len(NAMES), 1, len(NAMES), {})
     page = pages['index.html']
@@ -83,15 +84,15 @@ def test_every_picture_stands_in_the_html(write, tmp_path, images):
 
 
 def test_what_is_beside_a_hit(write):
-    truths = [(True, 'same', '✓ same'), ('good', 'same', '✓ good'), ('ok', 'same', '✓ ok'),
-              (False, 'other', '✗ other'), ('junk', 'junk', '– junk'), (None, '', '')]
-    hits = [Hit('plain.jpg', (690 - place) / 1000, truth)
-            for place, (truth, _, _) in enumerate(truths)]
+    marks = [('positive', 'same', '✓ same'), ('good', 'same', '✓ good'), ('ok', 'same', '✓ ok'),
+              ('negative', 'other', '✗ other'), ('junk', 'junk', '– junk'), (None, '', '')]
+    hits = [Hit('plain.jpg', (690 - place) / 1000, mark)
+            for place, (mark, _, _) in enumerate(marks)]
     _, pages = write([Entry('a#b.jpg', hits, 'the_query_1', 'AP 12.34')])
     entry = pages['index.html'].one('section')
     assert entry.one('h2').text == '1 the_query_1'
     assert entry.one('', 'note').text == 'AP 12.34, 6 hits'
-    for hit, (_, kind, mark), item in zip(hits, truths, entry.one('ol').all('li'), strict=True):
+    for hit, (_, kind, mark), item in zip(hits, marks, entry.one('ol').all('li'), strict=True):
         assert item.classes == ([kind] if kind else [])
         assert float(item.attributes['data-similarity']) == hit.similarity
         assert item.one('', 'similarity').text == f'{hit.similarity:.3f}'
@@ -102,8 +103,10 @@ def test_what_is_beside_a_hit(write):
 
 def test_counts_at_every_threshold_are_a_brute_force_count(write):
     rng = random.Random(0)
-    entries = [Entry('plain.jpg', [Hit('a#b.jpg', 0.69, True), Hit('a#b.jpg', 0.4, False)] + [
-        Hit('a#b.jpg', rng.randrange(400, 1001) / 1000, rng.choice([True, False, 'junk', None]))
+    ends = [Hit('a#b.jpg', 0.69, 'positive'), Hit('a#b.jpg', 0.4, 'negative')]
+    entries = [Entry('plain.jpg', ends + [
+        Hit('a#b.jpg', rng.randrange(400, 1001) / 1000,
+            rng.choice(['positive', 'negative', 'junk', None]))
         for _ in range(rng.randrange(20))]) for _ in range(23)]
     hits = [hit for entry in entries for hit in entry.hits]
     _, pages = write(entries, per_page=4)
@@ -115,10 +118,10 @@ def test_counts_at_every_threshold_are_a_brute_force_count(write):
         assert slider['step'] == '0.01' and float(slider['min']) == 0.4
         thresholds = [float(f'{(40 + step) // 100}.{(40 + step) % 100:02d}')
                       for step in range(steps)]
-        for name, truth in (('same', True), ('other', False), ('junk', 'junk'),
-                            ('not marked', None)):
+        for name, mark in (('same', 'positive'), ('other', 'negative'), ('junk', 'junk'),
+                           ('not marked', None)):
             assert counts[name] == [
-                sum(hit.truth == truth and hit.similarity >= threshold for hit in hits)
+                sum(hit.mark == mark and hit.similarity >= threshold for hit in hits)
                 for threshold in thresholds]
     found = [values for number in range(1, 7) for values in similarities(
         pages['index.html' if number == 1 else f'page-{number}.html'])]
@@ -163,7 +166,8 @@ def test_pages_link_to_each_other(write, tmp_path):
 
 
 def test_without_similarities_ranks_are_shown_and_no_slider(write):
-    _, pages = write([Entry('plain.jpg', [Hit('a#b.jpg'), Hit('what?.jpg')])], noun='queries')
+    hits = [Hit('a#b.jpg', None), Hit('what?.jpg', None)]
+    _, pages = write([Entry('plain.jpg', hits)], noun='queries')
     page = pages['index.html']
     assert not list(page.all('form'))
     assert [node.text for node in page.all('', 'similarity')] == ['#1', '#2']
@@ -231,7 +235,7 @@ def test_copies_share_a_thumbnail(write, images, tmp_path):
     assert len(list((tmp_path / 'gallery/thumbs').glob('*/*.jpg'))) == 2
 
 
-def test_a_truth_that_is_none(write, tmp_path):
-    with pytest.raises(ValueError, match="no truth 'maybe'; known are True, good"):
+def test_an_unknown_mark(write, tmp_path):
+    with pytest.raises(ValueError, match="unknown mark 'maybe'; known are positive, good"):
         write([Entry('plain.jpg', [Hit('a#b.jpg', 0.5, 'maybe')])])
-    assert not (tmp_path / 'gallery').exists()
+    assert os.listdir(tmp_path) == ['images']

@@ -1,4 +1,4 @@
-"""A gallery in headless Chromium: threshold, keys, focus, colours, pictures, scripts turned off.
+"""A gallery in headless Chromium: threshold, keys, focus, colours, pictures, no scripts.
 
 Skipped where there is no Chromium; Debian's package `chromium` is one (see browser.py).
 """
@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 from deep_retrieval.gallery import pages
-from deep_retrieval.gallery.pages import Entry, Hit
+from deep_retrieval.gallery.pages import Entry
+from deep_retrieval.ranking import Hit
 from test_gallery import NAMES
 
 PER_PAGE = 4
@@ -31,7 +32,7 @@ def chromium():
 def entries():
     """Ten entries, so that there are three pages; similarities in hundredths, 0.69 among them."""
     rng = random.Random(0)
-    return [Entry(query, [Hit(name, value / 100, rng.choice([True, False, 'junk']))
+    return [Entry(query, [Hit(name, value / 100, rng.choice(['positive', 'negative', 'junk']))
                           for name, value in zip(NAMES, sorted(rng.choices(range(50, 100), k=17),
                                                                reverse=True) + [50])]
                   + [Hit('gone.jpg', 0.69, None)], box=(5, 5, 20, 20)) for query in NAMES[:10]]
@@ -133,10 +134,10 @@ def test_the_threshold_hides_what_is_below(threshold, page, entries):
     assert shown(page) == [
         [len(some), f'{len(some)} of {every} hits' if len(some) < every else f'{every} hits']
         for some in hits[:PER_PAGE]]
-    kinds = [hit.truth for some in hits for hit in some]
+    kinds = [hit.mark for some in hits for hit in some]
     text = page.run('document.querySelector(".shown").textContent')
     assert text.endswith('({} same, {} other, {} junk, {} not marked)'.format(
-        *(kinds.count(truth) for truth in (True, False, 'junk', None))))
+        *(kinds.count(mark) for mark in ('positive', 'negative', 'junk', None))))
     assert text.startswith(f'{sum(map(len, hits[:PER_PAGE]))} ')
     assert page.run('document.querySelector("output").value') == threshold
     # it goes along to the other pages, and comes back with the address

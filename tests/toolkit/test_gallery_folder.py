@@ -4,9 +4,13 @@ import os
 import shutil
 
 import html_tree
+import numpy as np
 import pytest
-from deep_retrieval.gallery import pages, thumbs
-from deep_retrieval.gallery.pages import Entry, Hit
+from deep_retrieval import store
+from deep_retrieval.features import Features
+from deep_retrieval.gallery import answer_pictures, similar_clusters, thumbs
+from deep_retrieval.gallery.pages import Entry
+from deep_retrieval.ranking import Hit
 from test_gallery import NAMES, content, images, write  # noqa: F401 (fixtures)
 
 WHOLE = ['index.html', 'script.js', 'style.css', 'thumbs']
@@ -18,8 +22,7 @@ def test_equal_runs_give_equal_bytes(write, tmp_path, monkeypatch):  # noqa: F81
     before = content(tmp_path / 'gallery')
     write(entries, per_page=3, output=tmp_path / 'again')
     assert content(tmp_path / 'again') == before
-    monkeypatch.setattr(thumbs, 'read_image',
-                        lambda path: pytest.fail('read again'))
+    monkeypatch.setattr(thumbs, 'read_image', lambda path: pytest.fail('read again'))
     write(entries, per_page=3)
     assert content(tmp_path / 'gallery') == before
     write(entries[:1], per_page=3)      # fewer pages, and none of the others left
@@ -38,25 +41,26 @@ def test_a_picture_that_changed_gets_another_thumbnail(write, images, tmp_path):
 
 
 @pytest.mark.parametrize('moment', range(0, 24, 3))
-def test_interrupted_runs_are_gone_on_with(moment, write, tmp_path, monkeypatch):  # noqa: F811
+def test_interrupted_runs_are_resumed(moment, write, tmp_path, monkeypatch):  # noqa: F811
     """Ctrl-C at some file that is written; the next run gives what one run gives."""
     entries = [Entry(name, []) for name in NAMES]
     write(entries[:4], per_page=4)
     old = content(tmp_path / 'gallery')
     left = [moment]
 
-    def write_aside(path, function, whole=thumbs.write_aside):
+    def write_some(path, content, whole=store.write):
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1
-        whole(path, function)
+        whole(path, content)
     with monkeypatch.context() as patch:
-        patch.setattr(thumbs, 'write_aside', write_aside)
-        patch.setattr(pages, 'write_aside', write_aside)
+        patch.setattr(store, 'write', write_some)
         try:
             write(entries, per_page=4)
         except KeyboardInterrupt:
             assert content(tmp_path / 'gallery') == old     # nothing of it is seen
+            made = len(list(tmp_path.glob('.gallery.thumbs/*/*.jpg')))
+            assert made == min(4 + moment, len(NAMES))      # and no thumbnail is lost
     write(entries, per_page=4)
     write(entries, per_page=4, output=tmp_path / 'whole')
     assert content(tmp_path / 'gallery') == content(tmp_path / 'whole')
@@ -69,14 +73,14 @@ def test_other_things_are_not_replaced(what, write, tmp_path):  # noqa: F811
     if what == 'file':
         output.write_text('mine')
     elif what == 'part':
-        (tmp_path / 'gallery.part').mkdir()
-        (tmp_path / 'gallery.part/mine').touch()
+        (tmp_path / '.gallery.thumbs').mkdir()
+        (tmp_path / '.gallery.thumbs/mine').touch()
     else:
         write([])
         (output / what).write_text('mine')
     before = content(tmp_path)
     faults = 'holds something|is a file|is in the way'
-    with pytest.raises(ValueError, match=rf'gallery(\.part)?: ({faults})'):
+    with pytest.raises(ValueError, match=rf'gallery(\.thumbs)?: ({faults})'):
         write([Entry('plain.jpg', [])])
     assert content(tmp_path) == before
     if what in ('notes.txt', 'index.html'):
@@ -102,3 +106,28 @@ def test_a_linked_output_stays_a_link(write, tmp_path):  # noqa: F811
     assert (tmp_path / 'link').is_symlink() and (tmp_path / 'real/index.html').exists()
     href = next(html_tree.read((tmp_path / 'real/index.html').read_text()).one('section').all('a'))
     assert href.attributes['href'] == '../images/plain.jpg'
+
+
+def test_pictures_of_a_killed_run_are_taken_over(tmp_path):
+    """What it was writing is cleaned, whether the next run writes that picture or not."""
+    folder, source = tmp_path / 'out', tmp_path / 'a.jpg'
+    source.write_bytes(b'picture')
+    copy = answer_pictures.copy_of(str(source))
+    answer_pictures.fill(str(folder), {'1/a.jpg': copy, '2/a.jpg': copy}, False)
+    for name in ('1/a.jpg.aside', '2/a.jpg.aside', 'pictures.json.aside'):
+        (folder / name).write_bytes(b'half')
+    answer_pictures.fill(str(folder), {'1/a.jpg': copy}, True)
+    assert sorted(content(folder)) == ['1/a.jpg', 'pictures.json']
+    (folder / 'mine.aside').touch()
+    with pytest.raises(ValueError, match='mine.aside'):
+        answer_pictures.fill(str(folder), {'1/a.jpg': copy}, False)
+
+
+def test_similarities_of_other_features_are_refused(tmp_path):
+    path, rows = str(tmp_path / 'sim.npy'), np.eye(4, dtype=np.float32)
+    features = Features('x', list('abcd'), rows)
+    found = similar_clusters.similarities_of(features, 2, path)
+    np.testing.assert_array_equal(found, rows[:2])
+    np.testing.assert_array_equal(similar_clusters.similarities_of(features, 2, path), found)
+    with pytest.raises(ValueError, match='sim.npy: was made from other features'):
+        similar_clusters.similarities_of(Features('x', list('abcd'), 1 - rows), 2, path)

@@ -1,12 +1,47 @@
 """picture: where things are drawn, on images of one colour each."""
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 import pytest
 from deep_retrieval.gallery import picture
-from deep_retrieval.gallery.picture import Hit, Row, save, strip
+from deep_retrieval.gallery.pages import Entry
+from deep_retrieval.gallery.picture import save
+from deep_retrieval.ranking import Hit
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
 CELL = (60, 80)
+
+
+class Found(NamedTuple):
+    """A hit with its image."""
+
+    image: object
+    similarity: float
+    name: str = ''
+    mark: str = None
+
+
+class Row(NamedTuple):
+    """A query with its image and hits, each Found."""
+
+    image: object
+    hits: list
+    name: str = ''
+    box: tuple = None
+
+
+def strip(rows, cell=CELL):
+    """The picture of some rows; who has no name gets a short one."""
+    images = {}
+
+    def named(shown):
+        name = shown.name or f'i{len(images)}'
+        images[name] = shown.image
+        return name
+    entries = [Entry(named(row), [Hit(named(hit), hit.similarity, hit.mark) for hit in row.hits],
+                     box=row.box) for row in rows]
+    return picture.strip(entries, images.get, cell)
 
 
 def plain(height, width, colour):
@@ -28,7 +63,7 @@ def rectangle(image, colour):
 
 
 def test_images_fill_their_cells():
-    image = strip([Row(plain(600, 800, RED), [Hit(plain(30, 40, GREEN), 0.9)])], CELL)
+    image = strip([Row(plain(600, 800, RED), [Found(plain(30, 40, GREEN), 0.9)])], CELL)
     assert image.dtype == np.uint8 and image.ndim == 3
     left, top, width, height = rectangle(image, RED)
     assert (width, height) == (80, 60)
@@ -38,7 +73,7 @@ def test_images_fill_their_cells():
 
 def test_other_shapes_keep_their_aspect_in_the_middle():
     wide, tall = plain(100, 800, RED), plain(600, 100, GREEN)
-    image = strip([Row(plain(60, 80, BLUE), [Hit(wide, 0.9), Hit(tall, 0.8)])], CELL)
+    image = strip([Row(plain(60, 80, BLUE), [Found(wide, 0.9), Found(tall, 0.8)])], CELL)
     left, top, _, _ = rectangle(image, BLUE)
     wide, tall = rectangle(image, RED), rectangle(image, GREEN)
     assert wide[1:] == (top + 25, 80, 10)
@@ -47,7 +82,7 @@ def test_other_shapes_keep_their_aspect_in_the_middle():
 
 
 def test_rows_and_columns_are_aligned():
-    rows = [Row(plain(60, 80, RED), [Hit(plain(60, 80, GREEN), 0.9, mark='positive')], 'a_query'),
+    rows = [Row(plain(60, 80, RED), [Found(plain(60, 80, GREEN), 0.9, mark='positive')], 'a_query'),
             Row(plain(60, 80, BLUE), [])]
     image = strip(rows, CELL)
     red, green, blue = (rectangle(image, colour) for colour in (RED, GREEN, BLUE))
@@ -59,7 +94,7 @@ def test_rows_and_columns_are_aligned():
 
 @pytest.mark.parametrize('mark', sorted(picture.MARKS))
 def test_marked_hits_have_a_frame(mark):
-    image = strip([Row(plain(60, 80, RED), [Hit(plain(60, 80, BLUE), 0.9, 'x', mark)])], CELL)
+    image = strip([Row(plain(60, 80, RED), [Found(plain(60, 80, BLUE), 0.9, 'x', mark)])], CELL)
     left, top, _, _ = rectangle(image, BLUE)
     border = picture.FRAME
     framed = image[top - border:top + 60 + border, left - border:left + 80 + border].copy()
@@ -93,7 +128,7 @@ def test_a_box_beyond_the_image_stays_inside():
 
 
 def test_text_stands_below_its_column():
-    hits = [Hit(plain(60, 80, GREEN), 0.9, 'named_000001'), Hit(plain(60, 80, BLUE), 0.8)]
+    hits = [Found(plain(60, 80, GREEN), 0.9, 'named_000001'), Found(plain(60, 80, BLUE), 0.8)]
     image = strip([Row(plain(60, 80, RED), hits)], CELL)
     written = (image < 200).all(axis=2)
     for colour in (GREEN, BLUE):
@@ -117,18 +152,18 @@ def test_long_names_are_shortened_in_the_middle():
 def test_grey_and_transparent_images():
     grey = np.full((60, 80), 20, np.uint8)  # darker than any text
     clear = np.full((60, 80, 4), (0, 255, 0, 7), np.uint8)
-    image = strip([Row(grey, [Hit(clear, 0.5)])], CELL)
+    image = strip([Row(grey, [Found(clear, 0.5)])], CELL)
     assert rectangle(image, (20, 20, 20))[2:] == (80, 60)
     assert rectangle(image, GREEN)[2:] == (80, 60)
 
 
 @pytest.mark.parametrize('image', [None, np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8),
                                    np.zeros((4, 4, 2), np.uint8)])
-def test_what_is_no_image_is_named(image):
+def test_what_is_not_an_image_is_named(image):
     good = plain(60, 80, RED)
-    with pytest.raises(ValueError, match='top2 of a_query is no image'):
-        strip([Row(good, [Hit(good, 0.9), Hit(image, 0.8)], 'a_query')])
-    with pytest.raises(ValueError, match='query image of a_query is no image'):
+    with pytest.raises(ValueError, match='top2 of a_query is not an image'):
+        strip([Row(good, [Found(good, 0.9), Found(image, 0.8)], 'a_query')])
+    with pytest.raises(ValueError, match='query image of a_query is not an image'):
         strip([Row(image, [], 'a_query')])
 
 
@@ -136,8 +171,8 @@ def test_wrong_arguments():
     good = plain(60, 80, RED)
     with pytest.raises(ValueError, match='at least one row'):
         strip([])
-    with pytest.raises(ValueError, match="no mark 'good'; known are positive, negative, junk"):
-        strip([Row(good, [Hit(good, 0.9, mark='good')])])
+    with pytest.raises(ValueError, match="unknown mark 'good'; known are positive, negative, junk"):
+        strip([Row(good, [Found(good, 0.9, mark='good')])])
 
 
 def test_save(tmp_path):

@@ -1,18 +1,19 @@
 """All similar pairs of descriptors, against cosines one by one; runs on disk; the script."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, assert_one_line, run_script
-from deep_retrieval import feature_shards
+from deep_retrieval import feature_shards, open_features
 from deep_retrieval.duplicates import mapped_files, pair_runs, similar_pairs
 from deep_retrieval.duplicates.approximate_pairs import Approximate
 from deep_retrieval.duplicates.pair_runs import PairRuns
 from deep_retrieval.duplicates.similar_pairs import Exact, write_mapped
 from deep_retrieval.features import NamedRows
-from deep_retrieval.saved_features import open_features
 
 SCRIPT = ROOT / 'myPython/convert/features2mapped.py'
 
@@ -140,7 +141,7 @@ def test_thresholds_finer_than_the_scores_and_equal_names_are_refused(tmp_path):
         write_mapped(tmp_path / 'm.txt', features, '0.605', 2)
     with pytest.raises(ValueError, match='decimals'):
         write_mapped(tmp_path / 'm.txt', features, '0.6', 10)
-    with pytest.raises(ValueError, match='one name'):
+    with pytest.raises(ValueError, match='the same name'):
         write_mapped(tmp_path / 'm.txt', Array(clustered(2, 3), ['a', 'a']), '0.6', 2)
 
 
@@ -190,6 +191,38 @@ def test_what_another_search_left_is_not_taken(tmp_path, blocks, monkeypatch, ca
         write_mapped(tmp_path / 'm.txt', features, '0.4')
 
 
+def test_without_faiss_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'faiss', None)
+    with pytest.raises(RuntimeError, match='faiss is needed.*my-deep-retrieval.search.'):
+        Approximate()
+
+
+def test_a_killed_clean_up_leaves_no_gap(tmp_path, blocks, monkeypatch):
+    """Runs whose note is gone, or that miss their predecessor, are not taken."""
+    blocks(16)
+    monkeypatch.setattr(pair_runs, 'BUDGET', 20)
+    features, parts = Array(clustered(120, 6)), tmp_path / 'm.txt.parts'
+    for spoil in (lambda: (parts / 'key.json').unlink(),
+                  lambda: sorted(parts.glob('run_*'))[0].unlink(),
+                  lambda: (parts / 'run_000000000_000000003.npy.aside').touch()):
+        with pytest.raises(KeyboardInterrupt):
+            write_mapped(tmp_path / 'm.txt', features, '0.5', find=Breaks(9))
+        spoil()
+        write_mapped(tmp_path / 'm.txt', features, '0.5')
+        assert list(mapped_files.read(tmp_path / 'm.txt')) == naive(features, 0.5)
+        assert os.listdir(tmp_path) == ['m.txt']
+
+
+def test_two_searches_into_one_folder(tmp_path):
+    code = ('import sys; from deep_retrieval.duplicates.pair_runs import PairRuns\n'
+            'PairRuns(sys.argv[1], {}, 1)')
+    with PairRuns(tmp_path / 'runs', {}, 60) as runs:
+        done = subprocess.run([sys.executable, '-c', code, str(tmp_path / 'runs')], text=True,
+                              capture_output=True)
+        assert 'another process is writing it' in done.stderr
+        runs.remove()
+
+
 def test_runs_give_each_pair_once_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(pair_runs, 'BUDGET', 40)
     random, expected = np.random.default_rng(0), {}
@@ -198,7 +231,8 @@ def test_runs_give_each_pair_once_in_order(tmp_path, monkeypatch):
         i, j = np.sort(random.integers(0, 60, (2, 13)), axis=0)
         i, j = i[i < j], j[i < j]
         scores = (i * 7 + j * 3) % 11 - 5
-        expected.update({(a, b): s for a, b, s in zip(i.tolist(), j.tolist(), scores.tolist())})
+        expected.update({(a, b): s for a, b, s in zip(i.tolist(), j.tolist(), scores.tolist(),
+                                                      strict=True)})
         runs.add(part, i, j, scores)
     found, pieces = [], 0
     for numbers, starts, others, scores in runs.grouped():
@@ -206,7 +240,7 @@ def test_runs_give_each_pair_once_in_order(tmp_path, monkeypatch):
         for k, number in enumerate(numbers.tolist()):
             found += [(number, -score, other) for other, score in
                       zip(others[starts[k]:starts[k + 1]].tolist(),
-                          scores[starts[k]:starts[k + 1]].tolist())]
+                          scores[starts[k]:starts[k + 1]].tolist(), strict=True)]
     assert found == sorted((*sides, ) for (a, b), s in expected.items()
                            for sides in ((a, -s, b), (b, -s, a)))
     assert runs.pairs == len(expected) and pieces > 3

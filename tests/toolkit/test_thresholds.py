@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 from deep_retrieval.duplicates import mapped_files, sweep_report, thresholds
-from deep_retrieval.duplicates.thresholds import count_anchors, count_groups, steps
+from deep_retrieval.duplicates.decimals import steps
+from deep_retrieval.duplicates.thresholds import count_anchors, count_groups
 
 
 def test_both_ends_and_every_step_between_are_there():
@@ -40,7 +41,7 @@ def cover():
     similarities = rows @ rows.T
     # some that lie on a threshold as it is written, and next to it
     for (i, j), value in zip([(0, 1), (2, 9), (4, 5), (3, 20), (8, 11)],
-                             [0.69, 0.69, np.nextafter(0.69, 0), 0.57, 0.7]):
+                             [0.69, 0.69, np.nextafter(0.69, 0), 0.57, 0.7], strict=True):
         similarities[i, j] = similarities[j, i] = value
     return names, similarities, groups
 
@@ -79,7 +80,7 @@ def test_a_sweep_equals_brute_force_at_every_threshold(cover, tmp_path, low, hig
         same = brute(names, similarities, groups, float(value), True)
         other = brute(names, similarities, groups, float(value), False)
         assert tuple(row[k] for row in table.same_origin) == same
-        assert tuple(row[k] for row in table.unrelevant) == other
+        assert tuple(row[k] for row in table.unrelated) == other
         found = same[0] + other[0]
         precision, recall = (same[0] / found if found else None), same[0] / relevant
         assert table.precision()[k] == precision
@@ -88,7 +89,7 @@ def test_a_sweep_equals_brute_force_at_every_threshold(cover, tmp_path, low, hig
             2 * precision * recall / (precision + recall) if same[0] else 0)
     assert table.relevant == relevant
     if low == '0.69':
-        assert table.same_origin.pairs[0] + table.unrelevant.pairs[0] == sum(
+        assert table.same_origin.pairs[0] + table.unrelated.pairs[0] == sum(
             similarities[i, j] >= 0.69 for i, j in combinations(range(len(names)), 2))
 
 
@@ -99,7 +100,7 @@ def test_a_sweep_by_anchors_counts_as_the_original(cover, tmp_path):
     table = count_anchors(mapped_files.read(path), good, values)
     for k, value in enumerate(values):
         for counts, anchors in ((table.same_origin, range(7)),
-                                (table.unrelevant, range(7, len(names)))):
+                                (table.unrelated, range(7, len(names)))):
             pairs = [(i, j) for i in anchors for j in range(len(names))
                      if i != j and similarities[i, j] >= float(value)]
             assert counts.pairs[k] == len(pairs)
@@ -108,8 +109,8 @@ def test_a_sweep_by_anchors_counts_as_the_original(cover, tmp_path):
     assert table.recall()[0] == 1
     every = count_anchors(mapped_files.read(path), None, values)
     assert every.same_origin.pairs == [a + b for a, b in zip(table.same_origin.pairs,
-                                                            table.unrelevant.pairs)]
-    assert every.unrelevant.pairs == [0] * len(values) and every.asked == 0
+                                                            table.unrelated.pairs, strict=True)]
+    assert every.unrelated.pairs == [0] * len(values) and every.asked == 0
 
 
 def test_what_is_missing_is_listed():
@@ -125,7 +126,7 @@ def test_nothing_to_count():
     values = steps('0.5', '0.6', '0.1')
     for table in (count_groups([], {'1': ['a']}, values), count_groups([('a', [])], {}, values),
                   count_anchors([], None, values)):
-        assert table.same_origin == table.unrelevant == ([0, 0],) * 3
+        assert table.same_origin == table.unrelated == ([0, 0],) * 3
         assert table.precision() == table.recall() == table.f1() == [None, None]
         assert table.best_f1() is None and table.reaching(Decimal('0.5')) is None
         assert table.lowest is None
@@ -136,7 +137,7 @@ def test_an_image_is_no_pair_with_itself():
     lines = [('a', [('a', 1.0), ('b', 0.8)]), ('b', [('b', 1.0), ('a', 0.7)])]
     table = count_groups(lines, {'1': ['a', 'b']}, steps('0.75', '0.85', '0.05'))
     # of the two scores of a pair the higher one counts
-    assert table.same_origin.pairs == [1, 1, 0] and table.unrelevant.pairs == [0, 0, 0]
+    assert table.same_origin.pairs == [1, 1, 0] and table.unrelated.pairs == [0, 0, 0]
 
 
 def test_many_pieces_are_one(cover, tmp_path, monkeypatch):
@@ -171,15 +172,15 @@ def test_the_table_is_the_originals(table):
     assert rows[0] == '| threshold          |   0.6 |   0.7 |   0.8 |   0.9 |'
     assert rows[1] == '|--------------------|------:|------:|------:|------:|'
     assert rows[2] == '| same-origin pairs  |     3 |     2 |     2 |     1 |'
-    assert rows[3] == '| unrelevant pairs   |     3 |     1 |     0 |     0 |'
+    assert rows[3] == '| unrelated pairs    |     3 |     1 |     0 |     0 |'
     assert len({len(row) for row in rows}) == 1 and len(rows) == 11
 
 
 def test_csv_and_plot(table, tmp_path):
     sweep_report.save_csv(tmp_path / 's.csv', table)
     lines = (tmp_path / 's.csv').read_text().splitlines()
-    assert lines[0] == ('threshold,same-origin pairs,unrelevant pairs,same-origin images,'
-                        'unrelevant images,same-origin groups,unrelevant groups,'
+    assert lines[0] == ('threshold,same-origin pairs,unrelated pairs,same-origin images,'
+                        'unrelated images,same-origin groups,unrelated groups,'
                         'precision,recall,F1')
     assert lines[1].startswith('0.6,3,3,5,4,2,2,0.5,0.75,0.6') and len(lines) == 5
     for name in ('s.png', 's.svg'):

@@ -1,30 +1,39 @@
-"""Similar pairs by an index of faiss: their scores are exact, but not all of them are found.
+"""Most pairs of similar images, found with an index of faiss: some are missed, scores are exact.
 
     write_mapped('mapped.txt', features, Decimal('0.6'), find=Approximate(probes=16))
 
-Rows are put into cells by k-means, and each is compared with those of the `probes` cells nearest to
-it (faiss, IVF flat). All rows are held in memory, twice.
+K-means assigns rows to cells, and each row is compared with those in the `probes` cells nearest to
+it (an inverted file of faiss, IVF flat). All rows are held in memory twice.
 """
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from deep_retrieval import optional, progress
 from deep_retrieval.duplicates.similar_pairs import BLOCK, RECHECKED, cosines, margin
 
-TRAINED = 64    # rows a cell that k-means learns from
+TRAINED = 64    # rows per cell from which k-means learns
 SEED = 0
 
 
 class Approximate:
-    """Search as similar_pairs.Exact does it, but with an index: a part is a block of queries."""
+    """Find pairs with an index; it is called as `similar_pairs.Exact` is.
 
-    def __init__(self, probes=16):
+    A part of the work is a block of queries.
+
+    Parameters
+    ----------
+    probes : int
+        Cells that are searched for each row.
+    """
+
+    def __init__(self, probes: int = 16):
         self.probes = probes
+        self._faiss = optional.need('faiss', 'search')
 
-    def key(self):
-        import faiss
-        return {'approximate': self.probes, 'faiss': faiss.__version__}
+    def key(self) -> dict:
+        """Return what the pairs depend on besides the features."""
+        return {'approximate': self.probes, 'faiss': self._faiss.__version__}
 
     def __call__(self, features, squares, threshold, done=0):
         raw = np.empty((len(features), features.dim), np.float32)
@@ -34,19 +43,18 @@ class Approximate:
         index = self._index(unit)
         raw, squares = torch.from_numpy(raw), torch.from_numpy(squares)
         low = threshold - margin(features.dim)
-        for part, start in enumerate(tqdm(range(0, len(raw), BLOCK), unit='block', delay=2,
-                                          disable=None, desc='pairs')):
+        starts = range(0, len(raw), BLOCK)
+        for part, start in enumerate(progress.bar(starts, unit='block', desc='pairs')):
             if part >= done:
                 ends, _, found = index.range_search(unit[start:start + BLOCK], low)
                 i = np.repeat(np.arange(len(ends) - 1) + start, np.diff(ends).astype(np.int64))
-                # a pair may be found from either side, or from both
+                # a pair may be found from one side or from both
                 pairs = np.unique(np.sort([i, found], axis=0)[:, i != found], axis=1)
                 yield part, *_recheck(raw, squares, threshold, *torch.from_numpy(pairs))
 
     def _index(self, unit):
-        """An index of all rows, trained on some; so many cells that one has about sqrt(N) / 4."""
-        import faiss
-        count, dim = unit.shape
+        """An index of all rows, trained on some; a cell holds about sqrt(N) / 4 rows."""
+        faiss, (count, dim) = self._faiss, unit.shape
         cells = max(1, min(int(4 * count ** 0.5), count // TRAINED))
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells,
                                    faiss.METRIC_INNER_PRODUCT)
@@ -59,8 +67,8 @@ class Approximate:
 
 
 def _recheck(raw, squares, threshold, i, j):
-    """The pairs (i, j) that are at or above the threshold, with their cosines: arrays."""
+    """Those pairs (i, j) whose cosine is at least the threshold, with the cosines: arrays."""
     values = torch.cat([cosines(raw[a], raw[b], squares[a], squares[b])
-                        for a, b in zip(i.split(RECHECKED), j.split(RECHECKED))])
+                        for a, b in zip(i.split(RECHECKED), j.split(RECHECKED), strict=True)])
     hit = values >= threshold
     return [value[hit].numpy() for value in (i, j, values)]

@@ -1,26 +1,41 @@
-"""Groups of similar images from a mapped file: an anchor with its items, or connected images.
+"""Groups of near-duplicate images from a mapped file.
 
-    for anchor, items in by_anchor(read('mapped.txt'), 0.7, least=5): ...
-    found, details = components(read('mapped.txt'), 0.7)
+    found = group_mapped('mapped.txt', Decimal('0.7'), more_than=5)
+    found[0].anchor, found[0].hits          # 'a.jpg', [Hit('b.jpg', 0.93), ...]
 
-A grouping is a list of (anchor, [(item, score), ...]): lines of a mapped file, as which it is kept.
+A group is an anchor with its similar images, or all images that similar pairs connect.
 """
 
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
 
-GIANT = 200     # images
+from deep_retrieval.duplicates import GIANT, mapped_files
+from deep_retrieval.duplicates.mapped_files import printable
+from deep_retrieval.ranking import Hit
+
+logger = logging.getLogger(__name__)
 
 
 class Component(NamedTuple):
-    """What there is to say about connected images, beside who they are.
+    """Facts about a group of connected images.
 
-    images : how many
-    pairs : of the images * (images - 1) / 2 pairs, those at or above the threshold
-    lowest : the lowest similarity of two of them
-    known : whether the mapped file has all pairs; if not, some are below `lowest`, the file's own
-    link : the weakest similarity that is needed: above it the group falls apart
+    Attributes
+    ----------
+    images : int
+    pairs : int
+        Pairs with a similarity of at least the threshold, of images * (images - 1) / 2.
+    lowest : float
+        The lowest similarity of two of the images.
+    known : bool
+        Whether the mapped file has all pairs. If not, some are below `lowest`, which is then the
+        lowest score in the file.
+    link : float
+        The weakest similarity that is needed: above it the group falls apart.
     """
 
     images: int
@@ -29,78 +44,197 @@ class Component(NamedTuple):
     known: bool
     link: float
 
+    def lowest_text(self) -> str:
+        """Return the lowest similarity in words."""
+        return str(self.lowest) if self.known else f'below {self.lowest}'
 
-def by_anchor(lines, threshold, more_than=0):
-    """Yield the lines, with the items at or above a threshold, that have an item then.
 
-    more_than : leave out groups of no more images than this, the anchor among them
+class Group(NamedTuple):
+    """Images of one origin.
+
+    Attributes
+    ----------
+    anchor : str
+    hits : list of Hit
+        The other images with their similarity to the anchor, the most similar first.
+    component : Component or None
+        Of images that were grouped as connected ones.
+    """
+
+    anchor: str
+    hits: list
+    component: Component | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all images of the group, the anchor first."""
+        return [self.anchor, *(hit.name for hit in self.hits)]
+
+
+class Totals(NamedTuple):
+    """How many groups there are, how many images are in them, and how many pairs with anchors."""
+
+    groups: int
+    images: int
+    pairs: int
+
+
+def group_mapped(mapped: str | os.PathLike, threshold: Decimal | float, *, more_than: int = 5,
+                 connected: bool = False, giant: int = GIANT,
+                 most: int | None = None) -> list[Group]:
+    """Group the images of a mapped file.
+
+    Parameters
+    ----------
+    mapped : str or PathLike
+    threshold : Decimal
+        Least similarity.
+    more_than : int
+        Leave out groups that have no more images than this.
+    connected : bool
+        Group all images that pairs connect, each image in one group (see `components`). By default
+        every anchor with its items is a group.
+    giant : int
+        Warn of a connected group with more images.
+    most : int, optional
+        Return only the first groups.
+
+    Raises
+    ------
+    ValueError
+        There is no group.
+    """
+    lines = mapped_files.read(mapped)
+    if connected:
+        found = components(lines, threshold, more_than)
+        for anchor, _, component in found:
+            if component.images > giant:
+                logger.warning('the component of %s is a giant of %d images with a lowest '
+                               'similarity %s; above %s it falls apart', printable(anchor),
+                               component.images, component.lowest_text(), component.link)
+    else:
+        found = list(by_anchor(lines, threshold, more_than))
+    if not found:
+        raise ValueError(f'{mapped}: no group has more than {more_than} images '
+                         f'(--min_img_num_per_group) at a threshold of {threshold}')
+    return found[:most]
+
+
+def totals(groups: list[Group]) -> Totals:
+    """Count groups, images and pairs with their anchors."""
+    images = {name for group in groups for name in group.names}
+    return Totals(len(groups), len(images), sum(len(group.hits) for group in groups))
+
+
+def by_anchor(lines: Iterable, threshold: Decimal | float, more_than: int = 0) -> Iterator[Group]:
+    """Yield each anchor with its items of at least a threshold, if there are any.
+
+    Parameters
+    ----------
+    lines : iterable of (anchor, [(item, score), ...])
+    threshold : Decimal
+    more_than : int
+        Leave out groups of no more images than this, counting the anchor.
     """
     threshold = float(threshold)    # 0.7 as a float64 is less than as a Decimal
     for anchor, items in lines:
-        items = [(item, score) for item, score in items if score >= threshold and item != anchor]
-        if items and len(items) + 1 > more_than:
-            yield anchor, items
+        hits = _hits(anchor, items, threshold)
+        if hits and len(hits) + 1 > more_than:
+            yield Group(anchor, hits)
 
 
-def select(lines, anchors, threshold):
-    """The lines of some anchors, in the anchors' order, with the items at or above a threshold.
+def select(lines: Iterable, anchors: list[str],
+           threshold: Decimal | float) -> tuple[list[Group], list[str]]:
+    """Return the groups of some anchors in their order, and the anchors that have no line.
 
-    Returns them and the anchors that have no line. ValueError where none has one.
+    Raises
+    ------
+    ValueError
+        None of the anchors has a line.
     """
     wanted, threshold = set(anchors), float(threshold)
-    found = {anchor: [(item, score) for item, score in items
-                      if score >= threshold and item != anchor]
-             for anchor, items in lines if anchor in wanted}
+    found = {anchor: _hits(anchor, items, threshold) for anchor, items in lines if anchor in wanted}
     missing = [anchor for anchor in anchors if anchor not in found]
     if wanted and not found:
         raise ValueError(f'none of the {len(wanted)} anchors, such as {anchors[0]!r}, has a line '
                          'in the mapped file')
-    return [(anchor, found[anchor]) for anchor in anchors if anchor in found], missing
+    return [Group(anchor, found[anchor]) for anchor in anchors if anchor in found], missing
 
 
-def components(lines, threshold, more_than=1):
-    """Groups of all images that similar pairs connect: the grouping, and a Component for each.
+def components(lines: Iterable, threshold: Decimal | float, more_than: int = 1) -> list[Group]:
+    """Group all images that similar pairs connect (single-linkage clustering).
 
-    Sorted by falling size, then by anchor, which is the image with the most similar ones, the
-    first by name of equal ones. An item's score is the highest threshold at which it is still
-    connected with the anchor (single-linkage clustering): so the items at or above any threshold
-    are those that the anchor's group has there.
+    Parameters
+    ----------
+    lines : iterable of (anchor, [(item, score), ...])
+    threshold : Decimal
+        Least similarity of a pair.
+    more_than : int
+        Leave out groups of no more images than this.
+
+    Returns
+    -------
+    list of Group
+        By falling size, then by anchor. The anchor is the image with the most similar ones, the
+        first by name of ties. A hit's similarity is the highest threshold at which it is still
+        connected with the anchor: the hits at or above any threshold are exactly those that the
+        anchor's group has there.
     """
-    from scipy.sparse import coo_array, csgraph
     names, a, b, scores = _edges(lines)
     kept = scores >= float(threshold)
     if not kept.any():
-        return [], []
-    end = float(scores.min())
-    a, b, scores, below = a[kept], b[kept], scores[kept], (a[~kept], b[~kept], scores[~kept])
-    # ranks as weights, 1 the most similar: a spanning tree of the least weight keeps the best
+        return []
+    values, labels, firsts, widths = _linked(names, a[kept], b[kept], scores[kept])
+    facts = _facts(labels, a, b, scores, kept)
+    sizes = np.bincount(labels)
+    members = np.split(np.argsort(labels, kind='stable'), np.cumsum(sizes)[:-1])
+    found = []
+    for label in sorted(np.flatnonzero((sizes > 1) & (sizes > more_than)).tolist(),
+                        key=lambda label: (-sizes[label], firsts[label])):
+        hits = sorted((Hit(names[k], float(-values[widths[k] - 1]))
+                       for k in members[label].tolist() if k != firsts[label]),
+                      key=lambda hit: (-hit.similarity, hit.name))
+        found.append(Group(names[firsts[label]], hits, Component(
+            int(sizes[label]), *facts(label, int(sizes[label])), hits[-1].similarity)))
+    return found
+
+
+def _hits(anchor, items, threshold):
+    return [Hit(item, score) for item, score in items if score >= threshold and item != anchor]
+
+
+def _linked(names, a, b, scores):
+    """What connects names by pairs (a, b).
+
+    values : negative scores, rising. labels : of each name's component. firsts : the anchor of each
+    component. widths : of each name, the rank in `values`, from 1, that connects it with its anchor
+    """
+    from scipy.sparse import coo_array, csgraph
+    # ranks as weights, 1 for the most similar: a minimum spanning tree keeps the best links
     values, ranks = np.unique(-scores, return_inverse=True)
     graph = coo_array((ranks + 1.0, (a, b)), (len(names), len(names))).tocsr()
     _, labels = csgraph.connected_components(graph, directed=False)
     degrees = np.bincount(a, minlength=len(names)) + np.bincount(b, minlength=len(names))
     tree = csgraph.minimum_spanning_tree(graph).tocoo()
-    # names are sorted: of equal degrees the first comes first
+    # names are sorted: the first of equal degrees comes first
     order = np.lexsort((np.arange(len(names)), -degrees, labels))
     firsts = order[np.unique(labels[order], return_index=True)[1]]
-    widths = _widths(len(names), tree, firsts)
-    sizes, pairs = np.bincount(labels), np.bincount(labels[a], minlength=len(firsts))
-    lowest = np.full(len(firsts), np.inf)
-    np.minimum.at(lowest, labels[a], scores)
-    inside = labels[below[0]] == labels[below[1]]
-    np.minimum.at(lowest, labels[below[0][inside]], below[2][inside])
-    mapped = pairs + np.bincount(labels[below[0][inside]], minlength=len(firsts))
-    members = np.split(order, np.cumsum(sizes)[:-1])
-    found = []
-    for label in sorted(np.flatnonzero((sizes > 1) & (sizes > more_than)).tolist(),
-                        key=lambda label: (-sizes[label], firsts[label])):
-        items = sorted(((names[k], float(-values[widths[k] - 1])) for k in members[label].tolist()
-                        if k != firsts[label]), key=lambda item: (-item[1], item[0]))
-        size = int(sizes[label])
+    return values, labels, firsts, _widths(len(names), tree, firsts)
+
+
+def _facts(labels, a, b, scores, kept):
+    """Function: label and size of a component -> its pairs, lowest and known."""
+    count = labels.max() + 1
+    inside = labels[a] == labels[b]
+    pairs, mapped = (np.bincount(labels[a[some]], minlength=count) for some in (kept, inside))
+    lowest = np.full(count, np.inf)
+    np.minimum.at(lowest, labels[a[inside]], scores[inside])
+    end = float(scores.min())
+
+    def of(label, size):
         known = bool(mapped[label] == size * (size - 1) // 2)
-        found.append(((names[firsts[label]], items), Component(
-            size, int(pairs[label]), float(lowest[label]) if known else end, known,
-            items[-1][1])))
-    return [group for group, _ in found], [detail for _, detail in found]
+        return int(pairs[label]), float(lowest[label]) if known else end, known
+    return of
 
 
 def _edges(lines):
@@ -125,9 +259,9 @@ def _edges(lines):
 
 
 def _widths(count, tree, firsts):
-    """The greatest weight on the way in a forest from each node to the first of its tree."""
+    """The greatest weight on the path in a forest from each node to the first node of its tree."""
     from scipy.sparse import coo_array, csgraph
-    # one root above all firsts: so one walk visits every tree
+    # one root above all first nodes, so that one walk visits every tree
     rows = np.concatenate([tree.row, np.full(len(firsts), count)])
     columns = np.concatenate([tree.col, firsts])
     weights = np.concatenate([tree.data, np.ones(len(firsts))])
@@ -136,7 +270,8 @@ def _widths(count, tree, firsts):
     order, above = csgraph.breadth_first_order(graph, count, directed=False)
     widths = np.zeros(count + 1, np.int64)
     weights = {}
-    for row, column, weight in zip(tree.row.tolist(), tree.col.tolist(), tree.data.tolist()):
+    edges = (tree.row.tolist(), tree.col.tolist(), tree.data.tolist())
+    for row, column, weight in zip(*edges, strict=True):
         weights[row, column] = weights[column, row] = int(weight)
     for node in order[1:].tolist():
         parent = int(above[node])

@@ -3,29 +3,19 @@
     groups = find_groups(photos, threshold=0.75)
     groups[0].anchor, groups[0].hits        # 'a.jpg', [Hit('b.jpg', 0.93), ...]
 
-For more images than memory holds pairs of, `similar_pairs.py` writes mapped files and
-`cover_groups.py` groups them.
+For more pairs than fit in memory, `similar_pairs.py` writes mapped files and `cover_groups.py`
+groups their images.
 """
 
-from typing import NamedTuple
+import heapq
 
 import numpy as np
 
+from deep_retrieval.duplicates.cover_groups import Group
+from deep_retrieval.duplicates.cover_groups import components as connect
 from deep_retrieval.ranking import Hit
 
 THRESHOLD = 0.75    # a cosine; what it means depends on the weights
-
-
-class Group(NamedTuple):
-    """Images of one origin: the anchor, and the others with their similarity to it."""
-
-    anchor: str
-    hits: list
-
-    @property
-    def names(self) -> list[str]:
-        """The names of all images of the group, the anchor first."""
-        return [self.anchor, *(hit.name for hit in self.hits)]
 
 
 def find_groups(features, threshold: float = THRESHOLD, *, components: bool = False,
@@ -61,10 +51,7 @@ def find_groups(features, threshold: float = THRESHOLD, *, components: bool = Fa
         raise ValueError(f'threshold is {threshold}, but must be a cosine from -1 to 1')
     first, second, values = find_pairs(features, threshold)
     if components:
-        from deep_retrieval.duplicates import cover_groups
-        lines = _lines(features.names, first, second, values)
-        found = [Group(anchor, [Hit(*item) for item in items])
-                 for anchor, items in cover_groups.components(lines, threshold, 1)[0]]
+        found = connect(_lines(features.names, first, second, values), threshold)
     else:
         found = _with_centres(features.names, first, second, values)
     found = [group for group in found if 1 + len(group.hits) >= min_size]
@@ -93,7 +80,6 @@ def _lines(names, first, second, values):
 
 def _with_centres(names, first, second, values):
     """Groups whose images are all similar to their anchor; each image is in one at most."""
-    import heapq
     near = {}
     for i, j, value in zip(first.tolist(), second.tolist(), values.tolist(), strict=True):
         near.setdefault(i, {})[j] = value

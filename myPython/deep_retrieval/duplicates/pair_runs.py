@@ -1,4 +1,4 @@
-"""Pairs of numbers with scores, more of them than memory holds: kept on disk, read in order.
+"""Pairs of numbers with scores, more of them than fit in memory: kept on disk, read in order.
 
     with PairRuns('mapped.txt.parts', key={'features': ...}, count=100_000) as runs:
         for part in range(runs.done, parts):
@@ -6,53 +6,81 @@
         for numbers, starts, others, scores in runs.grouped():
             ...                                         # numbers rise; starts cut others and scores
 
-Work is done in parts 0, 1, 2...; a folder of runs (sorted pieces on disk, as an external sort has
-them) says up to which one it is done, so that an interrupted run goes on. What is read depends on
-the pairs alone, not on where the runs were cut.
+Work is done in parts 0, 1, 2, ... The folder holds runs (sorted pieces, as in an external sort)
+whose names say which parts they cover, so that an interrupted search resumes after the last one.
+What is read depends only on the pairs, not on where the runs were cut.
 """
 
 import bisect
-import json
 import logging
 import os
 import re
 import shutil
 import time
+from contextlib import ExitStack, suppress
 
 import numpy as np
 
-from deep_retrieval.files import write_aside
+from deep_retrieval import store
 
 RECORD = np.dtype([('number', '<u4'), ('other', '<u4'), ('score', '<i4')])
-BUDGET = 1 << 21    # pairs, of 24 bytes both ways, that are held before they go to the disk
+BUDGET = 1 << 21    # pairs held in memory before they are written, of 24 bytes in both directions
 SECONDS = 60        # of work that an interruption may cost
-_RUN = re.compile(r'run_\d+_(\d+)\.npy')
+NOTE = 'key.json'
+_RUN = re.compile(r'run_(\d+)_(\d+)\.npy')
+_OURS = re.compile(rf'{_RUN.pattern}|{re.escape(NOTE)}|{re.escape(".lock")}')
 
 logger = logging.getLogger(__name__)
 
 
 class PairRuns:
-    """Pairs in a folder that is gone on with where it belongs to `key`, else begun anew.
+    """Pairs in a folder; those that an interrupted search left there are kept if its key is equal.
 
-    key : dict of what the pairs depend on
-    count : the numbers are 0 to count - 1
-    done : parts that need not be done again
-    pairs : how many `grouped` has given, both directions as one
+    Parameters
+    ----------
+    path : str
+    key : dict
+        What the pairs depend on, for JSON.
+    count : int
+        The numbers are 0 to count - 1.
+
+    Attributes
+    ----------
+    done : int
+        Parts that are already there.
+    pairs : int
+        Pairs that `grouped` has given, both directions counted as one.
+
+    Raises
+    ------
+    ValueError
+        The folder holds something else, or another process is searching into it.
     """
 
     def __init__(self, path, key, count):
         self.path, self.count = str(path), count
-        self._key = json.dumps(key, sort_keys=True)
+        self.pairs, self._stack = 0, ExitStack()
+        with self._stack:
+            store.check_folder(self.path, _OURS, what='an interrupted search for pairs')
+            locks = self._stack.enter_context(store.Locks(self.path))
+            if not self._stack.enter_context(locks.held(0, wait=False)):
+                raise store.StoreError(f'{self.path}: another process is writing it; wait until it '
+                                       'has ended')
+            self._begin(key)
+            self._stack = self._stack.pop_all()
+        self.done = self._first = self._parts_done()
         self._held, self._size, self._since = [], 0, time.monotonic()
-        self.pairs = 0
-        self._begin()
-        self.done = self._first = 1 + max((int(_RUN.fullmatch(name)[1]) for name in self._names()),
-                                          default=-1)
         if self.done:
             logger.info('%s: resuming after part %d', self.path, self.done)
 
-    def add(self, part, i, j, scores):
-        """Take the pairs of a part, each once, whichever way: integer arrays of one length."""
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._stack.close()
+
+    def add(self, part: int, i, j, scores) -> None:
+        """Add the pairs of a part, each once, in either direction: integer arrays of one length."""
         if len(i):
             self._held.append((i, j, scores))
             self._size += len(i)
@@ -60,8 +88,8 @@ class PairRuns:
         if self._size >= BUDGET or time.monotonic() - self._since >= SECONDS:
             self.flush()
 
-    def flush(self):
-        """Bring to the disk what is held."""
+    def flush(self) -> None:
+        """Write the pairs that are held in memory."""
         if self.done > self._first:
             i, j, scores = (np.concatenate(parts) for parts in zip(*self._held, strict=True)
                             ) if self._held else ([], [], [])
@@ -70,18 +98,23 @@ class PairRuns:
             run['score'] = np.append(scores, scores)
             run = run[np.argsort(run['number'], kind='stable')]
             name = f'run_{self._first:09d}_{self.done - 1:09d}.npy'
-            write_aside(os.path.join(self.path, name), lambda file: np.save(file, run))
+            store.write(os.path.join(self.path, name), lambda file: np.save(file, run))
         self._held, self._size, self._first = [], 0, self.done
         self._since = time.monotonic()
 
     def grouped(self):
-        """Yield (numbers, starts, others, scores), bounded pieces, of all that was added.
+        """Yield all pairs in both directions, sorted, in pieces of bounded size.
 
-        Number k is paired with others[starts[k]:starts[k + 1]], by falling score, then by number.
         A pair that was added more than once is there once.
+
+        Yields
+        ------
+        numbers, starts, others, scores : integer arrays
+            numbers[k] is paired with others[starts[k]:starts[k + 1]], by falling score, then by
+            number.
         """
         self.flush()
-        runs = [np.load(os.path.join(self.path, name), mmap_mode='r') for name in self._names()]
+        runs = [self._load(name) for name, *_ in self._runs()]
         sizes = np.zeros(self.count, np.int64)
         for run in runs:
             for start in range(0, len(run), BUDGET):
@@ -90,7 +123,7 @@ class PairRuns:
         ends, places = np.cumsum(sizes), [0] * len(runs)
         low = found = 0
         while low < self.count:
-            # one number at least, whatever it has
+            # at least one number, however many pairs it has
             before = ends[low - 1] if low else 0
             high = max(low + 1, int(np.searchsorted(ends, before + BUDGET, 'right')))
             pieces = []
@@ -105,32 +138,47 @@ class PairRuns:
             low = high
         self.pairs = found // 2
 
-    def remove(self):
-        """Delete the folder: everything in it stands elsewhere now."""
+    def remove(self) -> None:
+        """Delete the folder, when its pairs are saved elsewhere."""
         shutil.rmtree(self.path)
 
-    def _begin(self):
-        note = os.path.join(self.path, 'key.json')
-        os.makedirs(self.path, exist_ok=True)
-        try:
-            with open(note, encoding='utf-8') as file:
-                if file.read() == self._key:
-                    return
-        except FileNotFoundError:
-            if any(not name.endswith('.aside') for name in os.listdir(self.path)):
-                raise ValueError(f'{self.path}: holds something else than a broken-off search for '
-                                 'pairs; remove it') from None
-        for name in self._names():
+    def _begin(self, key):
+        """Keep the runs that belong to the key, and delete all others."""
+        store.clean(self.path)
+        note = store.Manifest.inside(self.path, NOTE)
+        if note.state(key) == 'same':
+            return
+        # the note first: without it, runs that outlive a kill belong to no search
+        with suppress(FileNotFoundError):
+            os.unlink(note.path)
+        for name, *_ in self._runs():
             os.unlink(os.path.join(self.path, name))
-        write_aside(note, lambda file: file.write(self._key.encode()))
+        note.write(key)
 
-    def _names(self):
-        return sorted(name for name in os.listdir(self.path) if _RUN.fullmatch(name))
+    def _runs(self):
+        """(name, first part, last part) of each run, in order."""
+        found = (_RUN.fullmatch(name) for name in os.listdir(self.path))
+        return sorted((match[0], int(match[1]), int(match[2])) for match in found if match)
+
+    def _parts_done(self):
+        """How many parts the runs cover without a gap."""
+        done = 0
+        for name, first, last in self._runs():
+            if first == done:
+                done = last + 1
+            else:
+                os.unlink(os.path.join(self.path, name))
+        return done
+
+    def _load(self, name):
+        path = os.path.join(self.path, name)
+        with store.reading(path, 'a run of pairs'):
+            return np.load(path, mmap_mode='r', allow_pickle=False)
 
 
 def _sorted(records):
     """The records of some numbers, each pair once, as `grouped` yields them."""
-    # both in one key: the score's sign is turned, so that it falls where the key rises
+    # number and score in one key; the score's sign is flipped, so that it falls as the key rises
     first = (records['number'].astype(np.uint64) << np.uint64(32)
              | (0x7fffffff - records['score'].astype(np.int64)).astype(np.uint64))
     order = np.lexsort((records['other'], first))

@@ -1,4 +1,4 @@
-"""What a sweep of thresholds tells: as text, as CSV and as a picture.
+"""The counts of a sweep of thresholds as text, as CSV and as a plot.
 
     print('\n'.join(sweep_report.rows(table)))
     sweep_report.save_csv('sweep.csv', table)
@@ -6,30 +6,33 @@
 
 import csv
 import io
+import os
+from decimal import Decimal
 
-from deep_retrieval.files import write_aside
+from deep_retrieval import optional, store
+from deep_retrieval.duplicates.thresholds import Table
 
 ROWS = ('pairs', 'images', 'groups')    # counted, of either kind
-KINDS = ('same-origin', 'unrelevant')   # as the original's tables name them
-# a plot's format -> metadata without a date, so that equal runs give equal bytes
+KINDS = ('same-origin', 'unrelated')    # the original's tables say "unrelevant"
+# format of a plot -> metadata without a date, so that equal runs give equal bytes
 PLOTS = {'png': {'Software': None}, 'svg': {'Date': None}, 'pdf': {'CreationDate': None}}
 
 
-def columns(table):
-    """[(name, value at each threshold)]: counts are int, shares float or None."""
+def columns(table: Table) -> list[tuple[str, list]]:
+    """Return (name, value per threshold) of all counts (int) and shares (float or None)."""
     counts = [(f'{kind} {row}', getattr(counts, row)) for row in ROWS
-              for kind, counts in zip(KINDS, (table.same_origin, table.unrelevant))]
+              for kind, counts in zip(KINDS, (table.same_origin, table.unrelated), strict=True)]
     return [*counts, ('precision', table.precision()), ('recall', table.recall()),
             ('F1', table.f1())]
 
 
-def rows(table):
-    """The lines of a Markdown table, a column a threshold, as the original's README has it."""
+def rows(table: Table) -> list[str]:
+    """Format a Markdown table with one column per threshold, as in the original's README."""
     return _markdown(table.thresholds, columns(table))
 
 
-def count_rows(table, kind):
-    """The lines of a Markdown table of the same-origin counts alone, named as of a kind."""
+def count_rows(table: Table, kind: str) -> list[str]:
+    """Format a Markdown table of the same-origin counts alone, under the name of a kind."""
     return _markdown(table.thresholds, [(f'{kind} {row}'.strip(), getattr(table.same_origin, row))
                                         for row in ROWS])
 
@@ -38,34 +41,34 @@ def _markdown(thresholds, named):
     texts = [('threshold', [f'{value:f}' for value in thresholds]),
              *((name, [_cell(value) for value in values]) for name, values in named)]
     first = max(len(name) for name, _ in texts)
-    widths = [max(map(len, column)) for column in zip(*(values for _, values in texts))]
+    widths = [max(map(len, column)) for column in zip(*(cells for _, cells in texts), strict=True)]
     lines = ['| ' + ' | '.join([name.ljust(first), *(value.rjust(width) for value, width in
-                                                     zip(values, widths))]) + ' |'
+                                                     zip(values, widths, strict=True))]) + ' |'
              for name, values in texts]
     rule = '|'.join(['', '-' * (first + 2), *('-' * (width + 1) + ':' for width in widths), ''])
     return [lines[0], rule, *lines[1:]]
 
 
-def verdict(table, precision):
-    """Lines that name the threshold of the best F1 and that of a wanted precision."""
-    shares = list(zip(table.precision(), table.recall(), table.f1()))
+def verdict(table: Table, precision: Decimal) -> list[str]:
+    """Format the threshold with the best F1, and the lowest one with a wanted precision."""
+    shares = list(zip(table.precision(), table.recall(), table.f1(), strict=True))
 
     def tell(place):
-        values = zip(('precision', 'recall', 'F1'), shares[place])
+        values = zip(('precision', 'recall', 'F1'), shares[place], strict=True)
         return (f'threshold {table.thresholds[place]:f} '
                 f'({", ".join(f"{name} {_cell(value)}" for name, value in values)})')
 
     best, wanted = table.best_f1(), table.reaching(precision)
-    # a maximum at an end of the range may go on rising outside
+    # beyond an end of the range F1 may still rise
     edge = {0: 'first', len(shares) - 1: 'last'}.get(best, '') if len(shares) > 1 else ''
-    edge = edge and f'; it is the {edge} one, another range may have a better'
+    edge = edge and f'; it is the {edge} one, so another range may have a better one'
     return [f'best F1: {"at no threshold" if best is None else tell(best) + edge}',
             f'precision of {precision:f}: '
             f'{"at no threshold" if wanted is None else "from " + tell(wanted)}']
 
 
-def save_csv(path, table):
-    """Write a line a threshold."""
+def save_csv(path: str | os.PathLike, table: Table) -> None:
+    """Write a CSV file with one line per threshold."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     named = columns(table)
@@ -73,26 +76,41 @@ def save_csv(path, table):
     for place, threshold in enumerate(table.thresholds):
         values = [values[place] for _, values in named]
         writer.writerow([f'{threshold:f}', *('' if value is None else value for value in values)])
-    write_aside(path, lambda file: file.write(text.getvalue().encode()))
+    store.write(path, text.getvalue())
 
 
-def plot_kind(path):
-    """What a plot's name says it is: png, svg or pdf; ValueError for anything else."""
+def plot_kind(path: str | os.PathLike) -> str:
+    """Return the format that a plot's name ends in, png, svg or pdf; ValueError for another."""
     kind = str(path).rpartition('.')[2].lower()
     if kind not in PLOTS:
-        raise ValueError(f'{path}: end the name of a plot in .png, .svg or .pdf')
+        raise ValueError(f'{path}: the name of a plot must end in .png, .svg or .pdf')
     return kind
 
 
-def save_plot(path, table):
-    """Draw the pairs, and precision, recall and F1, over the threshold. PNG, SVG or PDF."""
-    import matplotlib
-    from matplotlib.figure import Figure  # needs no screen, as pyplot may
+def check_plot(path: str | os.PathLike) -> None:
+    """Raise ValueError for a plot of an unknown format, RuntimeError without matplotlib."""
+    plot_kind(path)
+    optional.need('matplotlib', 'plots')
+
+
+def save_plot(path: str | os.PathLike, table: Table) -> None:
+    """Draw the pairs, and precision, recall and F1, over the threshold, as PNG, SVG or PDF."""
+    kind = plot_kind(path)
+    matplotlib = optional.need('matplotlib', 'plots')
+    figure = _draw(optional.need('matplotlib.figure', 'plots').Figure, table)
+    with matplotlib.rc_context({'svg.hashsalt': 'sweep'}):
+        store.write(path, lambda file: figure.savefig(file, format=kind, dpi=120,
+                                                      metadata=PLOTS[kind]))
+
+
+def _draw(Figure, table):
+    """A figure, made without pyplot, which may need a screen."""
     figure = Figure((10, 4), layout='constrained')
     left, right = figure.subplots(1, 2)
     x = [float(value) for value in table.thresholds]
     colours = ('tab:green', 'tab:red')
-    for kind, counts, colour in zip(KINDS, (table.same_origin, table.unrelevant), colours):
+    both = (table.same_origin, table.unrelated)
+    for kind, counts, colour in zip(KINDS, both, colours, strict=True):
         left.plot(x, counts.pairs, marker='.', color=colour, label=kind)
     left.set(xlabel='threshold', ylabel='pairs', ylim=(0, None))
     shares = (('precision', table.precision(), 'tab:blue'),
@@ -108,10 +126,7 @@ def save_plot(path, table):
     for axes in (left, right):
         axes.legend()
         axes.grid(alpha=0.3)
-    kind = plot_kind(path)
-    with matplotlib.rc_context({'svg.hashsalt': 'sweep'}):
-        write_aside(path, lambda file: figure.savefig(file, format=kind, dpi=120,
-                                                      metadata=PLOTS[kind]))
+    return figure
 
 
 def _cell(value):

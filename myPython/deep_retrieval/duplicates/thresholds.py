@@ -1,46 +1,30 @@
-"""How many similar pairs are of the same origin at each of some thresholds, and how many are not.
+"""How many similar pairs are of the same origin, and how many are not, at several thresholds.
 
-    values = steps('0.60', '0.70', '0.01')      # 11 Decimals, both ends among them
-    table = count_groups(read('mapped.txt'), read_groups('groups.txt'), values)
-    table.best_f1()         # a place in table.thresholds
+    values = steps('0.60', '0.70', '0.01')      # 11 Decimals, both ends included
+    table = sweep('mapped.txt', values, groups='groups.txt')
+    table.best_f1()                             # an index into table.thresholds
 
-Counted are pairs, images (those in at least one such pair) and groups. With the ground truth of
-groups a pair is one of two images, whichever of them is the anchor; with a list of anchors, as the
-original has it, a pair is an anchor with an item, and its group is the anchor's. An image is in no
-pair with itself.
+Counted are pairs, images (those in at least one such pair) and groups. With a ground truth of
+groups, a pair is two images, no matter which of them is the anchor. With a list of anchors, as in
+the original, a pair is an anchor with an item, and belongs to the anchor's group. An image is never
+paired with itself.
 """
 
-from decimal import Decimal, InvalidOperation
+import logging
+import os
+from collections.abc import Iterable
+from decimal import Decimal
 from itertools import chain
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
+from deep_retrieval.duplicates import mapped_files
+
 HELD = 1 << 20      # pairs that are held in lists before they become arrays
+NAMED = 3           # missing images that are named in a message
 
-
-def decimal(text):
-    """A number exactly as it is written; ValueError for anything else."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        value = Decimal('nan')
-    if not value.is_finite():
-        raise ValueError(f'{text!r} is no number')
-    return value
-
-
-def steps(low, high, step):
-    """The thresholds from `low` to `high`, both among them, as exact Decimals.
-
-    ValueError for a step that does not lead from one to the other.
-    """
-    low, high, step = map(decimal, (low, high, step))
-    if step <= 0:
-        raise ValueError(f'thresholds from {low} to {high} by {step}: the step must be above 0')
-    if low > high or (high - low) % step:
-        raise ValueError(f'no whole number of steps of {step} leads from {low} to {high}')
-    return [low + step * k for k in range(int((high - low) / step) + 1)]
+logger = logging.getLogger(__name__)
 
 
 class Counts(NamedTuple):
@@ -54,51 +38,134 @@ class Counts(NamedTuple):
 class Table(NamedTuple):
     """What a sweep counts.
 
-    same_origin, unrelevant : Counts
-    relevant : the same-origin pairs that there are to be found
-    asked : how many anchors are wanted; in a ground truth, images of a same-origin pair
-    missing : those of them that have no line in the mapped file
-    lowest : the lowest score of the mapped file, or None
+    Attributes
+    ----------
+    thresholds : list of Decimal
+    same_origin, unrelated : Counts
+    relevant : int
+        Same-origin pairs that exist: those that a perfect threshold would find.
+    asked : int
+        How many anchors were asked for; with a ground truth, images in a same-origin pair.
+    missing : list of str
+        Those of them without a line in the mapped file.
+    lowest : float or None
+        The lowest score in the mapped file.
     """
 
     thresholds: list
     same_origin: Counts
-    unrelevant: Counts
+    unrelated: Counts
     relevant: int
     asked: int
     missing: list
-    lowest: Optional[float]
+    lowest: float | None
 
-    def precision(self):
-        """The share of same-origin pairs among all, at each threshold; None for no pair."""
+    def precision(self) -> list[float | None]:
+        """Return the share of same-origin pairs among all, per threshold; None without pairs."""
         return [same / (same + other) if same + other else None
-                for same, other in zip(self.same_origin.pairs, self.unrelevant.pairs)]
+                for same, other in zip(self.same_origin.pairs, self.unrelated.pairs, strict=True)]
 
-    def recall(self):
-        """The share of the same-origin pairs that is found; None where there are none."""
+    def recall(self) -> list[float | None]:
+        """Return the share of same-origin pairs that is found; None if there are none to find."""
         return [same / self.relevant if self.relevant else None
                 for same in self.same_origin.pairs]
 
-    def f1(self):
-        """The harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN)."""
+    def f1(self) -> list[float | None]:
+        """Return the harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN)."""
         return [2 * same / (same + other + self.relevant) if same + other + self.relevant else None
-                for same, other in zip(self.same_origin.pairs, self.unrelevant.pairs)]
+                for same, other in zip(self.same_origin.pairs, self.unrelated.pairs, strict=True)]
 
-    def best_f1(self):
-        """The place of the greatest F1, the lowest threshold of equal ones; None without pairs."""
+    def best_f1(self) -> int | None:
+        """Return the index of the highest F1, the lowest threshold of ties; None without pairs."""
         values = [value or 0 for value in self.f1()]
         return values.index(max(values)) if any(values) else None
 
-    def reaching(self, precision):
-        """The place of the lowest threshold with at least this precision, or None."""
+    def reaching(self, precision: Decimal | float) -> int | None:
+        """Return the index of the lowest threshold with at least this precision, or None."""
         return next((place for place, value in enumerate(self.precision())
                      if value is not None and value >= float(precision)), None)
 
 
-def count_groups(lines, groups, thresholds):
-    """Table of the pairs of images in a mapped file, by the ground truth {id: [name, ...]}.
+def sweep(mapped: str | os.PathLike, thresholds: list[Decimal], *,
+          groups: str | os.PathLike | None = None, anchors: list[str] | None = None,
+          missing: str | os.PathLike | None = None) -> Table:
+    """Count the pairs of a mapped file at several thresholds.
 
-    lines : (anchor, [(item, score), ...]), read once; images of no group are of no other's origin
+    Warns of anchors that are missing, and of thresholds below the lowest score in the file.
+
+    Parameters
+    ----------
+    mapped : str or PathLike
+        The mapped file.
+    thresholds : list of Decimal
+        Rising.
+    groups : str or PathLike, optional
+        The ground truth (see `mapped_files.read_groups`). Without one, anchors are counted.
+    anchors : list of str, optional
+        Anchors whose items are of the same origin; by default all.
+    missing : str or PathLike, optional
+        A file to write with the names of the anchors that are missing.
+
+    Raises
+    ------
+    ValueError
+        None of the anchors is in the mapped file.
+    """
+    lines = mapped_files.read(mapped)
+    if groups is None:
+        table, noun = count_anchors(lines, anchors, thresholds), 'anchors'
+    else:
+        table = count_groups(lines, mapped_files.read_groups(groups), thresholds)
+        noun = 'images with others of their origin'
+    report_missing(table.missing, table.asked, mapped, noun, missing)
+    if table.lowest is not None and table.lowest >= thresholds[min(1, len(thresholds) - 1)]:
+        logger.warning('%s: its lowest score is %s; pairs below it cannot be counted', mapped,
+                       table.lowest)
+    return table
+
+
+def report_missing(names: list[str], asked: int, where: str | os.PathLike, noun: str = 'anchors',
+                   path: str | os.PathLike | None = None) -> None:
+    """Warn of names that are missing `where` they were looked for.
+
+    Parameters
+    ----------
+    names : list of str
+    asked : int
+        How many were looked for.
+    where : str or PathLike
+    noun : str
+        What they are.
+    path : str or PathLike, optional
+        A file to write them to.
+
+    Raises
+    ------
+    ValueError
+        All of them are missing.
+    """
+    if path:
+        mapped_files.write_names(path, names)
+    if names and len(names) == asked:
+        raise ValueError(f'{where}: has none of the {asked} {noun}, such as {names[0]!r}')
+    if names:
+        more = (f' and {len(names) - NAMED} more (--missing FILE lists them)'
+                if len(names) > NAMED else '')
+        some = ', '.join(map(mapped_files.printable, names[:NAMED]))
+        logger.warning('%s: %d of %d %s are not in it: %s%s', where, len(names), asked, noun, some,
+                       more)
+
+
+def count_groups(lines: Iterable, groups: dict[str, list[str]], thresholds: list) -> Table:
+    """Count the pairs of images in a mapped file by a ground truth.
+
+    Parameters
+    ----------
+    lines : iterable of (anchor, [(item, score), ...])
+        Read once.
+    groups : dict of id to names
+        An image in no group is of no other image's origin.
+    thresholds : list of Decimal
     """
     numbers = {name: k for k, name in enumerate(chain.from_iterable(groups.values()))}
     group_of = np.repeat(np.arange(len(groups)), [len(names) for names in groups.values()])
@@ -113,10 +180,16 @@ def count_groups(lines, groups, thresholds):
     return _table(thresholds, counts, relevant, asked, pairs)
 
 
-def count_anchors(lines, good, thresholds):
-    """Table of the anchors with their items: those of the anchors `good` are of the same origin.
+def count_anchors(lines: Iterable, good: list[str] | None, thresholds: list) -> Table:
+    """Count anchors with their items; the items of the anchors `good` are of the same origin.
 
-    good : names, or None for all anchors; relevant are all pairs of theirs that the file has
+    Parameters
+    ----------
+    lines : iterable of (anchor, [(item, score), ...])
+        Read once.
+    good : list of str, or None
+        None for all anchors. All their pairs in the file count as relevant.
+    thresholds : list of Decimal
     """
     asked = list(dict.fromkeys(good or ()))
     pairs = _Pairs(lines, {name: k for k, name in enumerate(asked)}, thresholds)
@@ -134,7 +207,7 @@ def _table(thresholds, counts, relevant, asked, pairs):
 def _count(count, levels, images, groups):
     """Counts of pairs that reach the first `levels` of `count` thresholds.
 
-    images, groups : the numbers of those that a pair is in, lists of arrays; -1 is no group
+    images, groups : lists of arrays with the numbers of those that a pair is in; -1 is no group
     """
     counts = Counts([], [], [])
     for level in range(1, count + 1):
@@ -143,7 +216,7 @@ def _count(count, levels, images, groups):
         for found, numbers in ((counts.images, images), (counts.groups, groups)):
             seen = np.zeros(2 + max(values.max(initial=-1) for values in numbers), bool)
             for values in numbers:
-                seen[values[reach] + 1] = True      # the first place is of no group
+                seen[values[reach] + 1] = True      # the first entry stands for no group
             found.append(int(seen[1:].sum()))
     return counts
 
@@ -151,10 +224,10 @@ def _count(count, levels, images, groups):
 class _Pairs:
     """The pairs of a mapped file, 10 bytes each: arrays of one length.
 
-    a, b : numbers of anchor and item, which `numbers` (name -> number) is given more of
-    levels : how many thresholds each reaches
+    a, b : numbers of anchor and item; new names are added to `numbers` (name -> number)
+    levels : how many thresholds each pair reaches
     anchors : the names that have a line
-    lowest : the lowest score, None for a file without any
+    lowest : the lowest score, None for a file without scores
     """
 
     def __init__(self, lines, numbers, thresholds):
@@ -171,20 +244,20 @@ class _Pairs:
                 parts.append(self._part(held, limits))
                 held = ([], [], [], [])
         parts.append(self._part(held, limits))
-        self.a, self.b, self.levels = (np.concatenate(values) for values in zip(*parts))
+        self.a, self.b, self.levels = map(np.concatenate, zip(*parts, strict=True))
 
     def _part(self, held, limits):
         anchors, counts, items, scores = map(np.array, held)
         if len(scores):
             self.lowest = min(scores.min(), np.inf if self.lowest is None else self.lowest)
         a, b = np.repeat(anchors.astype(np.int32), counts.astype(int)), items.astype(np.int32)
-        # comparing floats that were decimals of 15 digits or fewer compares the decimals
+        # comparing floats that were read from at most 15 digits compares the decimals
         levels = np.searchsorted(limits, scores, 'right').astype(np.int16)
-        other = a != b      # an image is not similar to itself
+        other = a != b      # an image is no pair with itself
         return a[other], b[other], levels[other]
 
     def of_images(self):
-        """a, b and levels of each pair of images once, whichever of them is the anchor."""
+        """a, b and levels of each pair of images once, no matter which of them is the anchor."""
         keys = np.minimum(self.a, self.b).astype(np.int64) << 32 | np.maximum(self.a, self.b)
         order = np.argsort(keys, kind='stable')
         keys = keys[order]

@@ -1,47 +1,62 @@
-"""Queries or groups and what was found for each, as a folder of static HTML pages.
+"""Queries or groups with their hits, as a folder of static HTML pages.
 
-    entries = [Entry('a.jpg', [Hit('b.jpg', 0.91, True), Hit('c.jpg', 0.72, False)]), ...]
+    entries = [Entry('a.jpg', [Hit('b.jpg', 0.91, 'positive'), Hit('c.jpg', 0.72)]), ...]
     write('tmp/gallery', entries, in_folder('datasets/demo_cover/images'), 'Groups')
 
 Opened from the disk, index.html needs no server and no network. Pictures are shown as thumbnails
 and link to the files themselves, which stay where they are.
 """
+
+import logging
 import os
 import shutil
-from typing import NamedTuple, Optional
+from collections.abc import Callable
+from typing import NamedTuple
 
-from deep_retrieval.files import leads_out, write_aside
+from deep_retrieval import store
 from deep_retrieval.gallery import folder, template, thumbs
 from deep_retrieval.gallery.template import Picture, View, url
 from deep_retrieval.listing import EXTENSIONS
 
+NAMED = 5       # pictures with a fault that are named in a message
 
-class Hit(NamedTuple):
-    """A found picture: name, similarity or None, truth.
-
-    truth: True (same origin as the query), False, 'good', 'ok', 'junk', or None for not known.
-    """
-
-    name: str
-    similarity: Optional[float] = None
-    truth: object = None
+logger = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """A query, or the anchor of a group, and its hits (list of Hit), the best first.
+    """A query, or the anchor of a group, with its hits.
 
-    title: the query's name by default. note: a word on it. box: x1 y1 x2 y2 in pixels to outline.
+    Attributes
+    ----------
+    query : str
+        Name of a picture.
+    hits : list of Hit
+        The best first. A mark is one of `template.MARKS`; a similarity may be None.
+    title : str
+        By default the query's name.
+    note : str
+        Shown below the title.
+    box : (x1, y1, x2, y2), optional
+        A box in the query to outline, in pixels.
     """
 
     query: str
     hits: list
     title: str = ''
     note: str = ''
-    box: Optional[tuple] = None
+    box: tuple | None = None
 
 
 class Summary(NamedTuple):
-    """What was written: entries, pages, different pictures, and what is wrong {word: [names]}."""
+    """What was written.
+
+    Attributes
+    ----------
+    entries, pages, pictures : int
+        `pictures` counts each picture once.
+    faults : dict of str to list of str
+        Names of the pictures that have no thumbnail, by what is wrong with them.
+    """
 
     entries: int
     pages: int
@@ -49,51 +64,87 @@ class Summary(NamedTuple):
     faults: dict
 
 
-def write(output, entries, locate, title, noun='groups', per_page=20, side=256, overwrite=False,
-          inputs=()):
-    """Write a gallery of `entries` (list of Entry) to the folder `output`; returns a Summary.
+def write(output: str | os.PathLike, entries: list[Entry], locate: Callable, title: str,
+          noun: str = 'groups', per_page: int = 20, side: int = 256, overwrite: bool = False,
+          inputs=()) -> Summary:
+    """Write a gallery.
 
-    locate: function from a picture's name to its path, or None where it has none. noun: what the
-    entries are called. per_page: entries on a page. side: longest side of a thumbnail in pixels.
-    overwrite: replace a folder that holds something else than a gallery, too, though none that
-    holds any of the paths `inputs`. ValueError where `output` cannot be taken, and for a truth that
-    is none.
+    It is made aside and takes the place of an older one when it is whole. Thumbnails of an
+    interrupted run and of the older gallery are kept. Pictures that cannot be shown are logged.
 
-    The gallery is made in `output`.part and takes the place of an older one when it is whole. A run
-    that was interrupted is gone on with; thumbnails of the older one are kept.
+    Parameters
+    ----------
+    output : path
+        The folder to make.
+    entries : list of Entry
+    locate : callable
+        Takes the name of a picture; returns its path, or None if it has none.
+    title : str
+        Heading of the pages.
+    noun : {'groups', 'queries'}
+        What the entries are called.
+    per_page : int
+        Entries per page.
+    side : int
+        Longest side of a thumbnail in pixels.
+    overwrite : bool
+        Also replace a folder that holds something else than a gallery.
+    inputs : iterable of paths
+        A folder that holds one of them is never replaced.
+
+    Raises
+    ------
+    ValueError
+        `output` cannot be replaced, or a hit has an unknown mark.
     """
     output = os.path.realpath(output)
     folder.check(output, overwrite, inputs)
+    template.check_marks(hit.mark for entry in entries for hit in entry.hits)
     names = list(dict.fromkeys(name for entry in entries
-                               for name in (entry.query, *(hit[0] for hit in entry.hits))))
+                               for name in (entry.query, *(hit.name for hit in entry.hits))))
     paths = [locate(name) for name in names]
-    with folder.replacing(output) as new:
-        found = dict(zip(names, thumbs.make(paths, os.path.join(new, 'thumbs'), side)))
+    with folder.replacing(output) as (new, parts):
+        found = dict(zip(names, thumbs.make(paths, parts, side), strict=True))
         pictures = {name: _picture(name, path, found[name], side, output)
-                    for name, path in zip(names, paths)}
+                    for name, path in zip(names, paths, strict=True)}
         views = [_view(entry, pictures, found) for entry in entries]
-        for page, (name, html) in enumerate(template.pages(title, noun, views, per_page), 1):
-            write_aside(os.path.join(new, name), lambda file: file.write(html.encode()))
+        pages = 0
+        for name, html in template.pages(title, noun, views, per_page):
+            store.write(os.path.join(new, name), html.encode())
+            pages += 1
         for name in template.ASSETS:
             shutil.copyfile(template.HERE / name, os.path.join(new, name))
     faults = {}
     for picture in pictures.values():
         if picture.fault:
             faults.setdefault(picture.fault, []).append(picture.name)
-    return Summary(len(entries), page, len(names), faults)
+    log_faults(faults)
+    return Summary(len(entries), pages, len(names), faults)
 
 
-def in_folder(path):
-    """Function from a name to its file below the folder `path`, for `write`.
+def log_faults(faults: dict[str, list[str]]) -> None:
+    """Warn of pictures that cannot be shown: {what is wrong: names}."""
+    for fault, names in faults.items():
+        if names:
+            some = ', '.join(names[:NAMED]) + (', ...' if len(names) > NAMED else '')
+            logger.warning('%s pictures, shown as placeholders: %d (%s)', fault, len(names), some)
 
-    A name may leave its extension out. Names that lead out of the folder have no file. ValueError
-    where there is no such folder.
+
+def in_folder(path: str | os.PathLike) -> Callable:
+    """Return a function from a name to its file below a folder, for `write`.
+
+    A name may lack its extension. Names that lead out of the folder have no file.
+
+    Raises
+    ------
+    ValueError
+        There is no such folder.
     """
     if not os.path.isdir(path):
-        raise ValueError(f'{path}: is no folder: the one that the names are relative to is needed')
+        raise ValueError(f'{path}: is not a folder; give the one that names are relative to')
 
     def locate(name):
-        if leads_out(name):
+        if store.leads_out(name):
             return None
         whole = os.path.join(path, name)
         return next((file for file in (whole, *(whole + end for end in EXTENSIONS))
@@ -102,7 +153,7 @@ def in_folder(path):
 
 
 def _picture(name, path, thumb, side, output):
-    """A Picture for the pages in the folder `output`; thumb: Thumb or a word."""
+    """A Picture for the pages in the folder `output`; thumb: Thumb, or what is wrong."""
     if isinstance(thumb, str):
         return Picture(name, fault=thumb)
     href = url(os.path.relpath(os.path.realpath(path), output))
@@ -114,7 +165,7 @@ def _view(entry, pictures, found):
     query = pictures[entry.query]
     if entry.box and not query.fault:
         _, width, height = found[entry.query]
-        query = query._replace(box=tuple(
-            value / length for value, length in zip(entry.box, (width, height) * 2)))
-    hits = [(pictures[name], similarity, truth) for name, similarity, truth in entry.hits]
+        query = query._replace(box=tuple(value / length for value, length in zip(
+            entry.box, (width, height) * 2, strict=True)))
+    hits = [(pictures[hit.name], hit.similarity, hit.mark) for hit in entry.hits]
     return View(entry.title or entry.query, query, hits, entry.note)

@@ -1,9 +1,9 @@
-// The threshold and the keys; without them a page shows all of its pictures.
+// The threshold slider and the keyboard shortcuts. Without scripts a page shows all its pictures.
 'use strict';
 
 const form = document.querySelector('.threshold');
 const entries = [...document.querySelectorAll('.entry')];
-const parameter = 't';      // of the address: carries the threshold from page to page
+const parameter = 't';      // of the URL: takes the threshold along from page to page
 
 function number(count) {
   return count.toLocaleString('en');
@@ -13,7 +13,7 @@ function of(shown, all) {
   return shown === all ? number(all) : `${number(shown)} of ${number(all)}`;
 }
 
-// Hide the hits of an entry below the threshold; returns how many stay and how many there are.
+// Hide an entry's hits below the threshold; return how many are shown and how many there are.
 function filter(entry, threshold) {
   const hits = [...entry.querySelectorAll('.hits > li')];
   let shown = 0;
@@ -50,7 +50,7 @@ function apply(slider) {
   keep(step === 0 ? null : text);
 }
 
-// Write the threshold into the addresses of this page and of the others.
+// Write the threshold into the URLs of this page and of the links to others.
 function keep(value) {
   const change = (address) => {
     const url = new URL(address);
@@ -66,13 +66,13 @@ function keep(value) {
   history.replaceState(null, '', change(location.href));
 }
 
-// The number of the entry to go to: from the one with the focus, or from the top of the window.
+// The index of the entry to go to, counted from the focused one or from the top of the window.
 function beside(by) {
   const top = form ? form.offsetHeight : 0;
   const focused = document.activeElement.closest('.entry');
   if (focused) {
     const {top: start, bottom: end} = focused.getBoundingClientRect();
-    if (end > top && start < window.innerHeight) {      // else the page was scrolled since
+    if (end > top && start < window.innerHeight) {      // otherwise the page was scrolled since
       return entries.indexOf(focused) + by;
     }
   }
@@ -118,7 +118,7 @@ if (form) {
   form.hidden = false;
   form.addEventListener('submit', (event) => event.preventDefault());
   slider.addEventListener('input', () => apply(slider));
-  window.addEventListener('pageshow', () => apply(slider));     // also back from another page
+  window.addEventListener('pageshow', () => apply(slider));     // also on the way back from another page
   const pad = () => {
     document.documentElement.style.scrollPaddingTop = `${form.offsetHeight + 8}px`;
   };

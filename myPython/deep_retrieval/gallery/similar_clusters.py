@@ -6,70 +6,101 @@
     answer_pictures.fill('clusters', pictures, overwrite=False)
 """
 
+import hashlib
+import json
 import os
+from collections.abc import Callable
 
 import numpy as np
 
-from deep_retrieval import ranking
-from deep_retrieval.files import write_aside
+from deep_retrieval import ranking, store
+from deep_retrieval.gallery import pages
 from deep_retrieval.gallery.answer_pictures import copy_of, hit_name
-from deep_retrieval.listing import EXTENSIONS
 
 BLOCK = 4096    # features read at a time
 
 
-def similarities_of(features, rows, path=None):
-    """Similarities of the first features to all N: rows x N float32, or N x N where N is less.
+def similarities_of(features, rows: int, path: str | None = None) -> np.ndarray:
+    """Compute the similarities of the first features to all N.
 
-    features : as open_features opens them
-    path : an .npy file to take them from, or to write where it is not there
-    ValueError where the file has other rows or columns, or values that are not finite.
+    Parameters
+    ----------
+    features : Features, FeatureFolder or NamedRows
+    rows : int
+    path : str, optional
+        An .npy file to take them from, or to write if it does not exist. A file that was written
+        here is refused if it was made from other features.
+
+    Returns
+    -------
+    ndarray, rows x N float32
+        N x N if there are fewer features.
+
+    Raises
+    ------
+    ValueError
+        The file has other rows or columns, values that are not finite, or is of other features.
     """
     rows = min(rows, len(features))
     if path and os.path.exists(path):
-        return _stored(path, rows, len(features))
+        return _stored(path, rows, features)
     asked = features.rows(0, rows)
     found = np.concatenate(
         [ranking.similarities(asked, features.rows(start, start + BLOCK))
          for start in range(0, len(features), BLOCK)], axis=1)
     if path:
-        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-        write_aside(path, lambda file: np.save(file, found))
+        store.save_array(path, found, {'features': _digest(features)})
     return found
 
 
-def _stored(path, rows, columns):
-    try:
-        array = np.load(path, mmap_mode='r')    # refuses pickles
-    except (ValueError, EOFError):
-        raise ValueError(f'{path}: is no .npy file of numbers, or is truncated') from None
-    if array.ndim != 2 or array.shape[1] != columns or len(array) < rows:
-        raise ValueError(f'{path}: similarities of at least {rows} images to {columns} are '
-                         f'wanted, not an array of shape {array.shape}')
-    found = np.asarray(array[:rows], np.float32)
-    if not np.isfinite(found).all():
-        raise ValueError(f'{path}: holds a value that is not finite')
-    return found
+def clusters(similarities: np.ndarray, names: list[str], folder: str,
+             top: int) -> dict[str, Callable]:
+    """Return pictures to fill a folder with: `K/RANK_NAME_SIMILARITY.jpg` for each row K.
 
+    Parameters
+    ----------
+    similarities : rows x N
+    names : list of N str
+        Of images in `folder`.
+    folder : str
+    top : int
+        Pictures per row. Ranks begin at 0, where normally the row itself is; ties go by lower row.
 
-def clusters(similarities, names, folder, top):
-    """Pictures to fill a folder with: `K/RANK_NAME_SIMILARITY.jpg` for each row K.
-
-    similarities : rows x N; names : of the N images in the folder. Ranks are from 0 on, where
-    normally the row itself stands; ties by lower row. ValueError for an image that is not there.
+    Raises
+    ------
+    ValueError
+        There is no such image.
     """
-    pictures = {}
+    locate, pictures = pages.in_folder(folder), {}
     for row, found in enumerate(similarities):
         for rank, i in enumerate(np.argsort(-found, kind='stable')[:top]):
-            path = _find_image(folder, names[i])
+            path = locate(names[i])
+            if path is None:
+                raise ValueError(f'{folder}: has no image {names[i]!r}, which the features name')
             pictures[f'{row}/{hit_name(rank, names[i], path, found[i])}'] = copy_of(path)
     return pictures
 
 
-def _find_image(folder, name):
-    """The path of a named image, whose name may lack its extension."""
-    stem = os.path.join(folder, name)
-    for end in ('', *EXTENSIONS):
-        if os.path.isfile(stem + end):
-            return stem + end
-    raise ValueError(f'{folder}: has no image {name!r}, which the features name')
+def _stored(path, rows, features):
+    note = store.Manifest.beside(path)
+    if note.note() is not None:     # a file that the user made has none
+        if note.differences({'features': _digest(features)}):
+            raise store.StoreError(f'{path}: was made from other features; remove it, or give '
+                                   'another file')
+        note.verify(path)
+    with store.reading(path, 'an .npy file of numbers'):
+        array = np.load(path, mmap_mode='r', allow_pickle=False)
+    if array.ndim != 2 or array.shape[1] != len(features) or len(array) < rows:
+        raise ValueError(f'{path}: similarities of at least {rows} images to {len(features)} are '
+                         f'needed, not an array of shape {array.shape}')
+    found = np.asarray(array[:rows], np.float32)
+    if not np.isfinite(found).all():
+        raise ValueError(f'{path}: has a value that is not finite')
+    return found
+
+
+def _digest(features):
+    digest = hashlib.sha256(json.dumps(features.names).encode())
+    for start in range(0, len(features), BLOCK):
+        digest.update(np.ascontiguousarray(features.rows(start, start + BLOCK)))
+    return digest.hexdigest()

@@ -1,27 +1,45 @@
-"""What a gallery shows, read from what the other scripts write.
+"""What a gallery shows, read from the files of other scripts.
 
     entries = of_rankings('tmp', dataset, similarities(dataset, ['tmp/Oxford_S800_L2']), top=50)
     entries = of_groups('tmp/mapped.txt', read_truth('datasets/demo_cover/groups.txt'))
 """
+
+import logging
 import os
+from collections.abc import Callable
 
 import numpy as np
 
-from deep_retrieval import metrics
+from deep_retrieval import metrics, saved_features
 from deep_retrieval.duplicates import mapped_files
-from deep_retrieval.features import find_file
-from deep_retrieval.gallery.pages import Entry, Hit
+from deep_retrieval.gallery.pages import Entry
+from deep_retrieval.ranking import Hit
 
 DIGITS = 6          # of a similarity that is computed here
-ROUNDING = 1e-5     # by which it may rise along a ranking
+ROUNDING = 1e-5     # by which similarities may rise along a ranking
+
+logger = logging.getLogger(__name__)
 
 
-def of_rankings(folder, dataset, similarities=None, top=50, say=print):
-    """Entries of a folder of rankings NAME.rnk, the `top` first hits of each, in query order.
+def of_rankings(folder: str | os.PathLike, dataset, similarities: Callable | None = None,
+                top: int = 50) -> list[Entry]:
+    """Read the rankings NAME.rnk of a dataset's queries, in the order of the queries.
 
-    dataset: a helper of `dataset_helper`, which gives the ground truth. similarities: function from
-    a query and a list of image names to their similarities. say: called with a line on queries
-    without a ranking. ValueError where there is no ranking at all.
+    Parameters
+    ----------
+    folder : path
+        Holds the rankings. Queries without one are logged.
+    dataset : Dataset
+        Its ground truth marks the hits.
+    similarities : callable, optional
+        Takes a query and a list of image names; returns their similarities.
+    top : int
+        Hits per entry.
+
+    Raises
+    ------
+    ValueError
+        There is no ranking at all.
     """
     entries, without = [], []
     for query in dataset.queries:
@@ -31,92 +49,100 @@ def of_rankings(folder, dataset, similarities=None, top=50, say=print):
             continue
         names = [line.strip() for _, line in mapped_files.lines(path)]
         good, ok, junk = dataset.ground_truth(query)
-        truth = {**dict.fromkeys(good, 'good'), **dict.fromkeys(ok, 'ok'),
+        marks = {**dict.fromkeys(good, 'good'), **dict.fromkeys(ok, 'ok'),
                  **dict.fromkeys(junk, 'junk')}
         first = names[:top]
         found = similarities(query, first) if similarities else [None] * len(first)
-        hits = [Hit(name, similarity, truth.get(name, False))
-                for name, similarity in zip(first, found)]
+        hits = [Hit(name, similarity, marks.get(name, 'negative'))
+                for name, similarity in zip(first, found, strict=True)]
         precision = metrics.average_precision_oxford(names, good + ok, junk)
         entries.append(Entry(query.image, hits, query.name, f'AP {100 * precision:.2f}', query.box))
     if not entries:
-        raise ValueError(f'{folder}: holds no ranking NAME.rnk of a query of {dataset.path}: '
+        raise ValueError(f'{folder}: holds no ranking NAME.rnk of a query of {dataset.path}; '
                          'test.py writes them to its --temp_dir')
     if without:
-        say(f'{folder}: no ranking of {", ".join(without)}')
+        logger.warning('%s: no ranking of %s', folder, ', '.join(without))
     return entries
 
 
-def similarities(dataset, features, say=print):
-    """Function for `of_rankings` from descriptors that test.py keeps.
+def similarities(dataset, stems: list[str]) -> Callable:
+    """Return a function for `of_rankings` that computes similarities from test.py's features.
 
-    features: paths before `_queries.npy` and `_dataset.npy`; of several (scales) the descriptors
-    are summed and normalized. say: called with a line where the similarities of a ranking do not
-    fall: it was made otherwise. ValueError where descriptors and dataset do not fit.
+    It warns where the similarities of a ranking do not fall: that ranking was made otherwise.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    stems : list of str
+        Descriptors of several stems are summed and normalized.
+
+    Raises
+    ------
+    ValueError
+        Features are missing, damaged, or were made from other images.
     """
-    queries = _descriptors(features, 'queries', [query.name for query in dataset.queries])
-    database = _descriptors(features, 'dataset', dataset.images)
+    saved = saved_features.load(stems, dataset)
+    queries = dict(zip((query.name for query in saved.asked), saved.queries, strict=True))
+    database = dict(zip(saved.images, saved.database, strict=True))
 
     def similar(query, names):
+        if query.name not in queries:
+            return [None] * len(names)
         found = [round(float(database[name] @ queries[query.name]), DIGITS)
                  if name in database else None for name in names]
         known = np.array([value for value in found if value is not None])
         if (np.diff(known) > ROUNDING).any():
-            say(f'{query.name}: the similarities do not fall along the ranking: it was made with '
-                'other features, or with --aqe or --dbe')
+            logger.warning('%s: the similarities do not fall along the ranking, which was made '
+                           'with other features, or with --aqe or --dbe', query.name)
         return found
     return similar
 
 
-def of_groups(path, truth=None, top=50, most=10000, anchors=None, say=print):
-    """Entries of a mapped file: the first `most` lines, the `top` first items of each.
+def of_groups(path: str | os.PathLike, truth: dict | None = None, top: int = 50,
+              most: int = 10000, anchors: list[str] | None = None) -> list[Entry]:
+    """Read the groups of a mapped file.
 
-    truth: picture -> its group, as read_truth gives it. anchors: names of the only ones to take.
-    say: called with a line where there is more. ValueError for anchors that the file has not got.
+    Parameters
+    ----------
+    path : path
+    truth : dict of name to group, optional
+        Marks the hits (see `read_truth`).
+    top : int
+        Hits per entry.
+    most : int
+        Entries to read.
+    anchors : list of str, optional
+        Read only these.
+
+    Raises
+    ------
+    ValueError
+        The file lacks one of the anchors.
     """
-    truth, wanted = truth or {}, set(anchors or ())
-    entries = []
-    for anchor, items in mapped_files.read(path, say):
+    truth, wanted, entries = truth or {}, set(anchors or ()), []
+    for anchor, items in mapped_files.read(path):
         if wanted and anchor not in wanted:
             continue
         if len(entries) == most:
-            say(f'{path}: the first {most} groups are shown; --groups sets how many')
             break
         items = [item for item in items if item[0] != anchor]
         note = f'the first {top} of {len(items)}' if len(items) > top else ''
-        entries.append(Entry(anchor, [Hit(name, score, _same(truth, anchor, name))
+        entries.append(Entry(anchor, [Hit(name, score, _mark(truth, anchor, name))
                                       for name, score in items[:top]], note=note))
-    if not entries and not wanted:
-        say(f'{path}: holds no group')
     without = wanted - {entry.query for entry in entries}
     if without and len(entries) < most:
         raise ValueError(f'{path}: has no anchor {", ".join(sorted(without))}')
     return entries
 
 
-def read_truth(path, say=print):
-    """Picture -> its group, of a file of groups that mapped_files.read_groups reads."""
-    groups = mapped_files.read_groups(path, say)
+def read_truth(path: str | os.PathLike) -> dict[str, str]:
+    """Read a ground truth (see `mapped_files.read_groups`) as {name of a picture: its group}."""
+    groups = mapped_files.read_groups(path)
     return {name: group for group, names in groups.items() for name in names}
 
 
-def _same(truth, anchor, name):
-    """Whether two pictures are of one group; None where neither is known."""
+def _mark(truth, anchor, name):
+    """Whether two pictures are of one group; None if neither is in any."""
     if anchor not in truth and name not in truth:
         return None
-    return truth.get(anchor) == truth.get(name)
-
-
-def _descriptors(features, part, names):
-    """Name -> descriptor, of the files of one part, summed over `features`."""
-    rows = 0
-    for start in features:
-        path = find_file(f'{start}_{part}.npy')
-        some = np.load(path, mmap_mode='r')
-        if some.ndim != 2 or len(some) != len(names):
-            raise ValueError(f'{path}: {" x ".join(map(str, some.shape))}, but the dataset has '
-                             f'{len(names)} of them: it was made from another')
-        rows = rows + some
-    if len(features) > 1:
-        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return dict(zip(names, rows))
+    return 'positive' if truth.get(anchor) == truth.get(name) else 'negative'

@@ -1,55 +1,57 @@
-"""The gallery's pages as HTML: page.html is the template, style.css and script.js go beside them.
+"""The pages of a gallery as HTML, from page.html; style.css and script.js go beside them.
 
     for name, html in pages('Ranking of demo', 'queries', views, per_page=20): ...
 
-Pictures, names and similarities stand in the HTML itself; the script adds the threshold and keys.
+Pictures, names and similarities are in the HTML itself; the script adds the threshold slider and
+keyboard shortcuts.
 """
+
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
+from deep_retrieval import optional
 from deep_retrieval.duplicates.mapped_files import score_text
 
 HERE = Path(__file__).parent
 ASSETS = ('style.css', 'script.js')
-GENERATOR = 'make_gallery of my-deep-retrieval'     # by it a folder is known as a gallery
+GENERATOR = 'make_gallery of my-deep-retrieval'     # in the HTML: identifies a gallery
 
-# truth of a hit -> what it is counted as, and the sign and word that say so
+# mark of a hit -> what it is counted as, and the sign and word that say so
 MARKS = {
-    True: ('same', '✓', 'same'),
+    'positive': ('same', '✓', 'same'),
     'good': ('same', '✓', 'good'),
     'ok': ('same', '✓', 'ok'),
-    False: ('other', '✗', 'other'),
+    'negative': ('other', '✗', 'other'),
     'junk': ('junk', '–', 'junk'),
     None: ('', '', ''),
 }
-# what entries are -> the word for one of them, and for the picture that it begins with
+# what entries are called -> the word for one of them, and for its first picture
 NOUNS = {'queries': ('query', 'query'), 'groups': ('group', 'anchor')}
 KINDS = {'same': 'same', 'other': 'other', 'junk': 'junk', '': 'not marked'}
-FEWEST_STEPS, MOST_STEPS = 20, 500      # of the slider, about
+FEWEST_STEPS, MOST_STEPS = 20, 500      # of the slider, approximately
 MOST_DECIMALS = 4
 
 
 class Picture(NamedTuple):
-    """A picture on a page: its name, thumbnail and its size, the file itself, or what is wrong."""
+    """A picture on a page: its name, its thumbnail, its file, or what is wrong with it."""
 
     name: str
     thumb: str = ''             # URLs, relative to the page
     href: str = ''
     width: int = 0              # of the thumbnail
     height: int = 0
-    fault: str = ''             # 'missing', 'damaged': there is no thumbnail then
-    box: Optional[tuple] = None     # x1 y1 x2 y2 to outline, in parts of width and height
+    fault: str = ''             # 'missing', 'damaged': then there is no thumbnail
+    box: tuple | None = None    # x1 y1 x2 y2 to outline, as shares of width and height
 
 
 class View(NamedTuple):
-    """An entry as a page shows it; hits: list of (Picture, similarity or None, truth)."""
+    """An entry as a page shows it; hits: list of (Picture, similarity or None, mark)."""
 
     title: str
     query: Picture
@@ -57,11 +59,14 @@ class View(NamedTuple):
     note: str = ''
 
 
-def pages(title, noun, views, per_page):
-    """Yield (file name, HTML) of each page. noun: a key of NOUNS.
+def check_marks(marks: Iterable) -> None:
+    """Raise ValueError for a mark that is not one of MARKS."""
+    for mark in set(marks) - set(MARKS):
+        raise ValueError(f'unknown mark {mark!r}; known are {", ".join(map(str, MARKS))}')
 
-    ValueError for a truth that MARKS has not got.
-    """
+
+def pages(title: str, noun: str, views: list[View], per_page: int) -> Iterator[tuple[str, str]]:
+    """Yield (file name, HTML) of each page; `noun` is a key of NOUNS."""
     template = _environment().get_template('page.html')
     total = max(1, -(-len(views) // per_page))
     shared = {
@@ -70,7 +75,7 @@ def pages(title, noun, views, per_page):
         'entries': len(views), 'hits': sum(len(view.hits) for view in views),
         'slider': _slider(views), 'aspect': _aspect(views),
         'kinds': [kind for kind in KINDS if any(
-            _kind(truth) == kind for view in views for _, _, truth in view.hits) and kind],
+            MARKS[mark][0] == kind for view in views for _, _, mark in view.hits) and kind],
     }
     for page in range(1, total + 1):
         first = (page - 1) * per_page
@@ -79,46 +84,41 @@ def pages(title, noun, views, per_page):
             links=_links(page, total), name_of=page_name)
 
 
-def page_name(page):
-    """File name of a page, counted from 1."""
+def page_name(page: int) -> str:
+    """Return the file name of a page, counted from 1."""
     return 'index.html' if page == 1 else f'page-{page}.html'
 
 
-def url(path):
-    """A relative path as a URL, whatever bytes its name has."""
+def url(path: str) -> str:
+    """Return a relative path as a URL, whatever bytes its name has."""
     return quote(os.fsencode(path))
 
 
 def _environment():
-    environment = Environment(
-        loader=FileSystemLoader(HERE, encoding='utf-8'), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=StrictUndefined, finalize=_text)
-    # down, so that what is shown as 0.750 stays at a threshold of 0.75
+    jinja2 = optional.need('jinja2', 'gallery')
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE, encoding='utf-8'), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_text)
+    # down, so that what is shown as 0.750 is not hidden by a threshold of 0.75
     environment.filters.update(boxed=_boxed, breakable=_breakable, rounded_down=score_text)
     return environment
 
 
 def _text(value):
-    """What UTF-8 cannot hold (bytes of a file's name) as question marks."""
+    """Replace what UTF-8 cannot encode (bytes of a file's name) by question marks."""
     if isinstance(value, str) and not value.isascii():
         value = type(value)(value.encode('utf-8', 'replace').decode())
     return value
 
 
 def _breakable(name):
-    """A name that may be broken into lines behind / and _."""
+    """A name that may be broken into lines after / and _."""
+    from markupsafe import Markup, escape  # of Jinja2
     return Markup(re.sub('([/_])', r'\1<wbr>', str(escape(_text(name)))))
 
 
-def _kind(truth):
-    try:
-        return MARKS[truth][0]
-    except KeyError:
-        raise ValueError(f'no truth {truth!r}; known are {", ".join(map(str, MARKS))}') from None
-
-
 def _links(page, total):
-    """Numbers of the pages to link to, None where some are left out."""
+    """Numbers of the pages to link to; None stands for a gap."""
     shown = sorted({1, total, *range(max(1, page - 2), min(total, page + 2) + 1)})
     links = []
     for number in shown:
@@ -129,12 +129,12 @@ def _links(page, total):
 
 
 def _slider(views):
-    """Range of the threshold, and how many hits of each kind reach each of its steps; or None."""
+    """The slider's range, and how many hits of each kind reach each of its steps; or None."""
     found = {}
     for view in views:
-        for _, similarity, truth in view.hits:
+        for _, similarity, mark in view.hits:
             if similarity is not None:
-                found.setdefault(_kind(truth), []).append(similarity)
+                found.setdefault(MARKS[mark][0], []).append(similarity)
     if not found:
         return None
     least, most = (pick(map(pick, found.values())) for pick in (min, max))
@@ -145,7 +145,7 @@ def _slider(views):
         decimals += 1
     scale = 10 ** decimals
     steps = range(int(np.floor(least * scale)), int(np.ceil(most * scale)) + 1)
-    # k / 100 is the number that the text of k / 100 is read as: 0.69 is 0.69 here and there
+    # k / 100 is the number that JavaScript reads from its text: 0.69 is the same in both
     thresholds = np.array([step / scale for step in steps])
     counts = []
     for kind, name in KINDS.items():
@@ -158,16 +158,16 @@ def _slider(views):
 
 
 def _aspect(views):
-    """Width / height of the cells: the median of the pictures', within 2/3 to 16/9."""
+    """Width / height of the cells: the median over all pictures, limited to 2/3 to 16/9."""
     ratios = [picture.width / picture.height for view in views
               for picture in (view.query, *(hit[0] for hit in view.hits)) if not picture.fault]
     return round(float(np.clip(np.median(ratios or [4 / 3]), 2 / 3, 16 / 9)), 3)
 
 
 def _boxed(picture, aspect):
-    """CSS of a picture's box in its cell, which the picture is fitted into, centred."""
+    """CSS of a picture's box in its cell, into which the picture is fitted, centred."""
     own = picture.width / picture.height
-    width, height = min(1, own / aspect), min(1, aspect / own)      # in parts of the cell
+    width, height = min(1, own / aspect), min(1, aspect / own)      # as shares of the cell
     x1, y1, x2, y2 = (min(max(value, 0), 1) for value in picture.box)
     values = {'left': (1 - width) / 2 + x1 * width, 'top': (1 - height) / 2 + y1 * height,
               'width': (x2 - x1) * width, 'height': (y2 - y1) * height}

@@ -1,23 +1,22 @@
-"""Thumbnails of many pictures, named by what they show, so that no picture is reduced twice.
+"""Thumbnails of many pictures, named after their content, so that none is made twice.
 
 `thumbs/ab/cdef0123456789abcdef-1024x768-256.jpg`: the beginning of the SHA-256 of the picture's
-file, the picture's size, the thumbnail's longest side. What lies there already is kept.
+file, the size of the picture, and the longest side of the thumbnail.
 """
+
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-from tqdm import tqdm
 
-from deep_retrieval.extraction import READERS
-from deep_retrieval.files import write_aside
+from deep_retrieval import progress, store
 from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.making.parallel import parallel
-from deep_retrieval.store import sha256
 
 QUALITY = 82    # of JPEG
+THREADS = 4
 NAME = re.compile(r'([0-9a-f]{2}/[0-9a-f]{20})-(\d+)x(\d+)-(\d+)\.jpg')
 
 
@@ -29,34 +28,44 @@ class Thumb(NamedTuple):
     height: int
 
 
-def make(paths, folder, side):
-    """Thumbnails of picture files, at most `side` pixels long; others in `folder` are deleted.
+def make(paths: list, folder: str, side: int) -> list:
+    """Make the thumbnails of picture files; other files in `folder` are deleted.
 
-    paths: list of paths, or None for a picture that has none. Returns for each a Thumb, or a word
-    for what is wrong: 'missing', 'damaged' or 'unreadable'.
+    Parameters
+    ----------
+    paths : list of str or None
+        None for a picture that has no file.
+    folder : str
+        Thumbnails that are already there are kept.
+    side : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    list of Thumb or str
+        A str says what is wrong with the picture: 'missing', 'damaged' or 'unreadable'.
     """
     there = _stored(folder, side)
     found = [None] * len(paths)
-    with tqdm(total=len(paths), unit='picture', desc='thumbnails', disable=None) as bar:
-        for i, (thumb, data) in parallel(lambda path: _reduce(path, side, there), paths, READERS):
-            # here, as two threads may have reduced copies of one picture
+    with progress.bar(total=len(paths), unit='picture', desc='thumbnails') as bar:
+        for i, (thumb, data) in parallel(lambda path: _reduce(path, side, there), paths, THREADS):
+            # written by this thread, as two threads may have reduced copies of one picture
             if data is not None and not os.path.exists(file := os.path.join(folder, thumb.file)):
-                os.makedirs(os.path.dirname(file), exist_ok=True)
-                write_aside(file, lambda out: out.write(data))
+                store.write(file, data)
             found[i] = thumb
             bar.update()
     _prune(folder, {thumb.file for thumb in found if isinstance(thumb, Thumb)})
     return found
 
 
-def fitted(width, height, side):
-    """Width and height of a picture's thumbnail: never larger than the picture."""
+def fitted(width: int, height: int, side: int) -> tuple[int, int]:
+    """Return width and height of a picture's thumbnail: never larger than the picture."""
     ratio = min(1, side / max(width, height))
     return max(1, round(width * ratio)), max(1, round(height * ratio))
 
 
 def _reduce(path, side, there):
-    """A picture's Thumb and, where it is not there yet, its JPEG; or what is wrong, and None."""
+    """A picture's Thumb and, if it is not there yet, its JPEG; or what is wrong, and None."""
     try:
         key = _key(path)
         if key in there:
@@ -77,7 +86,7 @@ def _reduce(path, side, there):
 def _key(path):
     if path is None:
         raise FileNotFoundError
-    digest = sha256(path)
+    digest = store.sha256(path)
     return f'{digest[:2]}/{digest[2:22]}'
 
 
@@ -87,7 +96,7 @@ def _files(folder):
 
 
 def _stored(folder, side):
-    """Key -> Thumb of those that lie in the folder, of this side."""
+    """Key -> Thumb of those in the folder that have this side."""
     matches = map(NAME.fullmatch, _files(folder))
     return {match[1]: Thumb(match[0], int(match[2]), int(match[3]))
             for match in matches if match and int(match[4]) == side}

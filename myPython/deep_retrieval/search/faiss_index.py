@@ -1,36 +1,34 @@
 """An index of descriptors by faiss: built once, saved, and searched by inner product.
 
-    stored = faiss_index.build(features, kind='ivfpq')      # features: a FeatureFolder
+    stored = faiss_index.build(features, kind='ivfpq')
     faiss_index.save('tmp/index', stored)
-    places, scores = faiss_index.search(faiss_index.load('tmp/index'), queries, k=10)
+    hits = faiss_index.find(faiss_index.load('tmp/index'), queries, k=10)   # [[Hit, ...], ...]
 
-`flat` compares with every row. `ivfpq` puts the rows into cells by k-means, keeps each as a code of
-a few bytes (Jegou et al., Product quantization for nearest neighbor search, 2011), and compares
-with the codes of the `probes` cells nearest to the query; with `refine` it holds the rows too and
-scores the best candidates by them. Beside PATH.faiss stands PATH.json, which says what it was made
-from.
+`flat` compares a query with every row. `ivfpq` assigns rows to cells by k-means, keeps each as a
+code of a few bytes (Jegou et al., Product quantization for nearest neighbor search, 2011), and
+compares a query with the codes in the `probes` cells nearest to it; with `refine` it keeps the rows
+too and scores the best candidates by them. The manifest PATH.json beside PATH.faiss has the names
+of the rows, what they were made from, and the hash of the index.
 """
 
-import json
 import os
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from deep_retrieval.features import check_rows
-from deep_retrieval.files import write_aside
-from deep_retrieval.store import sha256
+from deep_retrieval import optional, progress, store
+from deep_retrieval.features import check_rows, check_same
+from deep_retrieval.ranking import Hit
+from deep_retrieval.search import INDEX_KINDS as KINDS
 
-KINDS = ('flat', 'ivfpq')
 BLOCK = 16384       # rows at a time
-BITS = 8            # of a code's part: 256 centroids
-TRAINED = 64        # rows a cell, and 64 * 256 rows for the codes, that k-means learns from
-CANDIDATES = 10     # of a refined index, for each hit
+BITS = 8            # of a part of a code: 256 centroids
+TRAINED = 64        # rows per cell, and 64 * 256 rows for the codes, from which k-means learns
+CANDIDATES = 10     # per hit, of a refined index
 
 
 class Index(NamedTuple):
-    """A faiss index, the names of its rows, and dicts of its kind and of what made the rows."""
+    """A faiss index, the names of its rows, its kind and options, and what made the rows."""
 
     faiss: object
     names: list
@@ -38,16 +36,31 @@ class Index(NamedTuple):
     made_from: dict
 
 
-def build(features, kind='flat', cells=None, code_bytes=None, refine=False, seed=0):
-    """An Index of features (`names`, `len`, `dim`, `rows(start, stop)`, `made_from`, `path`).
+def build(features, kind: str = 'flat', cells: int | None = None, code_bytes: int | None = None,
+          refine: bool = False, seed: int = 0) -> Index:
+    """Build an index of features.
 
-    cells : of ivfpq; by default about 4 sqrt(N). code_bytes : of a row, a divisor of the dimension;
-    by default an eighth of it. refine : hold the rows too. seed : of k-means and its sample
-    ValueError for rows that are not finite, too few of them, or a length that does not divide.
+    Parameters
+    ----------
+    features : Features, FeatureFolder or NamedRows
+    kind : {'flat', 'ivfpq'}
+    cells : int, optional
+        Of ivfpq; by default about 4 sqrt(N).
+    code_bytes : int, optional
+        Bytes per row of ivfpq, a divisor of the dimension; by default an eighth of it.
+    refine : bool
+        Keep the rows too.
+    seed : int
+        Of k-means and its sample.
+
+    Raises
+    ------
+    ValueError
+        A row is not finite, there are too few rows, or `code_bytes` is not a divisor.
     """
     if kind not in KINDS:
-        raise ValueError(f'no kind of index {kind!r}; known are {", ".join(KINDS)}')
-    import faiss
+        raise ValueError(f'unknown kind of index {kind!r}; known are {", ".join(KINDS)}')
+    faiss = _faiss()
     count, dim = len(features), features.dim
     about = {'kind': kind}
     if kind == 'flat':
@@ -61,18 +74,54 @@ def build(features, kind='flat', cells=None, code_bytes=None, refine=False, seed
         made.train(_take(features, sample))
         if refine:
             made = faiss.IndexRefineFlat(made)
-    for start in tqdm(range(0, count, BLOCK), unit='block', desc='index', disable=None, delay=2):
+    for start in progress.bar(range(0, count, BLOCK), unit='block', desc='index'):
         made.add(_checked(features, start, start + BLOCK))
     return Index(made, list(features.names), about, features.made_from)
 
 
-def search(stored, queries, k, probes=16):
-    """The k rows nearest to each query: places (Q x k) and scores (Q x k float32), best first.
+def find(stored: Index, queries, k: int = 10, probes: int = 16) -> list[list[Hit]]:
+    """Find the images most similar to each query, the most similar first.
 
-    queries : Q x D. probes : cells that an ivfpq looks into. A place of -1 stands for a row that
-    was not found, where those cells have too few. ValueError for another D.
+    Parameters
+    ----------
+    stored : Index
+    queries : Features, FeatureFolder or NamedRows
+        Made by the same model.
+    k : int
+        Hits per query; fewer are returned if fewer are found.
+    probes : int
+        Cells that an ivfpq searches.
+
+    Raises
+    ------
+    ValueError
+        The queries were made by another model, or differ in dimension.
     """
-    import faiss
+    check_same(queries.path, queries.made_from, 'the index', stored.made_from)
+    places, scores = search(stored, queries.rows(), min(k, len(stored.names)), probes)
+    return [[Hit(stored.names[place], score) for place, score in zip(*row, strict=True)
+             if place >= 0] for row in zip(places, scores.tolist(), strict=True)]
+
+
+def search(stored: Index, queries: np.ndarray, k: int,
+           probes: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k rows nearest to each query.
+
+    Parameters
+    ----------
+    stored : Index
+    queries : Q x D
+    k : int
+    probes : int
+        Cells that an ivfpq searches.
+
+    Returns
+    -------
+    places : Q x k int64
+        Best first; -1 where the searched cells hold too few rows.
+    scores : Q x k float32
+    """
+    faiss = _faiss()
     queries = np.ascontiguousarray(queries, np.float32)
     if queries.ndim != 2 or queries.shape[1] != stored.faiss.d:
         raise ValueError(f'the index has rows of {stored.faiss.d} dimensions, and the queries are '
@@ -90,33 +139,42 @@ def search(stored, queries, k, probes=16):
     return places, scores
 
 
-def save(path, stored):
-    """Write an Index as PATH.faiss and PATH.json."""
-    import faiss
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    write_aside(f'{path}.faiss', lambda file: faiss.write_index(
-        stored.faiss, faiss.PyCallbackIOWriter(file.write)))
-    note = {**stored.kind, 'sha256': sha256(f'{path}.faiss'), 'made_from': stored.made_from,
-            'names': stored.names}
-    write_aside(f'{path}.json', lambda file: file.write((json.dumps(note) + '\n').encode()))
+def save(path: str, stored: Index) -> None:
+    """Write an Index as PATH.faiss and its manifest PATH.json."""
+    faiss = _faiss()
+
+    def write(file):
+        faiss.write_index(stored.faiss, faiss.PyCallbackIOWriter(file.write))
+    store.Manifest.beside(f'{path}.faiss').write(
+        stored.made_from, {f'{path}.faiss': write}, kind=stored.kind, names=stored.names)
 
 
-def load(path):
-    """The Index that `save` wrote. ValueError, in one line, where the two files do not fit."""
-    import faiss
-    for file in (f'{path}.faiss', f'{path}.json'):
-        if not os.path.exists(file):
-            raise ValueError(f'{file}: there is no such file; search_index.py build makes it')
-    try:
-        with open(f'{path}.json', encoding='utf-8') as file:
-            kind = json.load(file)
-        names, made_from, digest = (kind.pop(key) for key in ('names', 'made_from', 'sha256'))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(f'{path}.json: is damaged; build the index anew') from None
-    # before faiss reads it: what is damaged can be anything
-    if sha256(f'{path}.faiss') != digest:
-        raise ValueError(f'{path}.faiss: is not what {path}.json was written for; build it anew')
-    return Index(faiss.read_index(f'{path}.faiss'), names, kind, made_from)
+def load(path: str) -> Index:
+    """Read what `save` wrote.
+
+    Raises
+    ------
+    ValueError
+        A file is missing or damaged, or the two do not belong together; one line that names it.
+    """
+    faiss, file = _faiss(), f'{path}.faiss'
+    manifest = store.Manifest.beside(file)
+    for name in (file, manifest.path):
+        if not os.path.exists(name):
+            raise ValueError(f'{name}: there is no such file; search_index.py build makes it')
+    note = manifest.note()
+    manifest.verify(file)       # before faiss reads it, which trusts its input
+    with store.reading(file, 'an index of faiss'):
+        index = faiss.read_index(file)
+    manifest.verify(file)       # another process may have replaced it meanwhile
+    if manifest.note() != note:
+        raise ValueError(f'{file}: another process has just replaced it')
+    with store.reading(manifest.path, 'the manifest of an index'):
+        return Index(index, note['names'], note['kind'], note['made_from'])
+
+
+def _faiss():
+    return optional.need('faiss', 'search')
 
 
 def _ivfpq(faiss, dim, about):
@@ -130,7 +188,7 @@ def _ivfpq(faiss, dim, about):
 def _cells(count, cells):
     if count < 2 ** BITS:
         raise ValueError(f'ivfpq learns from at least {2 ** BITS} rows, and there are {count}: '
-                         'take flat')
+                         'use flat')
     cells = cells or max(1, min(int(4 * count ** 0.5), count // TRAINED))
     if cells > count:
         raise ValueError(f'{count} rows cannot fill {cells} cells')
@@ -140,12 +198,12 @@ def _cells(count, cells):
 def _code_bytes(dim, code_bytes):
     code_bytes = code_bytes or max(1, dim // 8)
     if dim % code_bytes:
-        raise ValueError(f'{code_bytes} bytes do not part {dim} dimensions evenly: take a divisor')
+        raise ValueError(f'{code_bytes} bytes do not divide {dim} dimensions evenly; use a divisor')
     return code_bytes
 
 
 def _take(features, places):
-    """Some rows, by rising place."""
+    """Some rows; places rise."""
     parts = []
     for start in range(0, len(features), BLOCK):
         inside = places[(places >= start) & (places < start + BLOCK)] - start

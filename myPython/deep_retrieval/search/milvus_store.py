@@ -1,13 +1,13 @@
 """Descriptors in Milvus, a service that several programs search at once.
 
     with milvus_store.Store('tmp/milvus.db', 'descriptors') as store:
-        store.load(features)                        # as index.build takes them
-        hits = store.search(queries, k=10)          # for each query [(name, similarity), ...]
+        store.load(features)
+        hits = store.search(queries, k=10)          # [[Hit(name, similarity), ...], ...]
 
-A URI that ends in .db is a folder of Milvus Lite, inside this process; one as
-http://localhost:19530 is a server or a cluster, and the environment's MILVUS_TOKEN is shown to it.
-A row is an entity: its number, its image's name, a hash of the model that made it, and the
-descriptor. Similarity is the inner product.
+A URI that ends in .db is a folder of Milvus Lite, which runs in this process; a URI such as
+http://localhost:19530 is a server or a cluster, which gets the environment variable MILVUS_TOKEN.
+A row is an entity: its number, the name of its image, a hash of the model that made it, and the
+descriptor. The similarity is the inner product.
 """
 
 import hashlib
@@ -16,28 +16,35 @@ import logging
 import os
 
 import numpy as np
-from tqdm import tqdm
 
+from deep_retrieval import optional, progress
 from deep_retrieval.features import MODEL, check_rows
+from deep_retrieval.ranking import Hit
 
-BATCH = 1000        # entities a message; at D = 2048 it has 8 MB, and a server takes 64
+BATCH = 1000        # entities per message; for D = 2048 that is 8 MB, and a server accepts 64 MB
 NAME_BYTES = 4096   # of a name, in UTF-8
-KINDS = ('FLAT', 'IVF_FLAT', 'IVF_PQ', 'HNSW', 'AUTOINDEX')
 
 
-def model_hash(made_from):
-    """What tells the model of descriptors: a hash of what their manifest says of it."""
+def model_hash(made_from: dict) -> str:
+    """Hash what the manifest of descriptors says about their model."""
     said = json.dumps([made_from.get(key) for key in MODEL])
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 class Store:
-    """A collection of a Milvus, made by `load`. RuntimeError, in one line, for what it refuses."""
+    """A collection in Milvus, made by `load`.
 
-    def __init__(self, uri, collection='descriptors'):
+    Raises
+    ------
+    RuntimeError
+        Milvus refuses something; one line with its message.
+    """
+
+    def __init__(self, uri: str, collection: str = 'descriptors'):
         pymilvus = _pymilvus()
         self.uri, self.collection = str(uri), collection
         if self.uri.endswith('.db'):
+            optional.need('milvus_lite', 'milvus')
             os.makedirs(os.path.dirname(self.uri) or '.', exist_ok=True)
         self._client = self._call(pymilvus.MilvusClient, self.uri,
                                   token=os.environ.get('MILVUS_TOKEN', ''))
@@ -48,11 +55,16 @@ class Store:
     def __exit__(self, *error):
         self._client.close()
 
-    def load(self, features, kind='FLAT', overwrite=False):
-        """Put all rows into the collection, behind those that an earlier run put there.
+    def load(self, features, kind: str = 'FLAT', overwrite: bool = False) -> None:
+        """Put all rows into the collection, after those of an interrupted run.
 
-        features : as index.build takes them. kind : of Milvus's index, of KINDS; FLAT is exact
-        overwrite : drop a collection of other descriptors, which is refused otherwise
+        Parameters
+        ----------
+        features : Features, FeatureFolder or NamedRows
+        kind : str
+            Of Milvus's index, one of `search.MILVUS_KINDS`; FLAT is exact.
+        overwrite : bool
+            Drop a collection of other descriptors, which is refused otherwise.
         """
         model = model_hash(features.made_from)
         if overwrite and self._there():
@@ -68,27 +80,31 @@ class Store:
                 raise ValueError(f'{self.uri}: the collection {self.collection} has the '
                                  f'descriptors of other images than {features.path}; --overwrite '
                                  'drops them')
-        with tqdm(total=len(features), initial=done, unit='image', desc='milvus', disable=None,
-                  delay=2) as bar:
+        with progress.bar(total=len(features), initial=done, unit='image', desc='milvus') as bar:
             for start in range(done, len(features), BATCH):
                 rows = features.rows(start, start + BATCH)
                 names = features.names[start:start + BATCH]
                 check_rows(features.path, rows, names, start=start)
                 self._call(self._client.upsert, self.collection, [
                     {'id': start + i, 'name': name, 'model': model, 'vector': row}
-                    for i, (name, row) in enumerate(zip(names, rows))])
+                    for i, (name, row) in enumerate(zip(names, rows, strict=True))])
                 bar.update(len(rows))
 
-    def count(self):
-        """How many entities the collection has."""
+    def count(self) -> int:
+        """Count the entities of the collection."""
         found = self._call(self._client.query, self.collection, output_fields=['count(*)'],
                            consistency_level='Strong')
         return found[0]['count(*)']
 
-    def search(self, queries, k, made_from=None):
-        """For each query (Q x D) its k nearest as [(name, similarity), ...], the best first.
+    def search(self, queries, k: int, made_from: dict | None = None) -> list[list[Hit]]:
+        """Find the k images most similar to each query, the most similar first.
 
-        made_from : what the queries were made from; ValueError where that is another model
+        Parameters
+        ----------
+        queries : Q x D
+        k : int
+        made_from : dict, optional
+            What the queries were made from; ValueError if that is another model.
         """
         if not self._there():
             raise ValueError(f'{self.uri}: has no collection {self.collection}; search_index.py '
@@ -102,7 +118,7 @@ class Store:
                                data=queries[start:start + BATCH], limit=k,
                                output_fields=['name'], search_params={'metric_type': 'IP'},
                                consistency_level='Strong')
-            hits += [[(hit['entity']['name'], hit['distance']) for hit in row] for row in found]
+            hits += [[Hit(hit['entity']['name'], hit['distance']) for hit in row] for row in found]
         return hits
 
     def _create(self, dim, kind):
@@ -143,12 +159,8 @@ class Store:
 
 
 def _pymilvus():
-    """The package, which says nothing of its own: errors come as exceptions too."""
-    try:
-        import pymilvus
-    except ImportError:
-        raise RuntimeError('Milvus needs the packages pymilvus and milvus-lite: pip install '
-                           "'.[milvus]'") from None
+    """The package, without its log: errors also come as exceptions."""
+    pymilvus = optional.need('pymilvus', 'milvus')
     for name in ('pymilvus', 'milvus_lite'):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return pymilvus
