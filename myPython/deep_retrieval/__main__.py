@@ -81,7 +81,7 @@ def parse_args(argv=None):
     for name, function in COMMANDS.items():
         made[name] = sub = modes.add_parser(
             name, help=function.__doc__, description=function.__doc__,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+            formatter_class=cli.HelpFormatter)
         sub.set_defaults(function=function)
     made['search'].add_argument('picture', help='the picture to look for')
     for name in ('describe', 'search', 'groups'):

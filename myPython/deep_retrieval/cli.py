@@ -20,10 +20,23 @@ from contextlib import contextmanager
 DEBUG = 'DEEP_RETRIEVAL_DEBUG'      # set by --debug, so that worker processes see it too
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help texts with their defaults, except None and False; default paths as the user sees them.
+    """
+
+    def _get_help_string(self, action):
+        if action.default is None or action.default is False:
+            return action.help
+        if isinstance(action.default, (str, os.PathLike)) and os.path.isabs(action.default):
+            from deep_retrieval import paths
+            return f'{action.help} (default: {paths.shown(action.default).replace("%", "%%")})'
+        return super()._get_help_string(action)
+
+
 def parser(doc: str, **kwargs) -> argparse.ArgumentParser:
     """Return an ArgumentParser whose description is the first line of a script's docstring."""
     made = argparse.ArgumentParser(description=doc.strip().splitlines()[0],
-                                   formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+                                   formatter_class=HelpFormatter, **kwargs)
     add_debug(made)
     return made
 

@@ -76,7 +76,7 @@ def parse(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> 
     for mode, (function, names, *defaults) in modes.items():
         text = ' '.join(function.__doc__.split())
         sub = subparsers.add_parser(mode, help=text.replace('%', '%%'), description=text,
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=cli.HelpFormatter)
         for name in names.split():
             sub.add_argument(f'--{name}', **flags[name])
         cli.add_debug(sub)
