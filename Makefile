@@ -2,6 +2,7 @@
 # make demo      a small dataset rendered, described, ranked and scored
 # make cover-demo    frames of the same origin, found in a rendered set, and a gallery of them
 # make distill-demo, metric-demo, reduce-demo    students trained and scored on rendered pictures
+# make lint      the style, checked by ruff
 # make test      the tests
 # make bench     the tables of speed and memory
 
@@ -10,7 +11,7 @@ PYTHON := $(VENV)/bin/python
 # the released model where it lies, else one made without training
 MODEL = $(firstword $(wildcard caffemodel/model.caffemodel) caffemodel/demo_resnet101.caffemodel)
 
-.PHONY: install demo cover-demo distill-demo metric-demo reduce-demo test bench
+.PHONY: install demo cover-demo distill-demo metric-demo reduce-demo lint test bench
 install: $(VENV)/.installed eval/compute_ap
 
 $(VENV)/.installed: setup.py constraints.txt
@@ -49,6 +50,9 @@ cover-demo: install
 
 distill-demo metric-demo reduce-demo: %-demo: install
 	$(PYTHON) experiments/recipes.py $*
+
+lint: install
+	$(VENV)/bin/ruff check .
 
 test: install
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto

@@ -18,7 +18,7 @@ FIRST_LINE = '# written by proto/make_nets.py\n'
 
 def net_texts() -> dict[str, str]:
     """Return the prototxt of every net by its path below this folder."""
-    import all_nets     # here, because the engine takes seconds to import
+    import all_nets  # not above, because the engine takes seconds to import
     from google.protobuf import text_format
     return {path: FIRST_LINE + text_format.MessageToString(net())
             for path, net in all_nets.NETS.items()}

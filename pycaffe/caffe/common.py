@@ -43,7 +43,7 @@ def full_float32():
             place.allow_tf32 = False
         yield
     finally:
-        for place, value in zip(places, before):
+        for place, value in zip(places, before, strict=True):
             place.allow_tf32 = value
 
 

@@ -44,7 +44,7 @@ class Detector(Net):
                 detections.append({'window': window, 'filename': filename})
         if detections:
             predictions = self.forward_all(**{in_: np.stack(data)})[self.outputs[0]]
-            for detection, prediction in zip(detections, predictions):
+            for detection, prediction in zip(detections, predictions, strict=True):
                 detection['prediction'] = prediction
         return detections
 
@@ -58,7 +58,7 @@ class Detector(Net):
                 '(https://github.com/sergeyk/selective_search_ijcv_with_python)') from None
         filenames = [os.path.abspath(name) for name in image_fnames]    # for MATLAB
         windows = selective_search.get_windows(filenames, cmd='selective_search_rcnn')
-        return self.detect_windows(zip(filenames, windows))
+        return self.detect_windows(zip(filenames, windows, strict=True))
 
     def crop(self, im, window):
         """A window of an image H x W x K; of the input's size where it is cropped with context."""

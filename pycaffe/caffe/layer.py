@@ -112,7 +112,7 @@ class TensorLayer(Layer):
 
     def reshape(self, bottom, top):
         self.num_top = len(top)
-        for blob, shape in zip(top, self.shape(*(blob.shape for blob in bottom))):
+        for blob, shape in zip(top, self.shape(*(blob.shape for blob in bottom)), strict=True):
             blob.reshape(*shape)
 
     def forward(self, bottom, top):
@@ -123,7 +123,7 @@ class TensorLayer(Layer):
             tensors = [blob.tensor for blob in bottom]
             release(top, bottom)
             results = as_tuple(self.compute(*tensors))
-        for blob, value in zip(top, results):
+        for blob, value in zip(top, results, strict=True):
             blob.tensor = value.detach()
 
     def _compute_recorded(self, bottom, top):
@@ -155,20 +155,20 @@ class TensorLayer(Layer):
         if self._record is None:
             self._record_now(top, bottom)
         inputs, weights, results = self._record
-        pairs = [(result, blob.diff_tensor) for result, blob in zip(results, top)
+        pairs = [(result, blob.diff_tensor) for result, blob in zip(results, top, strict=True)
                  if result is not None and blob.has_diff]
         leaves = [*inputs.values(), *weights.values()]
         gradients = [None] * len(leaves)
         if pairs:
-            outputs, diffs = zip(*pairs)
+            outputs, diffs = zip(*pairs, strict=True)
             gradients = torch.autograd.grad(outputs, leaves, diffs, retain_graph=True,
                                             allow_unused=True)
-        for index, gradient in zip(inputs, gradients):
+        for index, gradient in zip(inputs, gradients, strict=False):    # the inputs' come first
             if gradient is None:
                 bottom[index].clear_diff()
             else:
                 bottom[index].diff_tensor = gradient
-        for index, gradient in zip(weights, gradients[len(inputs):]):
+        for index, gradient in zip(weights, gradients[len(inputs):], strict=True):
             if gradient is not None:
                 self.blobs[index].add_diff(gradient)
 

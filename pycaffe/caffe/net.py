@@ -62,11 +62,11 @@ class Net:
         self.inputs, self.outputs = wiring.inputs, wiring.outputs
         self.learnable_params = wiring.learnable
         self._layer_names = [param.name for param in self._layer_params]
-        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
-        self.bottom_names = OrderedDict(zip(self._layer_names, wiring.bottom_names))
-        self.top_names = OrderedDict(zip(self._layer_names, wiring.top_names))
-        weights = {name: weight for layer, names in zip(self.layers, wiring.top_names)
-                   for name, weight in zip(names, layer.loss_weights) if weight}
+        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
+        self.bottom_names = OrderedDict(zip(self._layer_names, wiring.bottom_names, strict=True))
+        self.top_names = OrderedDict(zip(self._layer_names, wiring.top_names, strict=True))
+        weights = {name: weight for layer, names in zip(self.layers, wiring.top_names, strict=True)
+                   for name, weight in zip(names, layer.loss_weights, strict=True) if weight}
         self.blob_loss_weights = OrderedDict((name, weights.get(name, 0.0)) for name in self.blobs)
         self._execution = Execution(wiring, file)
 
@@ -241,6 +241,9 @@ class Net:
         for name, blobs in other.params.items():
             if name not in self.params:
                 continue
+            if len(self.params[name]) != len(blobs):
+                raise CaffeError(f'{self._file}: layer {name!r}: has {len(self.params[name])} '
+                                 f'parameters, that of {other._file} {len(blobs)}')
             for index, (mine, theirs) in enumerate(zip(self.params[name], blobs, strict=True)):
                 if mine.shape != theirs.shape:
                     raise CaffeError(
@@ -268,7 +271,8 @@ class Net:
         return {name: layer.blobs for name, layer in self.layer_dict.items()}
 
     def _named_blobs(self):
-        return [(param, layer.blobs) for param, layer in zip(self._layer_params, self.layers)]
+        return [(param, layer.blobs)
+                for param, layer in zip(self._layer_params, self.layers, strict=True)]
 
     def set_input_arrays(self, data, labels):
         """Have the MemoryData layer, which must be the net's first, read these arrays.

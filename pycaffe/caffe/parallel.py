@@ -65,7 +65,7 @@ class NCCL:
         dist.all_reduce(total)
         *gradients, stop = total.div_(common.solver_count()).split(
             [*(blob.count for blob in blobs), 1])
-        for blob, gradient in zip(blobs, gradients):
+        for blob, gradient in zip(blobs, gradients, strict=True):
             blob.diff_tensor = gradient.reshape(blob.shape)
         if stop:
             self._stop_asked = False
@@ -118,7 +118,7 @@ def start_ranks(command, count):
             process.terminate()
             process.wait()
     finally:
-        for number, handler in zip(numbers, before):
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
     return int(any(statuses))
 

@@ -44,7 +44,7 @@ def _resize(im, dims, order):
     shrink = np.array([im.shape[0] / dims[0], im.shape[1] / dims[1], 1])
     smooth = ndimage.gaussian_filter(im, np.maximum(0, (shrink - 1) / 2), mode='constant')
     if order == 3:
-        rows, columns = (_cubic(*sizes) for sizes in zip(im.shape, dims))
+        rows, columns = (_cubic(*sizes) for sizes in zip(im.shape[:2], dims, strict=True))
         resized = np.einsum('yi,ijk,xj->yxk', rows, smooth, columns, optimize=True)
     else:
         resized = ndimage.zoom(smooth, 1 / shrink, order=order, mode='grid-constant',

@@ -127,13 +127,13 @@ class SGDSolver(Solver):
         if len(arrays) != len(expected):
             raise CaffeError(f'{path}: holds {len(arrays)} history blobs, the solver '
                              f'{self._file} has {len(expected)}')
-        for index, (array, shape) in enumerate(zip(arrays, expected)):
+        for index, (array, shape) in enumerate(zip(arrays, expected, strict=True)):
             if array.size != math.prod(shape):
                 raise CaffeError(f'{path}: history blob {index} has the shape {array.shape}, '
                                  f'the solver takes {shape}')
 
     def _set_history(self, arrays):
-        for blob, array in zip(self._history, arrays):
+        for blob, array in zip(self._history, arrays, strict=True):
             blob.tensor = torch.from_numpy(array.reshape(blob.shape).copy())
 
 

@@ -81,7 +81,7 @@ class Solver:
                              f'{len(tests)} test nets')
         states = param.test_state or [caffe_pb2.NetState()] * len(tests)
         self.test_nets = [self._make_net(source, caffe_pb2.TEST, state)
-                          for source, state in zip(tests, states)]
+                          for source, state in zip(tests, states, strict=True)]
         for net in self.test_nets:
             net.share_with(self.net)
 
@@ -186,9 +186,10 @@ class Solver:
             return
         self._said_nan = True
         net = self.net
-        guilty = [name for name, layer, tops in zip(net._layer_names, net.layers, net._tops)
+        guilty = [name for name, layer, tops
+                  in zip(net._layer_names, net.layers, net._tops, strict=True)
                   if any(weight and not np.isfinite(top.data).all()
-                         for weight, top in zip(layer.loss_weights, tops))]
+                         for weight, top in zip(layer.loss_weights, tops, strict=True))]
         where = f' in layer {guilty[0]!r}' if guilty else ''
         log(f'Iteration {self.iter}: the loss is {loss:g}{where}', WARNING)
 

@@ -47,7 +47,7 @@ def copy_weights(path, params):
         with naming(f'{path}: layer {name!r}'):
             if len(stored) != len(blobs):
                 raise CaffeError(f'has {len(stored)} parameters, the net takes {len(blobs)}')
-            for index, (source, blob) in enumerate(zip(stored, blobs)):
+            for index, (source, blob) in enumerate(zip(stored, blobs, strict=True)):
                 if not _fits(source, blob.shape):
                     raise CaffeError(f'parameter {index} has the shape {_shape(source)}, '
                                      f'the net takes {blob.shape}')

@@ -72,7 +72,7 @@ def test_legacy_dimensions():
     blob = Blob((2, 3, 4))
     assert (blob.num, blob.channels, blob.height, blob.width) == (2, 3, 4, 1)
     with pytest.raises(caffe.CaffeError, match='at most 4 axes'):
-        Blob((1, 1, 1, 1, 1)).num
+        _ = Blob((1, 1, 1, 1, 1)).num
 
 
 def test_a_scalar_and_an_empty_blob():

@@ -16,8 +16,8 @@ WEIGHTS = 'weight_filler { type: "gaussian" std: 1 } bias_filler { type: "gaussi
 @pytest.mark.parametrize('axis', [1, 2, -1])
 @pytest.mark.parametrize('transpose', ['false', 'true'])
 def test_inner_product(make_net, axis, transpose):
-    net = make_net(TEXT % ('InnerProduct', 'y', 'inner_product_param { num_output: 5 axis: %d '
-                           'transpose: %s %s }' % (axis, transpose, WEIGHTS)))
+    param = f'num_output: 5 axis: {axis} transpose: {transpose} {WEIGHTS}'
+    net = make_net(TEXT % ('InnerProduct', 'y', f'inner_product_param {{ {param} }}'))
     x = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 10
     net.blobs['x'].data[...] = x
     net.forward()

@@ -198,11 +198,11 @@ def test_a_wrong_argument_names_layer_and_field(top, error, words):
 
 def test_a_missing_name_says_which():
     with pytest.raises(AttributeError, match="no top 'conv1'"):
-        NetSpec().conv1
+        _ = NetSpec().conv1
     with pytest.raises(KeyError, match='conv1'):
         NetSpec()['conv1']
     with pytest.raises(AttributeError, match='NothingParameter'):
-        P.Nothing
+        _ = P.Nothing
     assert not hasattr(NetSpec(), 'conv1')
 
 

@@ -131,7 +131,7 @@ def test_backward_whole_after_a_part_of_it(pair):
 
 def test_forward_in_two_parts_cut_anywhere(pair):
     for cut in range(1, pair.last):
-        def action(net, blobs):
+        def action(net, blobs, cut=cut):
             net.clear_param_diffs()
             net.forward(end=f'L{cut - 1}')
             net.blobs[blobs[cut][0]].data[...] += 0.25

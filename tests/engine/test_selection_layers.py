@@ -45,8 +45,8 @@ def largest(values, count):
 @pytest.mark.parametrize('axis', [0, 1, -1])
 @pytest.mark.parametrize('values', [False, True])
 def test_argmax_along_an_axis(make, axis, values):
-    net = make('ArgMax', [(3, 4, 5)], param='argmax_param { top_k: 2 axis: %d out_max_val: %s }'
-               % (axis, str(values).lower()))
+    param = f'top_k: 2 axis: {axis} out_max_val: {str(values).lower()}'
+    net = make('ArgMax', [(3, 4, 5)], param=f'argmax_param {{ {param} }}')
     net.blobs['x0'].data[...] = np.random.RandomState(1).randint(0, 3, (3, 4, 5))
     wanted = np.apply_along_axis(
         lambda row: [pair[not values] for pair in largest(row, 2)], axis, net.blobs['x0'].data)

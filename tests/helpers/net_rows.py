@@ -136,7 +136,7 @@ def row_params(text, name=''):
 
 
 BLOCKS = {'ResNet-101': [['a', 'b', 'c'], ['a', 'b1', 'b2', 'b3'],
-                         ['a'] + ['b%d' % i for i in range(1, 23)], ['a', 'b', 'c']],
+                         ['a'] + [f'b{i}' for i in range(1, 23)], ['a', 'b', 'c']],
           'ResNet-50': ['abc', 'abcd', 'abcdef', 'abc']}
 
 
@@ -161,7 +161,7 @@ def naive_trunk(name, prefix):
     bottom = 'pool1'
     for number, blocks, width in zip((2, 3, 4, 5), BLOCKS[name], (64, 128, 256, 512)):
         for letter in blocks:
-            block = 'res%d%s' % (number, letter)
+            block = f'res{number}{letter}'
             stride = 2 if letter == 'a' and number > 2 else 1
             shortcut = bottom
             if letter == 'a':

@@ -182,7 +182,7 @@ def test_keys_turn_pages(page):
     page.press('p')
     assert address(page) == 'index.html'
     for key, name in (('n', 'page-2.html'), ('n', 'page-3.html'), ('p', 'page-2.html')):
-        page.follow(lambda: page.press(key))
+        page.follow(lambda key=key: page.press(key))
         assert address(page) == name
     page.follow(lambda: page.press('n'))
     page.press('n')

@@ -91,7 +91,7 @@ def test_students_give_what_they_give_in_caffe(student, tmp_path):
     proto = ROOT / f'proto/tiny/{student}.prototxt'
     net = nets.build(nets.read_net(str(proto)))
     rng = np.random.default_rng(0)
-    for name, blobs in net.params.items():
+    for blobs in net.params.values():
         for blob in blobs:
             deep = len(blob.shape) > 1
             blob.data[...] = (rng.normal(0, np.prod(blob.shape[1:]) ** -0.5, blob.shape) if deep

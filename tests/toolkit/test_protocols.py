@@ -223,5 +223,6 @@ def test_the_dataset_of_a_ground_truth(truth, tmp_path):
     assert dataset.images == GND['imlist']
     assert dataset.image_path('q1') == str(tmp_path / 'jpg/q1.JPG')
     (tmp_path / 'jpg/q2.JPG').unlink()
-    with pytest.raises(ValueError, match='gnd_tiny.json: 1 of its 8 images, such as q2, .*other images'):
+    wrong = 'gnd_tiny.json: 1 of its 8 images, such as q2, .*other images'
+    with pytest.raises(ValueError, match=wrong):
         revisited.Revisited(tmp_path, truth)

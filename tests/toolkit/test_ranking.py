@@ -242,8 +242,8 @@ def test_shapes_that_do_not_fit():
 def test_average_precision_by_hand():
     # Junk j is absent, so the places are x a b. Trapezoids, each half a positive wide:
     # a: (0 + 1/2)/2 * 1/2 = 1/8;  b: (1/2 + 2/3)/2 * 1/2 = 7/24;  together 10/24.
-    assert metrics.average_precision_oxford(['x', 'a', 'j', 'b'], ['a', 'b'], ['j']) == pytest.approx(
-        10 / 24, abs=1e-15)
+    ap = metrics.average_precision_oxford(['x', 'a', 'j', 'b'], ['a', 'b'], ['j'])
+    assert ap == pytest.approx(10 / 24, abs=1e-15)
     # Four positives, two never ranked. a: (1 + 1)/2 * 1/4 = 1/4;  b, third after x:
     # (1/2 + 2/3)/2 * 1/4 = 7/48;  together 19/48.
     assert metrics.average_precision_oxford('axb', 'abyz') == pytest.approx(19 / 48, abs=1e-15)

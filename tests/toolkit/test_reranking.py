@@ -1,4 +1,4 @@
-"""Expansion and diffusion: against loops over single vectors, dense linear algebra and hand-worked numbers."""
+"""Expansion and diffusion: against loops, dense linear algebra and numbers worked out by hand."""
 
 import numpy as np
 import pytest

@@ -20,7 +20,9 @@ class Input(TensorLayer):
         shapes = [tuple(shape.dim) for shape in self.layer_param.input_param.shape]
         if shapes and len(shapes) not in (1, len(top)):
             raise CaffeError(f'{len(top)} tops need 1 or {len(top)} shapes, not {len(shapes)}')
-        for blob, shape in zip(top, shapes * len(top) if len(shapes) == 1 else shapes):
+        # without shapes, the user gives them by reshaping the blobs
+        for blob, shape in zip(top, shapes * len(top) if len(shapes) == 1 else shapes,
+                               strict=False):
             blob.reshape(*shape)
 
     def reshape(self, bottom, top):
@@ -40,13 +42,14 @@ class DummyData(Layer):
         param = self.layer_param.dummy_data_param
         self.fillers = _one_each('data_filler', param.data_filler or [caffe_pb2.FillerParameter()],
                                  len(top))
-        for blob, shape, filler in zip(top, _dummy_shapes(param, len(top)), self.fillers):
+        shapes = _dummy_shapes(param, len(top))
+        for blob, shape, filler in zip(top, shapes, self.fillers, strict=True):
             blob.reshape(*shape)
             if filler.type == 'constant':
                 fill(blob, filler)
 
     def forward(self, bottom, top):
-        for blob, filler in zip(top, self.fillers):
+        for blob, filler in zip(top, self.fillers, strict=True):
             if filler.type != 'constant':
                 fill(blob, filler)
 
@@ -57,7 +60,7 @@ def _dummy_shapes(param, count):
         return [tuple(shape.dim) for shape in _one_each('shape', param.shape, count)]
     if param.shape:
         raise CaffeError('shape and num, channels, height, width cannot both be given')
-    return zip(*(_one_each(name, dims, count) for name, dims in legacy.items()))
+    return zip(*(_one_each(name, dims, count) for name, dims in legacy.items()), strict=True)
 
 
 def _one_each(name, values, count):
@@ -111,7 +114,7 @@ class MemoryData(Layer):
     def forward(self, bottom, top):
         if self._arrays is None:
             raise CaffeError('has no data yet; call net.set_input_arrays(data, labels) first')
-        for blob, array in zip(top, self._arrays):
+        for blob, array in zip(top, self._arrays, strict=True):
             # a copy, so that writing to the blob does not change the user's array
             batch = array[self._next:self._next + self.batch_size].copy()
             blob.reshape(*batch.shape)

@@ -34,7 +34,7 @@ class HDF5Data(Layer):
         first = next(rows)
         self._rows = own_share(chain([first], rows), self.phase)
         self._shapes = [dataset.shape[1:] for dataset in first[0]]
-        for blob, shape in zip(top, self._shapes):
+        for blob, shape in zip(top, self._shapes, strict=True):
             blob.reshape(self.batch_size, *shape)
 
     def skip(self, batches):
@@ -46,12 +46,12 @@ class HDF5Data(Layer):
         arrays = [np.empty((self.batch_size, *shape), np.float32) for shape in self._shapes]
         for item in range(self.batch_size):
             datasets, row, path = next(self._rows)
-            for array, dataset in zip(arrays, datasets):
+            for array, dataset in zip(arrays, datasets, strict=True):
                 if dataset.shape[1:] != array.shape[1:]:
                     raise CaffeError(f'{path}: holds rows of shape {dataset.shape[1:]}, '
                                      f'an earlier file of {array.shape[1:]}')
                 array[item] = dataset[row]
-        for blob, array in zip(top, arrays):
+        for blob, array in zip(top, arrays, strict=True):
             blob.reshape(*array.shape)
             blob.tensor = torch.from_numpy(array).to(common.device())
 
@@ -121,7 +121,7 @@ class HDF5Output(Layer):
     def forward(self, bottom, top):
         # closed each time, so that the file is whole whenever the process ends
         with self._open('r+') as file:
-            for name, blob in zip(('data', 'label'), bottom):
+            for name, blob in zip(('data', 'label'), bottom, strict=True):
                 _append(file, name, blob)
 
     def _open(self, mode):

@@ -56,7 +56,7 @@ class BatchNorm(TensorLayer):
         """Add the last batch's statistics to the parameters, in training."""
         if not self.global_stats:
             decay = self.layer_param.batch_norm_param.moving_average_fraction
-            for blob, value in zip(self.blobs, (*self._batch, 1)):
+            for blob, value in zip(self.blobs, (*self._batch, 1), strict=True):
                 blob.tensor = blob.tensor * decay + value
 
     def compute(self, x, scale=None, bias=None):

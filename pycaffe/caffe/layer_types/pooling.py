@@ -49,11 +49,11 @@ class Pooling(TensorLayer):
         if param.global_pooling and (self.stride != (1, 1) or self.pad != (0, 0)):
             raise CaffeError('global_pooling takes no stride and no pad')
         if 0 in self.kernel or 0 in self.stride or any(
-                pad >= kernel for pad, kernel in zip(self.pad, self.kernel)):
+                pad >= kernel for pad, kernel in zip(self.pad, self.kernel, strict=True)):
             raise CaffeError(f'kernel {self.kernel} must exceed pad {self.pad}, '
                              f'stride {self.stride} must be positive')
-        self.out = tuple(self._pooled(*sizes)
-                         for sizes in zip(bottom[2:], self.kernel, self.stride, self.pad))
+        self.out = tuple(self._pooled(*sizes) for sizes in zip(
+            bottom[2:], self.kernel, self.stride, self.pad, strict=True))
         if min(self.out) < 1:
             raise CaffeError(f'the bottom {bottom} is smaller than the kernel {self.kernel}')
         return [(*bottom[:2], *self.out)] * self.num_top
@@ -83,7 +83,7 @@ class Pooling(TensorLayer):
         # torch never starts a window beyond the image, and pads by half a kernel at most
         return all(2 * pad <= kernel and self._ceil_out(length, kernel, stride, pad) == out
                    for length, kernel, stride, pad, out
-                   in zip(size, self.kernel, self.stride, self.pad, self.out))
+                   in zip(size, self.kernel, self.stride, self.pad, self.out, strict=True))
 
     @staticmethod
     def _ceil_out(length, kernel, stride, pad):
@@ -94,7 +94,7 @@ class Pooling(TensorLayer):
         # (left, right, top, bottom): as far as the last window reaches
         border = []
         for length, kernel, stride, pad, out in reversed(list(
-                zip(x.shape[2:], self.kernel, self.stride, self.pad, self.out))):
+                zip(x.shape[2:], self.kernel, self.stride, self.pad, self.out, strict=True))):
             border += [pad, max(0, (out - 1) * stride + kernel - length - pad)]
         return F.pad(x, border, value=value)
 
@@ -117,7 +117,7 @@ class Pooling(TensorLayer):
             torch.tensor([min(i * stride - pad + kernel, length + pad) - (i * stride - pad)
                           for i in range(out)], dtype=x.dtype, device=x.device)
             for length, kernel, stride, pad, out
-            in zip(x.shape[2:], self.kernel, self.stride, self.pad, self.out))
+            in zip(x.shape[2:], self.kernel, self.stride, self.pad, self.out, strict=True))
         return total[..., :self.out[0], :self.out[1]] / (rows[:, None] * columns)
 
 
@@ -145,8 +145,9 @@ class SPP(TensorLayer):
 
     def _level(self, bottom, bins):
         kernel = [-(-size // bins) for size in bottom[2:]]
-        pad = [(bins * cells - size + 1) // 2 for cells, size in zip(kernel, bottom[2:])]
-        if any(border >= cells for border, cells in zip(pad, kernel)):
+        pad = [(bins * cells - size + 1) // 2
+               for cells, size in zip(kernel, bottom[2:], strict=True)]
+        if any(border >= cells for border, cells in zip(pad, kernel, strict=True)):
             raise CaffeError(f'the bottom {bottom} is too small for {bins} x {bins} bins')
         level = Pooling(caffe_pb2.LayerParameter(type='Pooling', pooling_param={
             'pool': self.layer_param.spp_param.pool, 'kernel_h': kernel[0], 'kernel_w': kernel[1],

@@ -65,7 +65,7 @@ class Recurrent(TensorLayer):
         wanted = [(self.num_steps, streams, *self.item), (self.num_steps, streams)]
         wanted += [(streams, *self.static_item)] if self.has_static else []
         wanted += [state] * self.exposed
-        for name, shape, right in zip(names, (x, cont, *others), wanted):
+        for name, shape, right in zip(names, (x, cont, *others), wanted, strict=True):
             if shape != right:
                 raise CaffeError(f'{name} has the shape {shape}, not {right}')
         return [(self.num_steps, streams, self.param.num_output), *[state] * self.exposed]
@@ -82,7 +82,7 @@ class Recurrent(TensorLayer):
         states = torch.cat(others[-self.exposed:]).detach() if self.exposed else self.resume(x)
         recurrent = self.weight(2 + self.has_static)
         hidden = []
-        for row, mark in zip(inputs, cont[:, :, None]):
+        for row, mark in zip(inputs, cont[:, :, None], strict=True):
             states = self.step(row + F.linear(states[0] * mark, recurrent), states, mark)
             hidden.append(states[0])
         last = torch.stack(states).detach()

@@ -70,7 +70,7 @@ def _largest_cells(maps, bins):
         same = np.flatnonzero(kind.reshape(-1) == i)
         images = bins[same, 0]
         stack = maps.new_empty(len(same), rows, columns, channels)
-        for copy, image in zip(stack, images.tolist()):
+        for copy, image in zip(stack, images.tolist(), strict=True):
             copy.copy_(maps[image, top:bottom, left:right])     # much faster than maps[images, ...]
         # max_pool2d is several times as fast as argmax
         place = F.max_pool2d(stack.permute(0, 3, 1, 2), (rows, columns), return_indices=True)[1]

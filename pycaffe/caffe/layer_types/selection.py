@@ -1,6 +1,7 @@
 """Layers that select parts of their bottoms by position, by index or by value."""
 
 import math
+from itertools import pairwise
 
 import torch
 
@@ -40,7 +41,7 @@ class Slice(TensorLayer):
                 raise CaffeError(f'axis {self.dim} of {bottom} does not divide into '
                                  f'{self.num_top} equal parts')
             bounds = range(0, size + 1, size // self.num_top)
-        self.sizes = [stop - start for start, stop in zip(bounds, bounds[1:])]
+        self.sizes = [stop - start for start, stop in pairwise(bounds)]
         if min(self.sizes) < 1:
             raise CaffeError(f'slice_points {list(param.slice_point)} do not rise within '
                              f'axis {self.dim} of {bottom}')

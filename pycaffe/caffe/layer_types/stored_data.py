@@ -36,7 +36,7 @@ class PrefetchingLayer(Layer):
                                            self.random)
         shape, self._batches = self.open()
         self._prefetch = None
-        for blob, dims in zip(top, (shape, shape[:1])):
+        for blob, dims in zip(top, (shape, shape[:1]), strict=False):   # labels need no top
             blob.reshape(*dims)
 
     def _next(self):
@@ -50,7 +50,7 @@ class PrefetchingLayer(Layer):
             self._next()
 
     def forward(self, bottom, top):
-        for blob, array in zip(top, self._next()):
+        for blob, array in zip(top, self._next(), strict=False):
             blob.reshape(*array.shape)
             blob.tensor = torch.from_numpy(array).to(common.device())
 

@@ -30,12 +30,11 @@ class Concat(TensorLayer):
             raise CaffeError('concat_dim is the old name of axis; give one of them')
         index = param.concat_dim if param.HasField('concat_dim') else param.axis
         self.dim = self.axis(index, len(bottom[0]))
+        others = {(*shape[:self.dim], None, *shape[self.dim + 1:]) for shape in bottom}
+        if len(others) > 1:
+            raise CaffeError(f'bottoms of shapes {bottom} differ outside axis {self.dim}')
         joined = list(bottom[0])
         joined[self.dim] = sum(shape[self.dim] for shape in bottom)
-        for shape in bottom:
-            if len(shape) != len(joined) or any(
-                    a != b for i, (a, b) in enumerate(zip(shape, joined)) if i != self.dim):
-                raise CaffeError(f'bottoms of shapes {bottom} differ outside axis {self.dim}')
         return [joined]
 
     def compute(self, *bottom):
@@ -73,7 +72,7 @@ class Eltwise(TensorLayer):
             return largest
         coeffs = param.coeff or [1] * (1 + len(others))
         total = first * coeffs[0] if coeffs[0] != 1 else first
-        for other, coeff in zip(others, coeffs[1:]):
+        for other, coeff in zip(others, coeffs[1:], strict=True):
             total = torch.add(total, other, alpha=coeff)
         return total
 

@@ -48,7 +48,7 @@ class Windows(TensorLayer):
         if 0 in self.kernel + self.stride + self.dilation:
             raise CaffeError('kernel_size, stride and dilation must be positive')
         self.extent = [dilation * (kernel - 1) + 1
-                       for dilation, kernel in zip(self.dilation, self.kernel)]
+                       for dilation, kernel in zip(self.dilation, self.kernel, strict=True)]
 
     def shape(self, *bottom):
         first = bottom[0]
@@ -71,9 +71,9 @@ class Windows(TensorLayer):
         (Caffe rounds the quotient towards 0): zeros behind the end stand for the `missing` cells.
         """
         rest = [size + 2 * pad - extent
-                for size, pad, extent in zip(sizes, self.pad, self.extent)]
+                for size, pad, extent in zip(sizes, self.pad, self.extent, strict=True)]
         self.missing = [max(0, -steps) for steps in rest]
-        return [int(steps / stride) + 1 for steps, stride in zip(rest, self.stride)]
+        return [int(steps / stride) + 1 for steps, stride in zip(rest, self.stride, strict=True)]
 
 
 @register
@@ -147,8 +147,8 @@ class Deconvolution(Convolution):
         return self.channels, param.num_output // param.group, *self.kernel
 
     def out_sizes(self, sizes):
-        return [stride * (size - 1) + extent - 2 * pad
-                for size, stride, extent, pad in zip(sizes, self.stride, self.extent, self.pad)]
+        return [stride * (size - 1) + extent - 2 * pad for size, stride, extent, pad
+                in zip(sizes, self.stride, self.extent, self.pad, strict=True)]
 
     def operate(self, x, weight, bias):
         return DECONVOLUTIONS[x.dim() - 2](
@@ -168,11 +168,12 @@ class Im2col(Windows):
         self.outputs = self.channels * math.prod(self.kernel)
 
     def compute(self, x):
-        x = F.pad(x, [end for pad, missing in reversed(list(zip(self.pad, self.missing)))
+        borders = zip(self.pad, self.missing, strict=True)
+        x = F.pad(x, [end for pad, missing in reversed(list(borders))
                       for end in (pad, pad + missing)])
         first = self.channel_axis + 1
         for i, (extent, stride, dilation) in enumerate(
-                zip(self.extent, self.stride, self.dilation)):
+                zip(self.extent, self.stride, self.dilation, strict=True)):
             x = x.unfold(first + i, extent, stride)[..., ::dilation]
         # lead, channels, positions, kernel -> lead, channels x kernel, positions
         behind = first + len(self.kernel)
@@ -203,9 +204,10 @@ class Crop(TensorLayer):
         offset = list(param.offset) * (cropped if len(param.offset) == 1 else 1) or [0] * cropped
         sizes = like[start:len(bottom)]
         if any(first + size > length
-               for first, size, length in zip(offset, sizes, bottom[start:])):
+               for first, size, length in zip(offset, sizes, bottom[start:], strict=True)):
             raise CaffeError(f'{sizes} at offset {tuple(offset)} does not fit {bottom[start:]}')
-        self.window = (..., *(slice(first, first + size) for first, size in zip(offset, sizes)))
+        self.window = (..., *(slice(first, first + size)
+                              for first, size in zip(offset, sizes, strict=True)))
         return [(*bottom[:start], *sizes)]
 
     def compute(self, x, like):

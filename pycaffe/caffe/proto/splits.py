@@ -40,7 +40,7 @@ def insert_splits(layers):
             if len(places) + bool(weight) > 1:
                 stem = f'{name}_{layer.name}_{j}_split'
                 tops = [f'{stem}_{k}' for k in range(len(places) + bool(weight))]
-                renamed.update(zip(places, tops[bool(weight):]))
+                renamed.update(zip(places, tops[bool(weight):], strict=True))
                 split = caffe_pb2.LayerParameter(name=stem, type='Split', bottom=[name], top=tops)
                 if weight:
                     split.loss_weight.extend([weight] + [0] * len(places))

@@ -34,7 +34,7 @@ def upgrade_layer(old):
         elif field.name in SPECS:
             for _ in range(len(new.param), len(value)):
                 new.param.add()
-            for spec, item in zip(new.param, value):
+            for spec, item in zip(new.param, value, strict=False):      # the fields' lengths differ
                 setattr(spec, SPECS[field.name], item)
         else:
             new.MergeFrom(caffe_pb2.LayerParameter(**{field.name: value}))

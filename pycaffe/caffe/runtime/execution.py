@@ -23,7 +23,7 @@ class Execution:
         self._places = [f'{file}: layer {param.name!r} ({param.type})'
                         for param in wiring.layer_params]
         self.callbacks = {moment: [] for moment in MOMENTS}
-        for layer, tops in zip(self.layers, self.tops):
+        for layer, tops in zip(self.layers, self.tops, strict=True):
             _weigh(layer, tops)
         parts = self.layers, self.bottoms, self.tops
         self._chains = find_chains(*parts)
@@ -92,7 +92,7 @@ class Execution:
             return 0.0
         # the weights are in the tops' diffs, where a user may change them
         return sum(float((top.tensor * top.diff_tensor).sum())
-                   for top, weight in zip(tops, layer.loss_weights) if weight)
+                   for top, weight in zip(tops, layer.loss_weights, strict=True) if weight)
 
     @full_float32()
     def backward(self, first, last):
@@ -139,6 +139,6 @@ class Execution:
 
 def _weigh(layer, tops):
     """Write a layer's loss weights into its tops' diffs, where `backward` finds them."""
-    for top, weight in zip(tops, layer.loss_weights):
+    for top, weight in zip(tops, layer.loss_weights, strict=True):
         if weight:
             top.diff_tensor = torch.full(top.shape, weight)

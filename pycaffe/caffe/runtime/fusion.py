@@ -7,6 +7,8 @@ A chain leaves in its blob what its last layer would; Net runs the layers one by
 begins or ends inside one.
 """
 
+from itertools import pairwise
+
 import torch
 
 from ..blob import Blob
@@ -118,7 +120,7 @@ class NormChain(TensorLayer):
 def find_norm_chains(layers, bottoms, tops):
     """The NormChains of a net, by the index of their first layer."""
     chains = {}
-    for i, (norm, scale) in enumerate(zip(layers, layers[1:])):
+    for i, (norm, scale) in enumerate(pairwise(layers)):
         if (type(norm) is BatchNorm and type(scale) is Scale and scale.blobs
                 and _in_place(i + 1, tops[i][0], bottoms, tops)
                 and scale.broadcast == (norm.channels, *[1] * (len(tops[i][0].shape) - 2))):

@@ -32,7 +32,7 @@ def param_specs(layer, param):
 def _plan_up(layers, params, bottom_names, top_names):
     """A blob needs a gradient if something that learns lies below it."""
     needy = set()
-    for layer, param, bottoms, tops in zip(layers, params, bottom_names, top_names):
+    for layer, param, bottoms, tops in zip(layers, params, bottom_names, top_names, strict=True):
         if param.propagate_down and len(param.propagate_down) != len(bottoms):
             raise CaffeError(f'layer {param.name!r}: propagate_down is given '
                              f'{len(param.propagate_down)} times for {len(bottoms)} bottoms')
@@ -49,9 +49,9 @@ def _plan_up(layers, params, bottom_names, top_names):
 def _plan_down(layers, bottom_names, top_names):
     """A layer is left out if no loss is above it, or nothing above asks for its tops' gradients."""
     under_loss, skipped = set(), set()
-    for layer, bottoms, tops in reversed(list(zip(layers, bottom_names, top_names))):
+    for layer, bottoms, tops in reversed(list(zip(layers, bottom_names, top_names, strict=True))):
         contributes = any(weight or name in under_loss
-                          for name, weight in zip(tops, layer.loss_weights))
+                          for name, weight in zip(tops, layer.loss_weights, strict=True))
         if tops and all(name in skipped for name in tops):
             layer.needs_backward = False
             layer.propagate_down = [False] * len(bottoms)

@@ -53,7 +53,7 @@ class FrozenTrunk:
         # a layer in place would write over what the cache is asked about
         self._may_be_cached = not any(key in sources for key in made)
         self._readers = {}      # id of a source -> {(type, place among the bottoms) of its readers}
-        for layer, bottoms in zip(self.layers, execution.bottoms[first:]):
+        for layer, bottoms in zip(self.layers, execution.bottoms[first:last + 1], strict=True):
             for place, blob in enumerate(bottoms if layer.type != 'Split' else ()):
                 self._readers.setdefault(split.get(id(blob), id(blob)), set()).add(
                     (layer.type, place))
@@ -152,7 +152,7 @@ class FrozenTrunk:
         """Run the layers once more, in memory aside, and keep what was dropped."""
         present = [(blob, blob.swap()) for blob in self._touched]
         try:
-            for blob, tensor in zip(self.sources, self._copies):
+            for blob, tensor in zip(self.sources, self._copies, strict=True):
                 blob.tensor = tensor
             self._execution.restore(self.first, self.last)
         finally:

@@ -57,7 +57,7 @@ class Wiring:
         self._check_names(param)
         bottom = [self.blobs[name] for name in param.bottom]
         top = [self.blobs[name] if name in param.bottom else Blob() for name in names]
-        self.blobs.update(zip(names, top))
+        self.blobs.update(zip(names, top, strict=True))
         _check_count('bottoms', len(bottom), layer.bottom_count)
         _check_count('tops', len(top), layer.top_count)
         layer.setup(bottom, top)
@@ -85,7 +85,8 @@ class Wiring:
         """Give parameters of one name one memory: the first layer's."""
         if len(param.param) > len(layer.blobs):
             raise CaffeError(f'has {len(layer.blobs)} parameters, but {len(param.param)} `param`')
-        for index, (spec, blob) in enumerate(zip(param_specs(layer, param), layer.blobs)):
+        specs = param_specs(layer, param)
+        for index, (spec, blob) in enumerate(zip(specs, layer.blobs, strict=True)):
             if spec.name in self._owners:
                 self._share(index, spec, blob)
                 continue

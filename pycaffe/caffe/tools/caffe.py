@@ -228,7 +228,7 @@ def _time_layers(net, repeats):
     for _ in range(repeats):
         net._forward(0, len(net.layers) - 1)
         net._backward(len(net.layers) - 1, 0)
-    return dict(zip(net.layer_dict, sums))
+    return dict(zip(net.layer_dict, sums, strict=True))
 
 
 def main(argv=None):
