@@ -4,11 +4,22 @@
 folder. A genuine pycaffe on PYTHONPATH comes before this one.
 """
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-# the folders of myPython/deep_retrieval
-PARTS = ('datasets', 'duplicates', 'gallery', 'making', 'ranking', 'scenes', 'search',
-         'store', 'studies', 'surgery', 'training')
+# imported only where they are used; deep_retrieval.optional.need names the extra that is missing
+EXTRAS = {
+    'search': ['faiss-cpu'],                    # search_index.py, diffusion, approximate pairs
+    'milvus': ['pymilvus', 'milvus-lite'],      # search_index.py milvus_*
+    'plots': ['matplotlib'],                    # curves of a training, of a sweep
+    'gallery': ['Jinja2', 'pillow'],            # pages; sizes of pictures from their headers
+    'hdf5': ['h5py'],                           # .h5 weights, HDF5Data, HDF5Output
+    'lmdb': ['lmdb'],                           # Data layers, the trunk cache
+    'onnx': ['onnx'],                           # model_tools.py export-onnx
+    'safetensors': ['safetensors'],             # model_tools.py import-torch
+}
+EXTRAS['all'] = sorted({package for packages in EXTRAS.values() for package in packages})
+EXTRAS['test'] = [*EXTRAS['all'], 'onnxruntime', 'pydot', 'pytest', 'pytest-xdist', 'ruff',
+                  'setuptools']
 
 setup(
     name='my-deep-retrieval',
@@ -19,7 +30,8 @@ setup(
     package_dir={'caffe': 'pycaffe/caffe', '': 'myPython'},
     packages=['caffe', 'caffe.layer_types', 'caffe.proto', 'caffe.runtime',
               'caffe.tools',
-              *(f'deep_retrieval{name}' for name in ('', *(f'.{part}' for part in PARTS)))],
+              # only these: find_packages alone could install folders of scripts, such as `test`
+              *find_packages('myPython', include=['deep_retrieval', 'deep_retrieval.*'])],
     package_data={'caffe.proto': ['*.proto'],
                   'deep_retrieval.gallery': ['*.html', '*.css', '*.js']},
     py_modules=['custom_layers', 'region_generator'],
@@ -33,20 +45,8 @@ setup(
         'tqdm',
         'protobuf>=3.20',
         'PyYAML',
-        'Jinja2',
-        # imported only where they are used: caffe and test.py run without them
-        'faiss-cpu',
-        'h5py',
-        'lmdb',
-        'matplotlib',
-        'pillow',
     ],
-    extras_require={
-        'interchange': ['onnx', 'safetensors'],     # model_tools.py: export-onnx, import-torch
-        'milvus': ['pymilvus', 'milvus-lite'],          # search_index.py milvus_*
-        'test': ['milvus-lite', 'onnx', 'onnxruntime', 'pydot', 'pymilvus', 'pytest',
-                 'pytest-xdist', 'ruff', 'safetensors'],
-    },
+    extras_require=EXTRAS,
     entry_points={'console_scripts': [
         'deep-retrieval = deep_retrieval.__main__:main',
         'caffe = caffe.tools.caffe:main',

@@ -158,6 +158,9 @@ def load_model(args):
 def use_device(gpu: int) -> None:
     """Compute on the GPU with this number; on the CPU for -1 or, with a warning, without a GPU."""
     import caffe
+    # up to a sixth faster; for the process to decide, so `import caffe` leaves malloc alone, and
+    # a genuine pycaffe lacks the function
+    getattr(caffe, 'keep_freed_memory', lambda: None)()
     if gpu >= 0:
         try:
             caffe.set_device(gpu)

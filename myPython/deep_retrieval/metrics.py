@@ -175,7 +175,7 @@ def uni_size(dataset) -> tuple[int, int]:
     ValueError
         An image has another size, or is not an image; one line that names it.
     """
-    Image = optional.need('PIL.Image', 'formats')   # reads the header only
+    Image = optional.need('PIL.Image', 'gallery')   # reads the header only
     first = None
     for name in dataset.images:
         path = dataset.image_path(name)
