@@ -15,25 +15,8 @@ import caffe
 import h5py
 import numpy as np
 import pytest
-from caffe.database import write_database
-from caffe.datum import image_to_datum
 from caffe.tools import caffe as command
-
-NET = '''name: "line"
-layer { name: "data" type: "Data" top: "data" top: "label"
-        data_param { source: "db" batch_size: 2 backend: LMDB } }
-layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
-        inner_product_param { num_output: 1 bias_term: false } }
-layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "label" top: "loss" }
-layer { name: "mean" type: "Reduction" bottom: "ip" top: "mean" include { phase: TEST }
-        reduction_param { operation: MEAN } }
-layer { name: "twice" type: "Power" bottom: "ip" top: "twice" power_param { scale: 2 }
-        include { min_level: 1 stage: "more" } }
-'''
-SOLVER = '''net: "net.prototxt" base_lr: 0.1 lr_policy: "step" stepsize: 2 gamma: 0.5 momentum: 0.5
-max_iter: 8 display: 2 test_iter: 2 test_interval: 4 snapshot: 4 snapshot_prefix: "line"
-solver_mode: CPU
-'''
+from line_net import NET, SOLVER, make_folder, save_weights
 
 # what genuine Caffe logs of them; an iteration's time is left out
 TRAINED = '''Starting Optimization
@@ -72,19 +55,9 @@ Optimization Done.
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A folder with net, solver, and four records (x, 1) of label x."""
+    """A folder with net, solver and data."""
     monkeypatch.chdir(tmp_path)
-    write_database('db', [(b'%04d' % x, image_to_datum(np.array([[[x, 1]]], np.uint8), x)
-                           .SerializeToString()) for x in range(4)])
-    (tmp_path / 'net.prototxt').write_text(NET)
-    (tmp_path / 'solver.prototxt').write_text(SOLVER)
-    return tmp_path
-
-
-def save_weights(path, *weights):
-    net = caffe.Net('net.prototxt', caffe.TEST)
-    net.params['ip'][0].data[...] = weights
-    net.save(path)
+    return make_folder(tmp_path)
 
 
 def weights_of(path):

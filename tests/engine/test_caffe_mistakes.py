@@ -3,11 +3,18 @@
 import caffe
 import pytest
 from caffe.tools import caffe as command
-from test_caffe_command import NET, SOLVER, folder, save_weights  # noqa: F401 (fixture)
+from line_net import NET, SOLVER, make_folder, save_weights
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A folder with net, solver and data."""
+    monkeypatch.chdir(tmp_path)
+    return make_folder(tmp_path)
 
 
 @pytest.fixture
-def broken(folder):      # noqa: F811
+def broken(folder):
     """Files of all kinds that are not what they should be."""
     save_weights('w.caffemodel', 2, 1)
     caffe.get_solver('solver.prototxt').snapshot()
@@ -41,8 +48,7 @@ SCORE = 'test --model net.prototxt '
     (TRAIN + '--snapshot x --weights w.caffemodel', 'not both'),
     (TRAIN + '--snapshot none', 'none: No such file'),
     (TRAIN + '--snapshot noise', 'noise: is not a solver state'),
-    (TRAIN + '--snapshot cut_line_iter_0.solverstate',
-     'cut_line_iter_0.solverstate: is not a solver'),
+    (TRAIN + '--snapshot cut_line_iter_0.solverstate', 'cut_line_iter_0.solverstate: is not a'),
     (TRAIN + '--snapshot w.caffemodel', 'w.caffemodel: is not a solver state'),
     (TRAIN + '--weights none', 'none: No such file'),
     (TRAIN + '--weights w.caffemodel,noise', 'noise: is not a caffemodel'),

@@ -1,14 +1,12 @@
 """Classifier against genuine pycaffe's predictions (data/genuine/io.npz)."""
 
-from pathlib import Path
-
 import caffe
 import numpy as np
 import pytest
 from caffe.classifier import Classifier
 from caffe.errors import CaffeError
+from recorded_net import GENUINE, save_recorded_net
 
-GENUINE = np.load(Path(__file__).parents[1] / 'data' / 'genuine' / 'io.npz')
 IMAGES = [GENUINE[f'classify/in/{index}'] for index in range(3)]
 SETTINGS = dict(image_dims=(11, 13), mean=np.array([104., 117., 123.]), raw_scale=255,
                 channel_swap=(2, 1, 0), input_scale=.25)
@@ -17,12 +15,7 @@ SETTINGS = dict(image_dims=(11, 13), mean=np.array([104., 117., 123.]), raw_scal
 @pytest.fixture
 def files(make_net, tmp_path):
     """The recorded net's prototxt and caffemodel."""
-    net = make_net(str(GENUINE['net/prototxt']))
-    for name, blobs in net.params.items():
-        for index, blob in enumerate(blobs):
-            blob.data[...] = GENUINE[f'net/{name}/{index}']
-    net.save(tmp_path / 'net.caffemodel')
-    return str(tmp_path / 'net.prototxt'), str(tmp_path / 'net.caffemodel')
+    return save_recorded_net(make_net, tmp_path)
 
 
 def test_ten_crops_as_genuine(files):

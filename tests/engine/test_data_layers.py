@@ -1,7 +1,6 @@
 """Layers that read data deliver what genuine Caffe delivered, and name what they cannot read."""
 
 import gc
-import json
 import subprocess
 import sys
 import threading
@@ -9,32 +8,12 @@ import threading
 import caffe
 import numpy as np
 import pytest
-from conftest import ROOT
-
-DATA = ROOT / 'tests/data/genuine/data'
-
-
-def recorded(file, random=False):
-    """Cases of a recording: (prototxt, phase, {'blob/batch': array})."""
-    with np.load(DATA / file) as arrays:
-        for case in json.loads(str(arrays['index'])):
-            if case.get('random', False) != random:
-                continue
-            prefix = case['name'] + '/'
-            batches = {key.removeprefix(prefix): arrays[key] for key in arrays.files
-                       if key.startswith(prefix)}
-            yield pytest.param(case['prototxt'].replace('@DIR@', '.'),
-                               getattr(caffe, case['phase']), batches, id=case['name'])
+from data_nets import DATA, labels, layer, recorded
 
 
 @pytest.fixture(autouse=True)
 def in_data(monkeypatch):
     monkeypatch.chdir(DATA)
-
-
-def layer(type, *parts, tops=('data', 'label')):
-    return (f'layer {{ name: "d" type: "{type}" ' + ' '.join(f'top: "{top}"' for top in tops)
-            + f' {" ".join(parts)} }}')
 
 
 def data(source='plain_lmdb', batch_size=3, transform='', **options):
@@ -47,10 +26,6 @@ def image_data(source, transform='', **options):
     rest = ' '.join(f'{name}: {value}' for name, value in options.items())
     return layer('ImageData', f'transform_param {{ {transform} }} image_data_param {{ '
                  f'source: "{source}" root_folder: "img/" {rest} }}')
-
-
-def labels(net, batches):
-    return [int(label) for _ in range(batches) for label in net.forward()['label']]
 
 
 @pytest.mark.parametrize('text, phase, want',

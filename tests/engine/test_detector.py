@@ -4,7 +4,6 @@ Its crop with context was given whole numbers to slice with, as it does not run 
 """
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,9 +11,8 @@ import pytest
 from caffe.detector import Detector
 from caffe.errors import CaffeError
 from caffe.io import load_image
-from test_classifier import files  # noqa: F401 (a fixture)
+from recorded_net import GENUINE, save_recorded_net
 
-GENUINE = np.load(Path(__file__).parents[1] / 'data' / 'genuine' / 'io.npz')
 WINDOWS = GENUINE['detect/windows']
 SETTINGS = dict(raw_scale=255, channel_swap=(2, 1, 0), input_scale=.25)
 RECORDED = {
@@ -23,6 +21,12 @@ RECORDED = {
     'mean': dict(context_pad=3, mean=np.array([104., 117., 123.])),
     'map': dict(context_pad=1, mean=GENUINE['detect/mean_map']),
 }
+
+
+@pytest.fixture
+def files(make_net, tmp_path):
+    """The recorded net's prototxt and caffemodel."""
+    return save_recorded_net(make_net, tmp_path)
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import caffe
 import numpy as np
 import pytest
 import torch
-from test_genuine_layers import CASES, run
-from test_solver import LOG_NET, LOG_SOLVER
+from recorded_cases import CASES, LOG_NET, LOG_SOLVER, run
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
 

@@ -4,7 +4,7 @@ import caffe
 import h5py
 import numpy as np
 import pytest
-from test_data_layers import DATA, layer
+from data_nets import DATA, layer
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from caffe.errors import CaffeError
 from conftest import check_gradients
-from test_loss_layers import loss_net, run
+from loss_nets import loss_net, run
 
 RNG = np.random.default_rng(0)
 LIFTED = 'LiftedStructSimilaritySoftmaxLoss'

@@ -2,7 +2,7 @@
 
 import caffe
 import pytest
-from test_pycaffe import INPUT
+from product_net import INPUT
 
 ALL_IN_ONE = '''
 layer { name: "train_data" type: "DummyData" top: "data" top: "label"

@@ -200,7 +200,7 @@ def test_a_missing_name_says_which():
     with pytest.raises(AttributeError, match="no top 'conv1'"):
         _ = NetSpec().conv1
     with pytest.raises(KeyError, match='conv1'):
-        NetSpec()['conv1']
+        _ = NetSpec()['conv1']
     with pytest.raises(AttributeError, match='NothingParameter'):
         _ = P.Nothing
     assert not hasattr(NetSpec(), 'conv1')

@@ -6,6 +6,7 @@ from collections import OrderedDict
 import caffe
 import numpy as np
 import pytest
+from product_net import INPUT
 
 SIMPLE = '''
 name: "simple" force_backward: true
@@ -19,11 +20,6 @@ layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "scores" inner_produ
         num_output: 6 weight_filler { type: "gaussian" std: 0.1 }
         bias_filler { type: "constant" value: -3 } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "label" top: "loss" }
-'''
-INPUT = '''
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 3 } } }
-layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param {
-        num_output: 2 weight_filler { type: "gaussian" } } }
 '''
 
 

@@ -2,7 +2,7 @@
 
 import caffe
 import numpy as np
-from test_python_layers import INPUT, layer
+from python_layers import INPUT, layer
 
 
 class Parameter(caffe.Layer):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from caffe.errors import CaffeError
 from conftest import check_gradients
-from test_loss_layers import inputs
+from loss_nets import inputs
 
 RNG = np.random.default_rng(0)
 # forwards one after the other, as genuine Caffe ran them: the streams go 2 2 2 1 2 3 3, and an

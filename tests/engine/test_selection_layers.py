@@ -1,10 +1,18 @@
 """Slice, ArgMax, BatchReindex and Filter; recorded cases lie in data/genuine/cases_utility.npz."""
 
+from functools import partial
+
 import caffe
 import numpy as np
 import pytest
 from conftest import check_gradients
-from test_utility_layers import backward, fails, make  # noqa: F401 (a fixture)
+from layer_nets import backward, fails, layer_net
+
+
+@pytest.fixture
+def make(make_net):
+    """Function: kind, shapes... -> Net whose inputs hold random numbers."""
+    return partial(layer_net, make_net)
 
 
 @pytest.mark.parametrize('param, parts', [
@@ -45,8 +53,8 @@ def largest(values, count):
 @pytest.mark.parametrize('axis', [0, 1, -1])
 @pytest.mark.parametrize('values', [False, True])
 def test_argmax_along_an_axis(make, axis, values):
-    param = f'top_k: 2 axis: {axis} out_max_val: {str(values).lower()}'
-    net = make('ArgMax', [(3, 4, 5)], param=f'argmax_param {{ {param} }}')
+    net = make('ArgMax', [(3, 4, 5)], param=f'argmax_param {{ top_k: 2 axis: {axis} '
+               f'out_max_val: {str(values).lower()} }}')
     net.blobs['x0'].data[...] = np.random.RandomState(1).randint(0, 3, (3, 4, 5))
     wanted = np.apply_along_axis(
         lambda row: [pair[not values] for pair in largest(row, 2)], axis, net.blobs['x0'].data)

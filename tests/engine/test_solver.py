@@ -9,7 +9,7 @@ from pathlib import Path
 import caffe
 import numpy as np
 import pytest
-from test_genuine_layers import load
+from recorded_cases import LOG_NET, LOG_SOLVER, load
 
 DATA = Path(__file__).parents[1] / 'data/genuine/solvers'
 
@@ -104,16 +104,6 @@ def test_own_snapshots_resume_to_equal_bytes(name, kind, make_solver):
     for layer, blobs in solver.net.params.items():
         for mine, theirs in zip(blobs, other.net.params[layer]):
             assert mine.data.tobytes() == theirs.data.tobytes()
-
-
-LOG_NET = '''name: "lg" layer { name: "x" type: "DummyData" top: "x" top: "t" dummy_data_param {
-  shape { dim: 2 dim: 3 } shape { dim: 2 dim: 1 } data_filler { type: "constant" value: 1 }
-  data_filler { type: "constant" value: 1 } } }
-layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param {
-  num_output: 1 } }
-layer { name: "L" type: "EuclideanLoss" bottom: "ip" bottom: "t" top: "loss" }'''
-LOG_SOLVER = '''test_iter: 2 test_interval: 2 base_lr: 0.1 lr_policy: "multistep" stepvalue: 2
-  gamma: 0.5 clip_gradients: 0.1 display: 1 max_iter: 4 snapshot_prefix: "lg" average_loss: 2 '''
 
 
 def test_log_equals_genuine_caffes(make_solver, capsys):

@@ -1,45 +1,18 @@
 """Utility layers; recorded cases lie in data/genuine/cases_utility.npz."""
 
+from functools import partial
+
 import caffe
 import numpy as np
 import pytest
 from conftest import check_gradients
-
-
-def text(kind, shapes, tops=('y',), param='', force=True):
-    """A net of one Input per shape (x0, x1...) and the layer `layer` over them."""
-    inputs = ''.join(
-        f'layer {{ name: "x{i}" type: "Input" top: "x{i}" input_param {{ shape {{ '
-        + ' '.join(f'dim: {dim}' for dim in shape) + ' } } }\n' for i, shape in enumerate(shapes))
-    blobs = ''.join(f'bottom: "x{i}" ' for i in range(len(shapes)))
-    blobs += ''.join(f'top: "{top}" ' for top in tops)
-    return (f'force_backward: {str(force).lower()}\n' + inputs
-            + f'layer {{ name: "layer" type: "{kind}" {blobs} {param} }}\n')
+from layer_nets import backward, fails, layer_net
 
 
 @pytest.fixture
 def make(make_net):
     """Function: kind, shapes... -> Net whose inputs hold random numbers."""
-    def make(*args, more='', **kwargs):
-        net = make_net(text(*args, **kwargs) + more)
-        rng = np.random.RandomState(0)
-        for name in net.inputs:
-            net.blobs[name].data[...] = rng.randn(*net.blobs[name].shape)
-        return net
-    return make
-
-
-def backward(net, **diffs):
-    """Backward from these diffs; returns those of the inputs."""
-    for name, diff in diffs.items():
-        net.blobs[name].diff[...] = diff
-    net.backward()
-    return [net.blobs[name].diff.copy() for name in net.inputs]
-
-
-def fails(make, message, *args, **kwargs):
-    with pytest.raises(caffe.CaffeError, match=message):
-        make(*args, **kwargs)
+    return partial(layer_net, make_net)
 
 
 @pytest.mark.parametrize('kind, shapes, param', [

@@ -2,7 +2,7 @@
 
 import caffe
 import pytest
-from test_data_layers import DATA, labels, layer, recorded
+from data_nets import DATA, labels, layer, recorded
 
 
 @pytest.fixture(autouse=True)

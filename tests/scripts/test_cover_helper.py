@@ -13,7 +13,7 @@ from deep_retrieval.listing import list_classes
 from deep_retrieval.making import class_sets, cover_sets
 from deep_retrieval.training.class_folders import ClassFolders
 from image_server import serving
-from test_oxford_helper import save, tree
+from picture_folders import save, tree
 
 GROUPS = {'g1': ['a1', 'a2', 'a3'], '2': ['b 1', 'b:2'], 'x_3': ['ü1', 'ü2', 'c%3', 'c4'],
           'g4': ['d1']}

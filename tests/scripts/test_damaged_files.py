@@ -15,7 +15,7 @@ from conftest import ROOT
 from deep_retrieval import cli
 from deep_retrieval.surgery import tools
 from deep_retrieval.training import solving
-from test_torch_import import ResNet
+from torch_resnet import ResNet
 
 VARIANTS = int(os.environ.get('DAMAGED_VARIANTS', 40))     # of each file
 PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'

@@ -14,7 +14,7 @@ from conftest import ROOT
 from deep_retrieval.datasets import OxfordHelper, ParisHelper
 from deep_retrieval.making.unpacking import unpack
 from image_server import serving
-from test_oxford_helper import tree
+from picture_folders import tree
 
 SCRIPT = str(ROOT / 'datasets/download.py')
 TRUTH = {'tower_1_query.txt': b'oxc1_tower_000001 1 1 5 5\n', 'tower_1_good.txt': b'tower_000002\n',

@@ -13,7 +13,7 @@ from deep_retrieval.listing import list_classes
 from deep_retrieval.making import class_sets
 from deep_retrieval.training.class_folders import ClassFolders
 from image_server import serving
-from test_oxford_helper import save, tree
+from picture_folders import save, tree
 
 
 def call(mode, *flags):

@@ -13,7 +13,7 @@ from deep_retrieval.model import DescriptorNet
 from deep_retrieval.surgery import nets
 from deep_retrieval.surgery.tools import ModelTools
 from model_tools import MODES
-from test_torch_import import ResNet
+from torch_resnet import ResNet
 
 SCRIPT = ROOT / 'myPython/model_tools.py'
 PROTO = ROOT / 'proto/deploy_resnet_tiny.prototxt'

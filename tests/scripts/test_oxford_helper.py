@@ -16,6 +16,7 @@ from deep_retrieval.making import folders
 from deep_retrieval.making.edits import fill, random_crop, stretch
 from deep_retrieval.making.folders import How, Step, check_apart, make
 from deep_retrieval.making.parallel import parallel
+from picture_folders import save, tree
 
 HELPER = 'myPython/dataset_helper/oxford_helper.py'
 # name -> (height, width, value of all pixels)
@@ -26,11 +27,6 @@ LAB = {'bell_1_query': 'oxc1_bell_000001 8 4 40 20.5', 'bell_1_good': 'bell_0000
        'bell_1_ok': 'bell_000001 gate_000002', 'bell_1_junk': 'bell_000003 nowhere_1',
        'gate_1_query': 'oxc1_gate_000001 0 0 60 20', 'gate_1_good': 'gate_000001 gate_000002',
        'gate_1_ok': '', 'gate_1_junk': ''}
-
-
-def save(path, height, width, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.full((height, width, 3), value, np.uint8))
 
 
 @pytest.fixture
@@ -48,12 +44,6 @@ def folder(tmp_path):
 def call(mode, *flags):
     subcommands.run(oxford_helper.__doc__, oxford_helper.MODES, oxford_helper.FLAGS,
                     [mode, *map(str, flags)])
-
-
-def tree(folder):
-    """Bytes of all files in a folder, by their paths, except for the manifest."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*'))
-            if path.is_file() and path.name != folders.MANIFEST}
 
 
 def refused(*args):

@@ -9,7 +9,7 @@ from deep_retrieval.datasets import ParisClasses, ParisHelper
 from deep_retrieval.images import read_image
 from deep_retrieval.listing import list_images
 from deep_retrieval.training.class_folders import ClassFolders
-from test_oxford_helper import save, tree
+from picture_folders import save, tree
 
 DAMAGED = 'paris_louvre_000136'
 NAMES = ([f'paris_eiffel_00000{i}' for i in range(6)] + [f'paris_louvre_00000{i}' for i in range(4)]

@@ -16,9 +16,8 @@ from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval import images, model
 from deep_retrieval.datasets import DATASETS
 from deep_retrieval.features import find_file
+from naive_scores import naive_precision, naive_precisions, naive_voc, within
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
-from test_test_py import naive_precisions, within
-from test_voc_metrics import naive_precision, naive_voc
 from tiny import PROTO
 from tiny import WEIGHTS as TINY
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from conftest import ROOT, assert_one_line, run_script
-from deep_retrieval import images, metrics, model
+from deep_retrieval import images, model
 from deep_retrieval.datasets import DATASETS
+from naive_scores import naive_precisions, within
 from tiny import PROTO
 from tiny import WEIGHTS as TINY
 
@@ -30,58 +31,6 @@ def run(small, scorer, tmp_path):
 def copy(small, tmp_path):
     """A copy of the dataset to be damaged."""
     return Path(shutil.copytree(small, tmp_path / 'copy'))
-
-
-NEAR = 1e-6     # what the order of sums in a net and in inner products can change
-
-
-def naive_precisions(dataset, S, L=2, crop=True, scales=(0,), dbe=0, aqe=0):
-    """The whole of test.py one image at a time, in plain NumPy behind the net.
-
-    Returns {query: [least AP, greatest AP]}, over the orders of similarities closer than NEAR.
-    """
-    net = model.DescriptorNet(PROTO, TINY, L)
-
-    def describe(name, box):
-        total = 0
-        for step in scales:
-            image = cv2.imread(dataset.image_path(name))
-            ratio = (S + step) / max(image.shape[:2])
-            image = cv2.resize(image, (round(image.shape[1] * ratio),
-                                       round(image.shape[0] * ratio)))
-            if box:
-                x1, y1, x2, y2 = (round(value * ratio) for value in box)
-                image = image[y1:y2, x1:x2]
-            total = total + net([image])[0]
-        return total / np.linalg.norm(total)
-    X = np.array([describe(name, None) for name in dataset.images])
-    Q = np.array([describe(query.image, query.box if crop else None) for query in dataset.queries])
-    if dbe:
-        weights = np.array([1] + [(dbe - i) / dbe for i in range(dbe)])
-        order = np.argsort(-(X @ X.T), axis=1)
-        X = np.array([weights @ X[row[:dbe + 1]] / weights.sum() for row in order])
-    if aqe:
-        order = np.argsort(-(Q @ X.T), axis=1)
-        Q = np.array([np.vstack([q, X[row[:aqe]]]).mean(0) for q, row in zip(Q, order)])
-    result = {}
-    for query, similar in zip(dataset.queries, Q @ X.T):
-        good, ok, junk = dataset.ground_truth(query)
-        order = np.argsort(-similar)
-        group = np.cumsum(np.diff(similar[order], prepend=2) < -NEAR)
-        found = [dataset.images[i] for i in order]
-        ends = []
-        for first in (False, True):     # the positives of a group come last, or first
-            places = sorted(range(len(found)), key=lambda place: (
-                group[place], (found[place] in good + ok) != first))
-            ends.append(100 * metrics.average_precision_oxford(
-                [found[place] for place in places], good + ok, junk))
-        result[query.name] = ends
-    return result
-
-
-def within(value, ends):
-    """Whether a printed value is between two numbers, in percent."""
-    return ends[0] - 0.011 <= value <= ends[1] + 0.011
 
 
 @pytest.mark.parametrize('flags, options', [

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import run_script
-from test_custom_layers import Indexed
+from custom_nets import Indexed
 
 TOPS = {'BinDataLayer': ['data', 'label'], 'BinDataWithoutLabelLayer': ['data'],
         'TripletDataLayer': ['data', 'p_data', 'n_data']}

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import run_script
+from custom_nets import Indexed, inputs, layer
 
 
 def python_net(layer, shape, param_str='', rois=None):
@@ -94,21 +95,6 @@ def test_regions_that_do_not_fit_are_refused(make_net):
         make_net(python_net('AggregateLayer', (5, 3), "{'num_rois': many}"))
     with pytest.raises(ValueError, match='5 rows need as many rois'):
         make_net(python_net('AggregateLayer', (5, 3), '', np.zeros((4, 5))))
-
-
-def layer(name, bottoms, tops, param_str='{}', more=''):
-    """A layer of custom_layers named `name`, `bottoms` and `tops` apart by spaces."""
-    return (f'layer {{ name: "{name}" type: "Python" '
-            + ''.join(f'bottom: "{blob}" ' for blob in bottoms.split())
-            + ''.join(f'top: "{blob}" ' for blob in tops.split())
-            + f'{more} python_param {{ module: "custom_layers" layer: "{name}" '
-              f'param_str: "{param_str}" }} }}\n')
-
-
-def inputs(**shapes):
-    return ''.join(f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ '
-                   + ' '.join(f'dim: {dim}' for dim in shape) + ' } } }\n'
-                   for name, shape in shapes.items())
 
 
 @pytest.fixture
@@ -240,12 +226,6 @@ def test_parameters_that_are_refused(name, param_str, words, make_net):
     with pytest.raises(ValueError) as error:
         make_net(inputs(data=(1, 3, 8, 8)) + layer(name, 'data', 'y', param_str))
     assert words in str(error.value) and str(error.value).startswith(name)
-
-
-class Indexed(tuple):
-    """Blobs as genuine pycaffe hands them to a layer: by index, but not in a loop."""
-
-    __iter__ = None
 
 
 @pytest.mark.parametrize('name, shapes, param_str', [

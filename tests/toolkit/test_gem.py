@@ -6,9 +6,9 @@ import caffe
 import numpy as np
 import pytest
 from caffe.layer import param_count
+from custom_nets import inputs, layer
 from deep_retrieval.surgery import nets
 from deep_retrieval.training.gem import gem, gem_backward, windows
-from test_custom_layers import inputs, layer
 
 
 def naive(x, p, eps=1e-6):

@@ -3,8 +3,8 @@ import math
 import caffe
 import numpy as np
 import pytest
+from custom_nets import inputs, layer
 from deep_retrieval.training.pair_losses import pair_l2, pair_lifted
-from test_custom_layers import inputs, layer
 
 
 def gaps(student, teacher):

@@ -1,25 +1,12 @@
 """VOC's average precision and precision at R: against loops over each place, and by hand."""
 
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from deep_retrieval import metrics
 from deep_retrieval.datasets import Dataset, Query, Truth
 from deep_retrieval.evaluate import score
-
-
-def naive_voc(relevance, positives):
-    """At each recall r/R the best precision of any prefix that recalls at least as much."""
-    total = Fraction(0)
-    for r in range(1, positives + 1):
-        total += max((Fraction(sum(relevance[:k]), k) for k in range(1, len(relevance) + 1)
-                      if sum(relevance[:k]) >= r), default=Fraction(0))
-    return total / positives
-
-
-def naive_precision(relevance, positives):
-    return Fraction(sum(relevance[:positives]), positives)
+from naive_scores import naive_precision, naive_voc
 
 
 def test_by_hand():
