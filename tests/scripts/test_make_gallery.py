@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import saved_set
 from conftest import ROOT, assert_one_line, run_script
-from test_gallery import content
+from gallery_pages import content
 
 SCRIPT = ROOT / 'myPython/make_gallery.py'
 

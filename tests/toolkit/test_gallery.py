@@ -8,45 +8,25 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import cv2
-import html_tree
 import numpy as np
 import pytest
-from deep_retrieval.gallery import pages
-from deep_retrieval.gallery.pages import Entry, in_folder
+from deep_retrieval.gallery.pages import Entry
 from deep_retrieval.ranking import Hit
-
-NAMES = ['plain.jpg', 'with space.jpg', 'a#b.jpg', 'what?.jpg', '100%.jpg', '100%25.jpg',
-         'a&amp;b.jpg', 'say "hi".jpg', "it's.jpg", '<script>alert(1)</script>.jpg',
-         'ünïcødé 图像.jpg', 'a:b_c.jpg',
-         '{{ 7 * 7 }}.jpg', 'back\\slash.jpg', 'one/same.jpg', 'two/same.jpg', 'new\nline.jpg',
-         'javascript:x.jpg']
+from gallery_pages import NAMES, make_images, write_gallery
 
 
 @pytest.fixture
 def images(tmp_path):
-    """A folder of one picture of another colour and shape for each of NAMES."""
-    folder = tmp_path / 'images'
-    for number, name in enumerate(NAMES):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = np.full((30 + number, 60, 3), (10 * number, 255 - 10 * number, 128), np.uint8)
-        path.write_bytes(cv2.imencode('.jpg', image)[1].tobytes())
-    return folder
+    """A folder of one picture for each of NAMES."""
+    return make_images(tmp_path / 'images')
 
 
 @pytest.fixture
 def write(tmp_path, images):
     """Function: entries -> (Summary, pages as trees by file name)."""
     def write(entries, output=tmp_path / 'gallery', **options):
-        summary = pages.write(output, entries, in_folder(images), 'A <b> & "title"', **options)
-        return summary, {path.name: html_tree.read(path.read_text('utf-8'))
-                         for path in Path(output).glob('*.html')}
+        return write_gallery(images, output, entries, **options)
     return write
-
-
-def content(folder):
-    return {os.path.relpath(os.path.join(where, name), folder):
-            Path(where, name).read_bytes() for where, _, names in os.walk(folder) for name in names}
 
 
 def target(page_folder, address):

@@ -14,7 +14,7 @@ import pytest
 from deep_retrieval.gallery import pages
 from deep_retrieval.gallery.pages import Entry
 from deep_retrieval.ranking import Hit
-from test_gallery import NAMES
+from gallery_pages import NAMES
 
 PER_PAGE = 4
 

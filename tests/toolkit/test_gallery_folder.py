@@ -11,12 +11,26 @@ from deep_retrieval.features import Features
 from deep_retrieval.gallery import answer_pictures, similar_clusters, thumbs
 from deep_retrieval.gallery.pages import Entry
 from deep_retrieval.ranking import Hit
-from test_gallery import NAMES, content, images, write  # noqa: F401 (fixtures)
+from gallery_pages import NAMES, content, make_images, write_gallery
 
 WHOLE = ['index.html', 'script.js', 'style.css', 'thumbs']
 
 
-def test_equal_runs_give_equal_bytes(write, tmp_path, monkeypatch):  # noqa: F811
+@pytest.fixture
+def images(tmp_path):
+    """A folder of one picture for each of NAMES."""
+    return make_images(tmp_path / 'images')
+
+
+@pytest.fixture
+def write(tmp_path, images):
+    """Function: entries -> (Summary, pages as trees by file name)."""
+    def write(entries, output=tmp_path / 'gallery', **options):
+        return write_gallery(images, output, entries, **options)
+    return write
+
+
+def test_equal_runs_give_equal_bytes(write, tmp_path, monkeypatch):
     entries = [Entry(name, [Hit(other, 0.5) for other in NAMES]) for name in NAMES]
     write(entries, per_page=3)
     before = content(tmp_path / 'gallery')
@@ -30,7 +44,7 @@ def test_equal_runs_give_equal_bytes(write, tmp_path, monkeypatch):  # noqa: F81
     assert sorted(os.listdir(tmp_path)) == ['again', 'gallery', 'images']
 
 
-def test_a_picture_that_changed_gets_another_thumbnail(write, images, tmp_path):  # noqa: F811
+def test_a_picture_that_changed_gets_another_thumbnail(write, images, tmp_path):
     write([Entry('plain.jpg', [])])
     before = content(tmp_path / 'gallery/thumbs')
     shutil.copystat(images / 'plain.jpg', images / 'a#b.jpg')
@@ -41,7 +55,7 @@ def test_a_picture_that_changed_gets_another_thumbnail(write, images, tmp_path):
 
 
 @pytest.mark.parametrize('moment', range(0, 24, 3))
-def test_interrupted_runs_are_resumed(moment, write, tmp_path, monkeypatch):  # noqa: F811
+def test_interrupted_runs_are_resumed(moment, write, tmp_path, monkeypatch):
     """Ctrl-C at some file that is written; the next run gives what one run gives."""
     entries = [Entry(name, []) for name in NAMES]
     write(entries[:4], per_page=4)
@@ -68,7 +82,7 @@ def test_interrupted_runs_are_resumed(moment, write, tmp_path, monkeypatch):  # 
 
 
 @pytest.mark.parametrize('what', ['notes.txt', 'index.html', 'file', 'part'])
-def test_other_things_are_not_replaced(what, write, tmp_path):  # noqa: F811
+def test_other_things_are_not_replaced(what, write, tmp_path):
     output = tmp_path / 'gallery'
     if what == 'file':
         output.write_text('mine')
@@ -88,7 +102,7 @@ def test_other_things_are_not_replaced(what, write, tmp_path):  # noqa: F811
         assert sorted(os.listdir(output)) == WHOLE
 
 
-def test_an_empty_folder_is_taken_but_no_input(write, images, tmp_path, monkeypatch):  # noqa: F811
+def test_an_empty_folder_is_taken_but_no_input(write, images, tmp_path, monkeypatch):
     (tmp_path / 'gallery').mkdir()
     write([])
     for output in (images, tmp_path):
@@ -99,7 +113,7 @@ def test_an_empty_folder_is_taken_but_no_input(write, images, tmp_path, monkeypa
         write([])
 
 
-def test_a_linked_output_stays_a_link(write, tmp_path):  # noqa: F811
+def test_a_linked_output_stays_a_link(write, tmp_path):
     (tmp_path / 'real').mkdir()
     (tmp_path / 'link').symlink_to('real')
     write([Entry('plain.jpg', [])], output=tmp_path / 'link')
