@@ -28,6 +28,13 @@ def get_rmac_region_coordinates(H: int, W: int, L: int) -> np.ndarray:
     -------
     ndarray, N x 4 float32
         x, y, width, height.
+
+    Examples
+    --------
+    Level 1 is the whole square; level 2 has 2 x 2 squares of 2/3 of its side:
+
+    >>> get_rmac_region_coordinates(100, 100, L=2).astype(int).tolist()
+    [[0, 0, 100, 100], [0, 0, 66, 66], [34, 0, 66, 66], [0, 34, 66, 66], [34, 34, 66, 66]]
     """
     if L == 0:
         return np.array([[0, 0, W, H]], np.float32)
@@ -52,6 +59,12 @@ def pack_regions_for_network(regions: list[np.ndarray]) -> np.ndarray:
     -------
     ndarray, sum(N_i) x 5 float32
         Image index, x1, y1, x2, y2; the corners are inclusive.
+
+    Examples
+    --------
+    >>> boxes = np.array([[0, 0, 100, 50]])
+    >>> pack_regions_for_network([boxes, boxes]).astype(int).tolist()
+    [[0, 0, 0, 99, 49], [1, 0, 0, 99, 49]]
     """
     packed = []
     for index, boxes in enumerate(regions):

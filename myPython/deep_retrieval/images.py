@@ -70,6 +70,10 @@ def resize(image: np.ndarray, S: int) -> tuple[np.ndarray, float]:
     -------
     image : ndarray, h x w x 3 uint8
     ratio : S / longer side
+
+    >>> image, ratio = resize(np.zeros((100, 200, 3), np.uint8), S=50)
+    >>> image.shape, ratio
+    ((25, 50, 3), 0.25)
     """
     height, width = image.shape[:2]
     ratio = S / max(height, width)

@@ -46,5 +46,9 @@ def list_classes(folder: str | os.PathLike) -> dict[str, list[str]]:
 
 
 def by_value(name: str) -> tuple:
-    """A sorting key: names that are integers by value, before all others."""
+    """A sorting key: names that are integers by value, before all others.
+
+    >>> sorted(['10', 'b', '9', 'a'], key=by_value)
+    ['9', '10', 'a', 'b']
+    """
     return (0, int(name), name) if name.isdecimal() and name.isascii() else (1, 0, name)

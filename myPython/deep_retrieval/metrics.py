@@ -61,6 +61,16 @@ def average_precision_oxford(ranked: Iterable, positives: Iterable, junk: Iterab
     ------
     ValueError
         There is no positive.
+
+    Examples
+    --------
+    >>> average_precision_oxford(['c', 'a', 'b'], {'a', 'b'}, junk={'c'})
+    1.0
+
+    a adds (1 + 1) / 2, b after x adds (1/2 + 2/3) / 2; the sum is divided by two positives:
+
+    >>> round(average_precision_oxford(['a', 'x', 'b'], {'a', 'b'}), 4)
+    0.7917
     """
     positives, junk = set(positives), set(junk)
     if not positives:
@@ -100,6 +110,13 @@ def average_precision_voc2010(relevance, positives: int) -> float:
     ------
     ValueError
         There is no positive, or the ranking holds more.
+
+    Examples
+    --------
+    The precisions at the two positives are 1 and 2/3:
+
+    >>> round(average_precision_voc2010([True, False, True], positives=2), 4)
+    0.8333
     """
     places = np.flatnonzero(_relevance(relevance, positives))
     precisions = np.arange(1, len(places) + 1) / (places + 1)  # at each recall that is reached
@@ -111,6 +128,9 @@ def precision_at_r(relevance, positives: int) -> float:
 
     Parameters and errors are those of `average_precision_voc2010`. Places that are not ranked count
     as wrong.
+
+    >>> precision_at_r([True, False, True], positives=2)
+    0.5
     """
     return float(_relevance(relevance, positives)[:positives].sum() / positives)
 
@@ -125,6 +145,13 @@ def precision_at_k(k: int, ranked: Iterable, positives, junk=()) -> float:
     ----------
     ranked : names or indices, the best first
     positives, junk : sets of items
+
+    Examples
+    --------
+    >>> precision_at_k(2, ['a', 'x', 'b'], {'a', 'b'})
+    0.5
+    >>> round(precision_at_k(10, ['a', 'x', 'b', 'y'], {'a', 'b'}), 4)      # of the first 3
+    0.6667
     """
     places = [place for place, name in enumerate(
         (name for name in ranked if name not in junk), start=1) if name in positives]
@@ -214,7 +241,14 @@ def mean(precisions: dict) -> float:
 
 
 def report(precisions: dict, condition: str) -> list[str]:
-    """Return each query's AP and the mean with its condition, in percent, as lines of text."""
+    """Return each query's AP and the mean with its condition, in percent, as lines of text.
+
+    >>> print(*report({'bell': 1.0, 'gate': 0.5}, 'query_crop roi'), sep='\\n')
+    bell: 100.00
+    gate: 50.00
+    --------------------
+    Mean: 75.00 (query_crop roi)
+    """
     return [*(f'{printable(name)}: {100 * value:.2f}' for name, value in precisions.items()),
             '-' * 20, f'Mean: {100 * mean(precisions):.2f} ({condition})']
 

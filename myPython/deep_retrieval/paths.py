@@ -34,7 +34,11 @@ def find_root() -> Path:
 
 
 def shown(path: str | os.PathLike) -> str:
-    """Return a path relative to the current folder where it lies below it, else absolute."""
+    """Return a path relative to the current folder where it lies below it, else absolute.
+
+    >>> shown('tmp/../photos/a.jpg')
+    'photos/a.jpg'
+    """
     path = os.path.relpath(path)
     return os.path.abspath(path) if path.startswith('..') else path
 

@@ -29,6 +29,11 @@ def scales_of(S: int, name: str | bool | None = None, step: int = STEP) -> list[
     ------
     ValueError
         The name is unknown, or S is not above the step.
+
+    Examples
+    --------
+    >>> scales_of(800), scales_of(800, 'papers'), scales_of(512, 'original')
+    ([800], [550, 800, 1050], [256, 512, 768])
     """
     if not name:
         return [S]

@@ -14,6 +14,9 @@ def normalize(x: np.ndarray) -> np.ndarray:
     """Return x / (EPSILON + its L2 norm over axis 1), the formula of the original's NormalizeLayer.
 
     x : N x D x ...
+
+    >>> normalize(np.array([[3.0, 4.0]])).round(4)
+    array([[0.6, 0.8]])
     """
     return x / (EPSILON + np.linalg.norm(x, axis=1, keepdims=True))
 
@@ -24,6 +27,10 @@ def unit(rows: np.ndarray) -> np.ndarray:
     Rows that come from a normalizing layer keep their bits.
 
     rows : N x D
+
+    >>> unit([[3, 4], [0, 0]])
+    array([[0.6, 0.8],
+           [nan, nan]], dtype=float32)
     """
     rows = np.asarray(rows, np.float32)
     norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)

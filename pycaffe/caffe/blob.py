@@ -153,6 +153,11 @@ class Blob:
 
     `data` and `diff` are NumPy arrays that may be read and written in place. `tensor` and
     `diff_tensor` are the same values as layers see them, on the current device.
+
+    >>> blob = Blob((2, 3))
+    >>> blob.data[...] = [[0, 1, 2], [3, 4, 5]]
+    >>> blob.count, float(blob.data.sum())
+    (6, 15.0)
     """
 
     def __init__(self, shape=()):

@@ -66,7 +66,11 @@ def coord_map(fn):
 
 
 def compose(base_map, next_map):
-    """The map that applies `next_map` first, then `base_map`."""
+    """The map that applies `next_map` first, then `base_map`.
+
+    >>> compose((1, 2, 1), (1, 3, 5))       # 2 (3 x + 5) + 1
+    (1, 6, 11)
+    """
     axis, scale, shift = base_map
     next_axis, next_scale, next_shift = next_map
     if axis is None:
@@ -77,7 +81,11 @@ def compose(base_map, next_map):
 
 
 def inverse(coord_map):
-    """The map the other way round."""
+    """The map the other way round.
+
+    >>> inverse((1, 2, 3))
+    (1, 0.5, -1.5)
+    """
     axis, scale, shift = coord_map
     return axis, 1 / scale, -shift / scale
 

@@ -32,7 +32,11 @@ def blobproto_to_array(blob, return_diff=False):
 
 
 def array_to_blobproto(arr, diff=None):
-    """A BlobProto with an array's values and shape, and with `diff`, of that shape too."""
+    """A BlobProto with an array's values and shape, and with `diff`, of that shape too.
+
+    >>> blobproto_to_array(array_to_blobproto(np.array([[1, 2, 3]])))
+    array([[1., 2., 3.]])
+    """
     blob = caffe_pb2.BlobProto(data=arr.astype(float).flat)
     blob.shape.dim.extend(arr.shape)
     if diff is not None:
@@ -56,7 +60,12 @@ def blobprotovector_str_to_arraylist(str):
 
 
 def array_to_datum(arr, label=None):
-    """A K x H x W array as a Datum: uint8 as bytes, any other type as floats."""
+    """A K x H x W array as a Datum: uint8 as bytes, any other type as floats.
+
+    >>> datum = array_to_datum(np.zeros((3, 4, 5), np.uint8), label=7)
+    >>> (datum.channels, datum.height, datum.width, datum.label), len(datum.data)
+    ((3, 4, 5, 7), 60)
+    """
     if arr.ndim != 3:
         raise InputError(f'a datum takes an array of 3 axes, K x H x W, not of shape {arr.shape}')
     channels, height, width = arr.shape
@@ -235,6 +244,9 @@ def oversample(images, crop_dims):
     images : N x H x W x K, or a list of N arrays of one shape
     crop_dims : (height, width)
     Returns 10 N x height x width x K, float32.
+
+    >>> oversample(np.zeros((2, 8, 8, 3)), (6, 6)).shape
+    (20, 6, 6, 3)
     """
     height, width = (int(dim) for dim in crop_dims)
     if len({np.shape(im) for im in images}) != 1 or np.ndim(images[0]) != 3:

@@ -166,7 +166,14 @@ class Function:
 
 
 class NetSpec:
-    """Named tops, in order: `n.conv1 = L.Convolution(...)` or `n['a/b'] = ...`, then to_proto()."""
+    """Named tops, in order: `n.conv1 = L.Convolution(...)` or `n['a/b'] = ...`, then to_proto().
+
+    >>> n = NetSpec()
+    >>> n.data = layers.Input(shape={'dim': [1, 3]})
+    >>> n.relu = layers.ReLU(n.data, in_place=True)
+    >>> [(layer.name, layer.type, list(layer.top)) for layer in n.to_proto().layer]
+    [('data', 'Input', ['data']), ('relu', 'ReLU', ['data'])]
+    """
 
     def __init__(self):
         super().__setattr__('tops', {})

@@ -34,6 +34,15 @@ def expand_database(database: np.ndarray, k: int, block: int = BLOCK) -> np.ndar
     ------
     ValueError
         The database has no row or one that is not finite, or k is out of range.
+
+    Examples
+    --------
+    With k = 1 the weights of a row and its nearest other one are 1 and 1:
+
+    >>> expand_database([[1, 0], [0.75, 0.5], [0, -1]], k=1)
+    array([[ 0.875,  0.25 ],
+           [ 0.875,  0.25 ],
+           [ 0.5  , -0.5  ]], dtype=float32)
     """
     database = checked_rows('database', database)
     if not len(database):
@@ -71,6 +80,11 @@ def expand_queries(queries: np.ndarray, database: np.ndarray, k: int,
     ------
     ValueError
         A row is not finite, the two differ in D, or k is out of range.
+
+    Examples
+    --------
+    >>> expand_queries([[1, 0]], [[0.75, 0.5], [0, 1]], k=1)
+    array([[0.875, 0.25 ]], dtype=float32)
     """
     queries, database = checked(queries, database)
     found, _ = top_k(queries, database, k, block)
@@ -120,7 +134,11 @@ def alpha_expand_queries(queries: np.ndarray, database: np.ndarray, n: int,
 
 
 def power(similarities: np.ndarray, exponent: float) -> np.ndarray:
-    """Return similarities to a power, and 0 for those that are not positive."""
+    """Return similarities to a power, and 0 for those that are not positive.
+
+    >>> power(np.array([0.5, -0.5]), 2)
+    array([0.25, 0.  ])
+    """
     # 0 ** 0 is 1: without the mask an exponent of 0 would give weight to negative ones
     return np.where(similarities > 0, np.maximum(similarities, 0) ** exponent, 0)
 

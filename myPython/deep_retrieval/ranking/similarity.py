@@ -40,6 +40,11 @@ def similarities(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
     ------
     ValueError
         An array is not 2-D or holds a value that is not finite, or the two differ in D.
+
+    Examples
+    --------
+    >>> similarities([[1, 0]], [[0.6, 0.8], [1, 0]])
+    array([[0.6, 1. ]], dtype=float32)
     """
     queries, database = checked(queries, database)
     return queries @ database.T
@@ -53,6 +58,10 @@ def rank(queries: np.ndarray, database: np.ndarray,
     -------
     indices : Q x N int64
     similarities : Q x N float32, in that order
+
+    >>> indices, values = rank([[1, 0]], [[0.6, 0.8], [1, 0], [0.6, -0.8]])
+    >>> indices, values
+    (array([[1, 0, 2]]), array([[1. , 0.6, 0.6]], dtype=float32))
     """
     return top_k(queries, database, len(database), block)
 
@@ -119,7 +128,11 @@ def nearest(queries: np.ndarray, database: np.ndarray, k: int, block: int = BLOC
 
 
 def blocks(count: int, block: int) -> list[slice]:
-    """Return slices of `block` rows that cover `count` rows."""
+    """Return slices of `block` rows that cover `count` rows.
+
+    >>> blocks(3, 2)
+    [slice(0, 2, None), slice(2, 4, None)]
+    """
     if block < 1:
         raise ValueError(f'block is {block}, but at least one row at a time is needed')
     return [slice(start, start + block) for start in range(0, count, block)]
