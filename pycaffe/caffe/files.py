@@ -10,7 +10,6 @@ from google.protobuf.message import DecodeError
 
 from .errors import CaffeError
 
-
 ASIDE = '.aside'
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)    # of a disk without them
 
