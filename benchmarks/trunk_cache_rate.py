@@ -33,6 +33,9 @@ def main(args):
     import numpy as np
     from deep_retrieval.training.trunk_cache import TrunkCache
     from training_rate import NETS, write
+    if args.images < BATCH:
+        raise ValueError(f'--images {args.images}: a batch has {BATCH} different images; give at '
+                         'least as many')
     caffe.init_log(2)
     rng = np.random.default_rng(0)
     images = rng.uniform(-120, 130, (args.images, 3, HEIGHT, WIDTH)).astype(np.float32)

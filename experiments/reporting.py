@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 from deep_retrieval import store
-from deep_retrieval.model import read_info
 from deep_retrieval.paths import shown
 
 FOLDER = Path(__file__).resolve().parent
@@ -40,6 +39,7 @@ def differences(table, rows, args, dataset) -> list[str]:
 
 def made_of(weights) -> str:
     """Return how make_demo_model.py made these weights, in brackets; '' for other weights."""
+    from deep_retrieval.model import read_info
     from deep_retrieval.surgery.demo_weights import SOURCE
     info = read_info(weights)
     if info.source != SOURCE:

@@ -96,6 +96,7 @@ def extract(net, items: list[Item], S: int | None, path: str, made_from: dict,
     if manifest.check(key, otherwise='redo'):
         rows, note = store.load_array(path, key)
         if skip_bad or not note['skipped']:
+            store.discard(stem + '.part', wait=False)   # of a run that was killed at its very end
             return rows, note['skipped']
     skipped = []
 

@@ -5,11 +5,9 @@ Caffe's keys are `%08d_name`, so that the order of the keys is the order of the 
 
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import weakref
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from itertools import chain, islice, repeat
 import torch
 
 from .errors import CaffeError
+from .files import aside_of
 from .log import log
 
 COMMIT_EVERY = 100      # records, which are held in memory until then
@@ -145,25 +144,18 @@ def write_database(path, records):
     if os.path.lexists(path):
         raise CaffeError(f'{path}: exists already; remove it or choose another name')
     try:
-        aside = tempfile.mkdtemp(dir=os.path.dirname(os.path.abspath(path)),
-                                 prefix=os.path.basename(path) + '.')
+        with aside_of(path, folder=True) as aside:
+            # nobody reads it yet, so it need not reach the disk before the end
+            with lmdb.open(aside, map_size=MAP_SIZE, sync=False) as environment:
+                count = _fill(environment, records)
+                environment.sync(True)
+            os.unlink(os.path.join(aside, 'lock.mdb'))
+            os.rename(aside, path)
+        return count
+    except lmdb.Error as error:
+        raise CaffeError(f'{path}: cannot be written ({error})') from None
     except OSError as error:
         raise CaffeError(f'{path}: {error.strerror}') from None
-    try:
-        # nobody reads it yet, so it need not reach the disk before the end
-        with lmdb.open(aside, map_size=MAP_SIZE, sync=False) as environment:
-            count = _fill(environment, records)
-            environment.sync(True)
-        os.unlink(os.path.join(aside, 'lock.mdb'))
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(aside, 0o777 & ~umask)     # mkdtemp's own mode would hide it from others
-        os.rename(aside, path)
-        return count
-    except (lmdb.Error, OSError) as error:
-        raise CaffeError(f'{path}: cannot be written ({error})') from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _fill(environment, records):

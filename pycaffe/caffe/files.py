@@ -1,34 +1,85 @@
 """Write files aside and rename them; read files; report errors in one line."""
 
+import errno
+import fcntl
 import os
-import tempfile
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, suppress
 
 from google.protobuf.message import DecodeError
 
 from .errors import CaffeError
 
+ASIDE = '.aside'
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)    # of a disk without them
+
 
 def write_aside(path, chunks):
     """Write the byte strings `chunks` to a temporary file beside `path`, then rename it."""
-    folder = os.path.dirname(os.path.abspath(path))
     try:
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=os.path.basename(path) + '.')
+        with aside_of(path) as temporary:
+            with open(temporary, 'wb') as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            os.replace(temporary, path)
     except OSError as error:
         raise CaffeError(f'{path}: {error.strerror}') from None
+
+
+@contextmanager
+def aside_of(path, folder=False):
+    """Yield the path of an empty file or folder beside `path`, which the block fills and renames.
+
+    It is removed if it is still there in the end. Its name follows from that of `path`, so what a
+    killed process left there is used again, and nothing remains. A lock, which ends with the
+    process that holds it, lets a second process that writes `path` wait for the first.
+    """
+    parent, name = os.path.split(os.path.abspath(path))
+    aside = os.path.join(parent, f'.{name}{ASIDE}' if folder else name + ASIDE)
+    descriptor = _claim(aside, folder)
     try:
-        with os.fdopen(handle, 'wb') as file:
-            for chunk in chunks:
-                file.write(chunk)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)     # mkstemp's mode would make it unreadable for others
-        os.replace(temporary, path)
-    except OSError as error:
-        raise CaffeError(f'{path}: {error.strerror}') from None
+        yield aside
     finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        if _is_at(descriptor, aside):
+            shutil.rmtree(aside, ignore_errors=True) if folder else os.unlink(aside)
+        os.close(descriptor)
+
+
+def _claim(aside, folder):
+    """A descriptor of the file or folder, which is made or emptied, and locked."""
+    while True:
+        if folder:
+            with suppress(FileExistsError):
+                os.mkdir(aside)
+        try:
+            descriptor = os.open(aside, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:   # another process has just removed or renamed it
+            if not os.path.isdir(os.path.dirname(aside)):
+                raise
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                os.close(descriptor)
+                raise
+        if _is_at(descriptor, aside):
+            break
+        os.close(descriptor)
+    if folder:
+        for name in os.listdir(aside):
+            os.unlink(os.path.join(aside, name))
+    else:
+        os.truncate(descriptor, 0)
+    return descriptor
+
+
+def _is_at(descriptor, path):
+    """Whether an open file or folder is the one that stands at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def read_message(path, message, what):

@@ -65,7 +65,7 @@ def server(monkeypatch):
 @pytest.fixture
 def call(server, monkeypatch):
     def run(*flags):
-        monkeypatch.setattr(sys, 'argv', [SCRIPT, *map(str, flags), '--home', f'{server.url}/vgg/',
+        monkeypatch.setattr(sys, 'argv', [SCRIPT, *map(str, flags), '--home', f'{server.url}/vgg',
                                           '--pause', '0.001'])
         runpy.run_path(SCRIPT, run_name='__main__')
     return run

@@ -67,6 +67,20 @@ def test_a_resumed_run_ends_in_the_same_bytes(folder):
     assert Path('out/small_iter_12.caffemodel').read_bytes() == whole
 
 
+def test_a_log_of_several_runs_gives_each_iteration_once(tmp_path):
+    """As of a run that was killed after iteration 3, resumed from 2, and then begun again."""
+    def lines(iterations, loss):
+        return ''.join(f'I] Iteration {i} (9 iter/s, 1s/1 iters), loss = {loss}\n'
+                       f'I] Iteration {i}, lr = 0.{loss}\n' for i in iterations)
+    text = lines(range(4), 1) + lines(range(2, 6), 2)
+    (tmp_path / 'log').write_text(text)
+    loss, rate = training_log.read_log(tmp_path / 'log')
+    assert loss == [(0, 1), (1, 1), (2, 2), (3, 2), (4, 2), (5, 2)]
+    assert [i for i, _ in rate] == list(range(6))
+    (tmp_path / 'log').write_text(text + lines(range(2), 3))
+    assert training_log.read_log(tmp_path / 'log')[0] == [(0, 3), (1, 3)]
+
+
 def test_ctrl_c_leaves_a_snapshot_to_go_on_from(folder):
     flags = ['--set', 'solver.max_iter=100000', 'solver.snapshot=0', 'solver.display=20']
     running = subprocess.Popen(

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 
@@ -99,6 +100,16 @@ def test_a_resumed_run_gives_the_same_bytes(run, items, breaks_after, tmp_path):
     assert not (tmp_path / 'out/x.part').exists()
     if breaks_after:
         assert 'resuming after' in told[0] and sum(net.batches) < len(items)
+
+
+def test_a_run_killed_between_its_note_and_the_end_leaves_no_journal(run, tmp_path):
+    run()
+    with open(tmp_path / 'out/x.part', 'w') as other:
+        fcntl.flock(other, fcntl.LOCK_EX)       # of a run that goes on
+        run()
+        assert (tmp_path / 'out/x.part').exists()
+    run()
+    assert sorted(os.listdir(tmp_path / 'out')) == ['x.json', 'x.npy']
 
 
 @pytest.mark.parametrize('cut', [1, 30, 200])

@@ -891,10 +891,12 @@ def test_check_folder(tmp_path):
     store.check_folder(tmp_path, ours)
     for name in ('z.txt', 'shard_1.npy.txt'):
         (tmp_path / name).write_text('x')
-    with pytest.raises(StoreError) as caught:
-        store.check_folder(tmp_path, ours)
-    assert str(caught.value) == (f'{tmp_path}: holds something else (shard_1.npy.txt); give '
-                                 'another folder, or --overwrite')
+    told = f'{tmp_path}: holds something else (shard_1.npy.txt); give another folder'
+    # the option is offered by those who have it
+    for overwrite, offer in ((None, ''), (False, ', or --overwrite')):
+        with pytest.raises(StoreError) as caught:
+            store.check_folder(tmp_path, ours, overwrite)
+        assert str(caught.value) == told + offer
     store.check_folder(tmp_path, ours, overwrite=True)
     with pytest.raises(StoreError, match='z.txt: is a file, where the features should go'):
         store.check_folder(tmp_path / 'z.txt', ours, overwrite=True, what='the features')

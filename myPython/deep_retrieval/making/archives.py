@@ -63,7 +63,7 @@ def download_dataset(name: str, folder: str | os.PathLike, fetcher: Fetcher | No
             continue
         path = given.get(archive) or os.path.join(parts, archive)
         if not os.path.exists(path):
-            fetch_with_bar(fetcher or Fetcher(), home + archive, path)
+            fetch_with_bar(fetcher or Fetcher(), f'{home.rstrip("/")}/{archive}', path)
         done[archive] = unpack(path, os.fspath(folder), overwrite)
         store.write_json(os.path.join(parts, UNPACKED), done)
     _warn_of_others(folder, done)

@@ -14,6 +14,7 @@ from .atomic import (
     StoreError,
     check_folder,
     clean,
+    discard,
     place,
     recover,
     replace_folder,
@@ -35,6 +36,6 @@ from .reading import find, leads_out, reading
 from .workers import end_with_parent
 
 __all__ = ['Journal', 'Locks', 'Manifest', 'StoreError', 'check_folder', 'clean',
-           'end_with_parent', 'find', 'has_sha256', 'leads_out', 'load_array', 'place',
+           'discard', 'end_with_parent', 'find', 'has_sha256', 'leads_out', 'load_array', 'place',
            'read_json', 'reading', 'recover', 'replace_folder', 'save_array', 'scratch', 'sha256',
            'write', 'write_json']

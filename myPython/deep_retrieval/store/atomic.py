@@ -150,7 +150,7 @@ def scratch(path: str):
         yield folder
 
 
-def check_folder(folder: str, ours: re.Pattern, overwrite: bool = False,
+def check_folder(folder: str, ours: re.Pattern, overwrite: bool | None = None,
                  what: str = 'a folder') -> None:
     """Check that a folder, if it exists, holds nothing but what its writer puts there.
 
@@ -159,8 +159,9 @@ def check_folder(folder: str, ours: re.Pattern, overwrite: bool = False,
     folder : str
     ours : re.Pattern
         Matches the whole names of the entries that the writer makes. `*.aside` is known anyway.
-    overwrite : bool
-        Accept other entries too.
+    overwrite : bool, optional
+        Accept other entries too. With False, the message offers --overwrite; with None, whoever
+        calls has no such option.
     what : str
         What is to be written there, for the message where a file is in the way.
 
@@ -176,8 +177,9 @@ def check_folder(folder: str, ours: re.Pattern, overwrite: bool = False,
     others = [name for name in os.listdir(folder)
               if not ours.fullmatch(name) and not name.endswith(ASIDE)]
     if others:
-        raise StoreError(f'{folder}: holds something else ({min(others)}); give another folder, '
-                         'or --overwrite')
+        or_that = '' if overwrite is None else ', or --overwrite'
+        raise StoreError(f'{folder}: holds something else ({min(others)}); give another folder'
+                         + or_that)
 
 
 @contextmanager

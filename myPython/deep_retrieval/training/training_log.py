@@ -16,18 +16,29 @@ Points = list[tuple[int, float]]
 
 
 def read_log(path: str) -> tuple[Points, Points]:
-    """Read a log of Caffe's.
+    """Read a log of Caffe's, to which several runs may have been appended.
 
     Returns
     -------
     loss, rate : lists of (iteration, loss) and (iteration, learning rate)
+        By rising iteration: where a run resumed from a snapshot, or began again, what an earlier
+        one logged from there on is left out.
     """
     with open(path, encoding='utf-8', errors='replace') as file:
         text = file.read()
     number = r'([-+.\deE]+|nan|inf)'
     loss = re.findall(rf'Iteration (\d+)(?: \([^)]*\))?, loss = {number}', text)
     rate = re.findall(rf'Iteration (\d+), lr = {number}', text)
-    return tuple([(int(i), float(value)) for i, value in pairs] for pairs in (loss, rate))
+    return tuple(_rising((int(i), float(value)) for i, value in pairs) for pairs in (loss, rate))
+
+
+def _rising(points):
+    kept = []
+    for point in points:
+        while kept and kept[-1][0] >= point[0]:
+            kept.pop()
+        kept.append(point)
+    return kept
 
 
 def plot(log_file: str, picture: str) -> None:
