@@ -9,101 +9,52 @@ Prints the AP of every query, their mean, and what the plain ranking gives; or, 
 figures of the revisited metrics. The protocol's name stands beside each number.
 """
 
-import os
-
 from deep_retrieval import cli, paths, subcommands
-from deep_retrieval.datasets import DATASETS, OXFORD_LAYOUT
+from deep_retrieval.datasets import OXFORD_LAYOUT
 from deep_retrieval.reranking import METHODS
 
 
-def report(args, method):
-    """Rank by a method, a function of the flags and saved features, and print the scores."""
-    from deep_retrieval import metrics, saved_features
-    from deep_retrieval.whitening import Whitening
-    dataset = open_dataset(args)
-    uni = metrics.uni_size(dataset) if args.uni else None
-    saved = saved_features.load(args.features, dataset)
-    if args.whitening:
-        saved = saved_features.whitened(saved, Whitening.load(args.whitening), args.whitening)
-    dataset.queries = saved.asked
-    indices, _ = method(args, saved)
-    before, _ = METHODS['plain'].rank(saved.queries, saved.database)
-    show = report_revisited if args.gnd else report_published
-    show(args, dataset, uni, saved, named(saved, indices), named(saved, before))
-
-
-def open_dataset(args):
-    """The dataset that is ranked."""
-    from deep_retrieval import datasets
-    return datasets.open_dataset(args.dataset, args.dataset_name, gnd=args.gnd)
-
-
-def named(saved, indices):
-    """Rankings as image names."""
-    return [[saved.images[i] for i in row] for row in indices]
-
-
-def report_published(args, dataset, uni, saved, rankings, plain_rankings):
-    """Print AP of every query and their mean, by compute_ap, and the plain ranking's mean."""
-    from deep_retrieval import compute_ap, metrics
-    protocol = metrics.published(args.dataset_name, saved.made_from['crop'], uni)
-    precisions = compute_ap.score(dataset, rankings, args.temp_dir, args.eval_binary)
-    print(*metrics.report(precisions, protocol), sep='\n')
-    if args.mode != 'plain':
-        before = 100 * metrics.mean(compute_ap.score(
-            dataset, plain_rankings, os.path.join(args.temp_dir, 'plain'), args.eval_binary))
-        gain = 100 * metrics.mean(precisions) - before
-        print(f'Plain: {before:.2f} ({protocol}); {args.mode} gives {gain:+.2f}')
-
-
-def report_revisited(args, dataset, uni, saved, rankings, plain_rankings):
-    """Print mAP and mP@k by Easy, Medium and Hard, and the plain ranking's mAP."""
-    from deep_retrieval import metrics
-    conditions = metrics.conditions(saved.made_from['crop'], uni)
-    scores, before = (metrics.revisited(dataset.gnd, dataset.queries, some)
-                      for some in (rankings, plain_rankings))
-    for score, plainly in zip(scores, before, strict=True):
-        change = '' if args.mode == 'plain' else (
-            f'; plain mAP {100 * plainly.mean:.2f}, '
-            f'{args.mode} gives {100 * (score.mean - plainly.mean):+.2f}')
-        print(metrics.line(score, conditions) + change)
-
-
 def mode_of(method):
-    """The function of a method's subcommand."""
+    """Return the function of a method's subcommand."""
     def mode(args):
         values = {name: getattr(args, name) for name in method.parameters}
-        report(args, lambda args, saved: method.rank(saved.queries, saved.database, **values))
+        report(args, open_dataset(args), args.features, args.mode, whitening=args.whitening,
+               **values)
     mode.__doc__ = method.help
     return mode
 
 
 def learn_whitening(args):
     """learn a whitening from descriptors, save it, and rank with it"""
-    report(args, learned)
-
-
-def learned(args, saved):
-    """The ranking by a whitening that is learned and saved."""
-    from deep_retrieval import saved_features
-    from deep_retrieval.whitening import Whitening
+    from deep_retrieval import datasets, reranking, saved_features
+    dataset = open_dataset(args)
+    saved = reranking.load(dataset, args.features, args.whitening)
     if args.learn_features:
-        dataset = DATASETS[args.learn_name](args.learn_dataset)
-        source = saved_features.load(args.learn_features, dataset)
+        source = datasets.open_dataset(args.learn_dataset, args.learn_name)
+        learn_from = saved_features.load(args.learn_features, source)
     else:
         cli.warn('learning the whitening on the dataset that it is scored on, which flatters it; '
                  '--learn_features takes another')
-        dataset, source = open_dataset(args), saved
-    made_from = saved_features.model(source)
-    if args.kind == 'pca':
-        fitted = Whitening.fit_pca(source.database, args.dims, made_from)
-    else:
-        fitted = Whitening.fit_pairs(source.database, saved_features.pairs(source, dataset),
-                                     args.dims, args.shrinkage, made_from)
+        source, learn_from = dataset, saved
+    fitted = saved_features.fit_whitening(learn_from, source, args.kind, args.dims, args.shrinkage)
     fitted.save(args.output)
     cli.warn(f'{args.output}: {" -> ".join(map(str, fitted.matrix.shape))} dimensions')
-    saved = saved_features.whitened(saved, fitted, args.output)
-    return METHODS['plain'].rank(saved.queries, saved.database)
+    report(args, dataset, saved_features.whitened(saved, fitted, args.output), before=saved,
+           name=args.mode)
+
+
+def open_dataset(args):
+    """Return the dataset that is ranked."""
+    from deep_retrieval import datasets
+    return datasets.open_dataset(args.dataset, args.dataset_name, gnd=args.gnd)
+
+
+def report(args, dataset, features, *method, **values):
+    """Rank, and print the scores."""
+    from deep_retrieval import reranking
+    done = reranking.rerank(dataset, features, *method, uni=args.uni, cache=args.temp_dir,
+                            eval_binary=args.eval_binary, **values)
+    print(*done.lines(), sep='\n')
 
 
 def method_flags():

@@ -66,7 +66,7 @@ def groups(args):
 
 @command
 def evaluate(args):
-    """score the model on a dataset in Oxford's layout, or by the revisited protocols"""
+    """score the model on a dataset"""
     dataset = dr.open_dataset(args.dataset, args.dataset_name, gnd=args.gnd)
     result = dr.evaluate(_model(args), dataset, multires=args.multires, aqe=args.aqe, dbe=args.dbe,
                          query_crop=args.query_crop, cache=args.cache)
@@ -118,8 +118,9 @@ def _add_groups_flags(parser):
 
 def _add_evaluate_flags(parser):
     from deep_retrieval.datasets import DATASETS
-    parser.add_argument('--dataset_name', choices=sorted(DATASETS), default='Oxford',
-                        help='how the folder is read: Paris has damaged images to ignore')
+    parser.add_argument('--dataset_name', choices=sorted(DATASETS),
+                        help='how the folder is read; by default its layout decides. Paris has '
+                             "Oxford's layout, and damaged images to ignore")
     parser.add_argument('--gnd', metavar='FILE', help='score by the revisited protocols with this '
                         'gnd_*.json')
     parser.add_argument('--aqe', type=cli.positive, metavar='K',

@@ -184,6 +184,28 @@ def score(dataset, queries: np.ndarray, database: np.ndarray, *, aqe: int | None
     return judge.result(query_crop)
 
 
+def judge(dataset, queries: list, images: list[str], indices: np.ndarray, similarities: np.ndarray,
+          *, query_crop: str = 'roi', cache: str | os.PathLike | None = None,
+          eval_binary: str | os.PathLike | None = None) -> Result:
+    """Score rankings that are given.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    queries : list of Query
+        Those that were ranked.
+    images : list of str
+        Names of the images that were ranked.
+    indices : Q x N
+        One row per query: indices of `images`, the best first.
+    similarities : Q x N, in that order
+    Others are those of `evaluate`.
+    """
+    judge = _Judge(dataset, images, os.fspath(paths.TEMP if cache is None else cache), eval_binary)
+    judge.add(queries, indices, similarities)
+    return judge.result(query_crop)
+
+
 class _Judge:
     """Judges rankings block by block, so that whole rankings are not kept."""
 

@@ -1,6 +1,8 @@
 """The methods that rank a database by descriptors, by name: the subcommands of rerank.py.
 
     indices, scores = METHODS['alpha_qe'].rank(queries, database, n=10, alpha=3)
+    done = rerank(open_dataset('datasets/Oxford'), ['tmp/Oxford_S800_L2'], 'alpha_qe', n=10)
+    print(*done.lines(), sep='\n')
 
 A method is a function of queries (Q x D), database (N x D) and its parameters, which returns
 indices (Q x N, the best first) and scores in that order. To add one, write the function and its
@@ -8,6 +10,8 @@ entry of METHODS; the subcommand and its flags follow from it. What is heavy is 
 the functions, so that scripts can list the methods at once.
 """
 
+import dataclasses
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -106,3 +110,120 @@ METHODS = {
         'gamma': Parameter(5.0, 'exponent of similarities; 3 in the paper'),
         'tol': Parameter(1e-6, 'relative residual of the solution')}),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Reranking:
+    """The scores of a method on a dataset, beside those of the plain ranking.
+
+    Attributes
+    ----------
+    name : str
+        The method, as `lines` calls it.
+    result : evaluate.Result
+    plain : evaluate.Result or None
+        Of the plain ranking; None if `result` is that already.
+    conditions : str
+        What a score depends on besides the protocol, see metrics.conditions.
+    """
+
+    name: str
+    result: object
+    plain: object
+    conditions: str
+
+    def lines(self) -> list[str]:
+        """Return the scores as text, in percent, and what the method gains."""
+        if self.result.scores:
+            return self._lines_by_protocol()
+        lines = self.result.lines()
+        if self.plain is not None:
+            before, after = 100 * self.plain.mean, 100 * self.result.mean
+            lines.append(f'Plain: {before:.2f} ({self.plain.protocol}); '
+                         f'{self.name} gives {after - before:+.2f}')
+        return lines
+
+    def _lines_by_protocol(self):
+        """One line for each of Easy, Medium and Hard."""
+        from deep_retrieval import metrics
+        lines = [metrics.line(score, self.conditions) for score in self.result.scores]
+        if self.plain is None:
+            return lines
+        return [f'{line}; plain mAP {100 * plain.mean:.2f}, '
+                f'{self.name} gives {100 * (score.mean - plain.mean):+.2f}'
+                for line, score, plain in zip(lines, self.result.scores, self.plain.scores,
+                                              strict=True)]
+
+
+def rerank(dataset, features, method: str = 'plain', *, whitening: str | os.PathLike | None = None,
+           before=None, name: str | None = None, uni: bool = False,
+           cache: str | os.PathLike | None = None, eval_binary: str | os.PathLike | None = None,
+           **values) -> Reranking:
+    """Rank a dataset by a method and score the ranking; no net is run.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    features : list of str, or Saved
+        STEMs of the features that test.py saved; those of several are summed.
+    method : str
+        A name of METHODS.
+    whitening : path, optional
+        Whiten the descriptors first, with a file that `Whitening.save` has written.
+    before : Saved, optional
+        Descriptors whose plain ranking the result is compared with; by default the same ones.
+    name : str, optional
+        What the lines call the ranking; by default the method.
+    uni : bool
+        Check that all images have one size, and name it with the scores.
+    cache : path of a folder, optional
+        Keeps rankings; by default `tmp` in the repository.
+    eval_binary : path, optional
+        Score Oxford and Paris with this compiled `compute_ap`.
+    values : parameters of the method
+
+    Raises
+    ------
+    ValueError
+        The method is unknown, a parameter is out of range, or the features do not belong to the
+        dataset.
+    """
+    from deep_retrieval import metrics, paths
+    if method not in METHODS:
+        raise ValueError(f'there is no method {method!r}; known are {", ".join(METHODS)}')
+    size = metrics.uni_size(dataset) if uni else None
+    saved = load(dataset, features, whitening)
+    cache = os.fspath(paths.TEMP if cache is None else cache)
+    ranking = METHODS[method].rank(saved.queries, saved.database, **values)
+    result = _judge(dataset, saved, ranking, size, cache, eval_binary)
+    plain = None
+    if method != 'plain' or before is not None:
+        before = saved if before is None else before
+        plain = _judge(dataset, before, METHODS['plain'].rank(before.queries, before.database),
+                       size, os.path.join(cache, 'plain'), eval_binary)
+    return Reranking(name or method, result, plain,
+                     metrics.conditions(saved.made_from['crop'], size))
+
+
+def load(dataset, features, whitening: str | os.PathLike | None = None):
+    """Return the Saved of STEMs, whitened by what a file holds; parameters as of `rerank`."""
+    from deep_retrieval import saved_features
+    from deep_retrieval.whitening import Whitening
+    saved = features
+    if not isinstance(features, saved_features.Saved):
+        saved = saved_features.load(features, dataset)
+    if whitening is None:
+        return saved
+    return saved_features.whitened(saved, Whitening.load(whitening), whitening)
+
+
+def _judge(dataset, saved, ranking, size, cache, eval_binary):
+    """The Result of a ranking, with the name of the protocol."""
+    from deep_retrieval import metrics
+    from deep_retrieval.evaluate import judge
+    crop = saved.made_from['crop']
+    result = judge(dataset, saved.asked, saved.images, *ranking, query_crop=crop, cache=cache,
+                   eval_binary=eval_binary)
+    if dataset.metric != 'oxford':
+        return result
+    return dataclasses.replace(result, protocol=metrics.published(dataset.name, crop, size))

@@ -181,6 +181,33 @@ def pairs(saved: Saved, dataset) -> np.ndarray:
     return whitening.pairs_of(sorted(groups))   # the queries of one landmark form one group
 
 
+def fit_whitening(saved: Saved, dataset, kind: str = 'pca', dims: int | None = None,
+                  shrinkage: float = 0.0):
+    """Learn a whitening from the descriptors of a dataset's images.
+
+    Parameters
+    ----------
+    saved : Saved
+    dataset : Dataset
+        The one of these features.
+    kind : 'pca', or 'pairs' for pairs of images of one query
+    dims : int, optional
+        Dimensions to keep; by default the descriptors' rank.
+    shrinkage : float
+        Of 'pairs', see `Whitening.fit_pairs`.
+
+    Returns
+    -------
+    Whitening
+        It names the model of the features, so that others are refused.
+    """
+    from deep_retrieval.whitening import Whitening
+    if kind == 'pca':
+        return Whitening.fit_pca(saved.database, dims, model(saved))
+    return Whitening.fit_pairs(saved.database, pairs(saved, dataset), dims, shrinkage,
+                               model(saved))
+
+
 def model(saved: Saved) -> dict:
     """Return what a whitening learned from these features has to say about them."""
     return {key: saved.made_from.get(key) for key in MODEL}

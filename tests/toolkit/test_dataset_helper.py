@@ -5,6 +5,7 @@ import re
 import pytest
 from deep_retrieval.datasets import (
     DATASETS,
+    OXFORD_LAYOUT,
     DatasetError,
     OxfordHelper,
     ParisHelper,
@@ -48,8 +49,10 @@ def refusal(path, helper=OxfordHelper):
 
 
 def test_names():
-    assert DATASETS == {'Oxford': OxfordHelper, 'Paris': ParisHelper, 'Covers': Covers,
-                        'Landmark': Landmark, 'ParisClasses': ParisClasses, 'Classes': Classes}
+    known = {'Oxford': OxfordHelper, 'Paris': ParisHelper, 'Covers': Covers, 'Landmark': Landmark,
+             'ParisClasses': ParisClasses, 'Classes': Classes}
+    assert DATASETS.items() >= known.items()
+    assert OXFORD_LAYOUT[:2] == ('Oxford', 'Paris') and 'Covers' not in OXFORD_LAYOUT
     assert issubclass(DatasetError, ValueError)
 
 

@@ -4,7 +4,8 @@
     dataset = open_dataset('datasets/Paris', 'Paris')
     dataset = open_dataset('datasets/Oxford', gnd='datasets/gnd_roxford5k.json')
 
-Every kind of dataset is a `Dataset` (base.py). To add one, write a subclass and add it to DATASETS.
+Every kind of dataset is a `Dataset` (base.py). To add one, write a subclass and add it to DATASETS;
+docs/extending.md has an example.
 """
 
 import os
@@ -22,9 +23,8 @@ DATASETS = {
     'ParisClasses': ParisClasses,
     'Classes': Classes,
 }
-OXFORD_LAYOUT = ('Oxford', 'Paris')      # those with jpg/ and lab/, that compute_ap can score
-LAYOUTS = ('jpg/ and lab/ (Oxford), query.txt and answer.txt (Covers), queries/ and dataset/ '
-           '(Landmark), or one folder per class (Classes)')
+# those with jpg/ and lab/, that compute_ap can score
+OXFORD_LAYOUT = tuple(name for name, kind in DATASETS.items() if issubclass(kind, OxfordHelper))
 
 __all__ = ['DATASETS', 'Dataset', 'DatasetError', 'Item', 'OxfordHelper', 'ParisHelper', 'Query',
            'Truth', 'open_dataset']
@@ -67,28 +67,12 @@ def recognize(path: str | os.PathLike) -> str:
     DatasetError
         It has none of the layouts.
     """
+    layouts = [f'{kind.layout} ({name})' for name, kind in DATASETS.items()
+               if 'layout' in vars(kind)]
+    known = f'{", ".join(layouts[:-1])}, or {layouts[-1]}'
     if not os.path.isdir(path):
-        raise DatasetError(f'{path}: there is no such folder; a dataset has {LAYOUTS}')
-
-    def has(*names):
-        return all(os.path.exists(os.path.join(path, name)) for name in names)
-
-    if has('jpg', 'lab'):
-        return 'Oxford'
-    if has('query.txt', 'answer.txt') or has('clean/query.txt', 'clean/answer.txt'):
-        return 'Covers'
-    if has('queries', 'dataset'):
-        return 'Landmark'
-    if not has('jpg') and _has_classes(path):
-        return 'Classes'
-    raise DatasetError(f'{path}: is not a dataset with {LAYOUTS}')
-
-
-def _has_classes(path):
-    """Whether the folder holds only folders, and images in at least two of them."""
-    from deep_retrieval.listing import list_images
-    if list_images(path):
-        return False
-    folders = [entry.path for entry in os.scandir(path) if entry.is_dir()
-               and not entry.name.startswith('.')]
-    return sum(bool(list_images(folder)) for folder in folders) >= 2
+        raise DatasetError(f'{path}: there is no such folder; a dataset has {known}')
+    for name, kind in DATASETS.items():
+        if kind.fits(path):
+            return name
+    raise DatasetError(f'{path}: is not a dataset with {known}')

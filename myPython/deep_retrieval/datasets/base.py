@@ -49,7 +49,8 @@ class Truth(NamedTuple):
 class Dataset:
     """A dataset in a folder.
 
-    A subclass fills these attributes, and defines `image_path` and `truth`.
+    A subclass is called with the path of a folder. It fills these attributes and defines
+    `image_path` and `truth`. Its folders are recognized if it also defines `layout` and `fits`.
 
     Attributes
     ----------
@@ -62,6 +63,8 @@ class Dataset:
     metric : str
         The average precision that judges it: 'oxford', 'voc2010', or 'revisited' (Easy, Medium,
         Hard), see metrics.py.
+    layout : str
+        What its folders hold, for error messages; empty if they are not recognized.
     """
 
     name: str
@@ -69,6 +72,12 @@ class Dataset:
     images: list[str]
     queries: list[Query]
     metric = 'voc2010'
+    layout = ''
+
+    @classmethod
+    def fits(cls, path: str | os.PathLike) -> bool:
+        """Return whether a folder has this layout; the first such class of DATASETS opens it."""
+        return False
 
     def image_path(self, name: str) -> str:
         """Return the path of an image's file.
@@ -96,6 +105,11 @@ class Dataset:
         """Return the queries' images to describe, cropped to their boxes or not."""
         return [Item(query.image, self.query_path(query), query.box if crop else None)
                 for query in self.queries]
+
+
+def has(folder: str | os.PathLike, *names: str) -> bool:
+    """Return whether a folder holds all files and folders of these names."""
+    return all(os.path.exists(os.path.join(folder, name)) for name in names)
 
 
 def images_of(folder: str | os.PathLike) -> list[Item]:

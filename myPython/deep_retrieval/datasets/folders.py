@@ -6,7 +6,8 @@
 
 import os
 
-from deep_retrieval.datasets.base import Dataset, DatasetError, Query, Truth, images_of
+from deep_retrieval.datasets.base import Dataset, DatasetError, Query, Truth, has, images_of
+from deep_retrieval.listing import list_images
 
 # the classes of Paris 6k except `general`, which has no ground truth
 PARIS = ('defense', 'eiffel', 'invalides', 'louvre', 'moulinrouge', 'museedorsay', 'notredame',
@@ -55,6 +56,13 @@ class Covers(_Parts):
     """
 
     name = 'Covers'
+    layout = 'query.txt and answer.txt'
+
+    @classmethod
+    def fits(cls, path):
+        """Return whether a folder has this layout."""
+        return any(has(path, f'{folder}query.txt', f'{folder}answer.txt')
+                   for folder in ('', 'clean/'))
 
     def __init__(self, path):
         path = _below(path, 'clean', 'query.txt')
@@ -100,6 +108,12 @@ class Landmark(_Parts):
     """
 
     name = 'Landmark'
+    layout = 'queries/ and dataset/'
+
+    @classmethod
+    def fits(cls, path):
+        """Return whether a folder has this layout."""
+        return has(path, 'queries', 'dataset')
 
     def __init__(self, path):
         super().__init__(path)
@@ -154,6 +168,16 @@ class Classes(Dataset):
     """
 
     name = 'Classes'
+    layout = 'one folder per class'
+
+    @classmethod
+    def fits(cls, path):
+        """Return whether a folder holds only folders, and images in at least two of them."""
+        if has(path, 'jpg') or list_images(path):
+            return False
+        folders = [entry.path for entry in os.scandir(path) if entry.is_dir()
+                   and not entry.name.startswith('.')]
+        return sum(bool(list_images(folder)) for folder in folders) >= 2
 
     def __init__(self, path):
         self.path = str(path)

@@ -9,7 +9,7 @@ images). Names of images have no extension.
 import math
 import os
 
-from deep_retrieval.datasets.base import Dataset, DatasetError, Query, Truth
+from deep_retrieval.datasets.base import Dataset, DatasetError, Query, Truth, has
 from deep_retrieval.listing import EXTENSIONS
 
 GRADES = ('good', 'ok', 'junk')
@@ -44,8 +44,14 @@ class OxfordHelper(Dataset):
 
     name = 'Oxford'
     metric = 'oxford'
+    layout = 'jpg/ and lab/'
     prefix = 'oxc1_'  # may precede the image names in the query files, and only there
     ignored = frozenset()  # names of images to leave out
+
+    @classmethod
+    def fits(cls, path):
+        """Return whether a folder has this layout."""
+        return has(path, 'jpg', 'lab')
 
     def __init__(self, path, ignored=None):
         self.path = str(path)

@@ -1,21 +1,7 @@
-"""The built-in layer types by family; importing a family registers its types."""
+"""The built-in layer types, one module per family; importing this package registers them all."""
 
-from . import (
-               accuracy,
-               activation,
-               common,
-               data,
-               hdf5,
-               loss,
-               metric_loss,
-               normalization,
-               pooling,
-               python,
-               recurrent,
-               roi_pooling,
-               scale,
-               selection,
-               stored_data,
-               utility,
-               vision,
-)
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f'{__name__}.{_module.name}')
