@@ -1,5 +1,6 @@
 # make install   a .venv with all that is needed, and the compiled scorer
 # make demo      a small dataset rendered, described, ranked and scored
+# make session   README's session in Python prints what the README shows
 # make cover-demo    frames of the same origin, found in a rendered set, and a gallery of them
 # make distill-demo, metric-demo, reduce-demo    students trained and scored on rendered pictures
 # make lint      the style, checked by ruff
@@ -11,7 +12,7 @@ PYTHON := $(VENV)/bin/python
 # the released model where it lies, else one made without training
 MODEL = $(firstword $(wildcard caffemodel/model.caffemodel) caffemodel/demo_resnet101.caffemodel)
 
-.PHONY: install demo cover-demo distill-demo metric-demo reduce-demo lint test bench
+.PHONY: install demo session cover-demo distill-demo metric-demo reduce-demo lint test bench
 install: $(VENV)/.installed eval/compute_ap
 
 $(VENV)/.installed: setup.py constraints.txt
@@ -27,6 +28,9 @@ demo: install
 	$(if $(filter caffemodel/demo%,$(MODEL)),$(PYTHON) caffemodel/make_demo_model.py)
 	$(PYTHON) test.py --dataset datasets/demo --weights $(MODEL) --S 512 --temp_dir tmp/demo \
 	    --picture tmp/demo/top5.png
+
+session: install
+	$(PYTHON) -m pytest -q -m demo tests/scripts/test_docs.py
 
 cover-demo: COVER = datasets/demo_cover
 cover-demo: WEIGHTS = caffemodel/demo_cover.caffemodel

@@ -6,7 +6,7 @@ folder. A genuine pycaffe on PYTHONPATH comes before this one.
 
 from setuptools import find_packages, setup
 
-# imported only where they are used; deep_retrieval.optional.need names the extra that is missing
+# imported only where they are used; optional.need of caffe and deep_retrieval names the extra
 EXTRAS = {
     'search': ['faiss-cpu'],                    # search_index.py, diffusion, approximate pairs
     'milvus': ['pymilvus', 'milvus-lite'],      # search_index.py milvus_*
@@ -16,9 +16,10 @@ EXTRAS = {
     'lmdb': ['lmdb'],                           # Data layers, the trunk cache
     'onnx': ['onnx'],                           # model_tools.py export-onnx
     'safetensors': ['safetensors'],             # model_tools.py import-torch
+    'draw': ['pydot'],                          # caffe.draw
 }
 EXTRAS['all'] = sorted({package for packages in EXTRAS.values() for package in packages})
-EXTRAS['test'] = [*EXTRAS['all'], 'onnxruntime', 'pydot', 'pytest', 'pytest-xdist', 'ruff',
+EXTRAS['test'] = [*EXTRAS['all'], 'onnxruntime', 'pytest', 'pytest-xdist', 'ruff',
                   'setuptools']
 
 setup(

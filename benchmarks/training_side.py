@@ -11,7 +11,8 @@ import resource
 import sys
 import time
 
-os.environ.setdefault('GLOG_minloglevel', '2')
+if __name__ == '__main__':      # before the import: Caffe reads it then
+    os.environ.setdefault('GLOG_minloglevel', '2')
 
 import caffe
 import numpy as np

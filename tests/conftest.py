@@ -23,6 +23,23 @@ def cpu():
 
 
 @pytest.fixture(autouse=True)
+def environment():
+    """A test, or a script that it runs in this process, that leaves a variable behind fails.
+
+    Scripts that later tests start would inherit it.
+    """
+    def variables():
+        return {name: value for name, value in os.environ.items() if name != 'PYTEST_CURRENT_TEST'}
+    before = variables()
+    yield
+    after = variables()
+    os.environ.update(before)
+    for name in set(after) - set(before):
+        del os.environ[name]
+    assert after == before
+
+
+@pytest.fixture(autouse=True)
 def library_log():
     """Undo what a script that runs in this process does to the library's log (cli.start_logging).
 

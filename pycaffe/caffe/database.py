@@ -18,6 +18,7 @@ import torch
 from .errors import CaffeError
 from .files import aside_of
 from .log import log
+from .optional import need
 
 COMMIT_EVERY = 100      # records, which are held in memory until then
 MAP_SIZE = 1 << 40      # bytes a new LMDB may grow to; only what is used takes room
@@ -52,7 +53,7 @@ class Database:
             raise CaffeError(f'{self.path}: holds no record')
 
     def _open(self, file):
-        import lmdb
+        lmdb = need('lmdb', 'lmdb')
         status = os.stat(file)
         place = status.st_dev, status.st_ino
         environment = _open.get(place)
@@ -88,7 +89,7 @@ class Database:
     @contextmanager
     def _naming(self):
         """Turn an error of the system or of LMDB into a CaffeError that names the path."""
-        import lmdb
+        lmdb = need('lmdb', 'lmdb')
         try:
             yield
         except OSError as error:
@@ -139,7 +140,7 @@ def write_database(path, records):
 
     Returns their number. Raises CaffeError where `path` exists.
     """
-    import lmdb
+    lmdb = need('lmdb', 'lmdb')
     path = os.fspath(path).rstrip('/')
     if os.path.lexists(path):
         raise CaffeError(f'{path}: exists already; remove it or choose another name')

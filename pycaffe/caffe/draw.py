@@ -8,6 +8,7 @@ import subprocess
 
 from .errors import CaffeError
 from .files import write_aside
+from .optional import need
 from .proto import caffe_pb2
 
 COLORS = {'Convolution': '#FF5050', 'Deconvolution': '#FF5050', 'Pooling': '#FF9900',
@@ -88,10 +89,7 @@ def get_pydot_graph(caffe_net, rankdir, label_edges=True, phase=None, display_lr
     phase : caffe.TRAIN or caffe.TEST to leave out the other's layers; None for all layers
     display_lrm : write the learning rates into the layers
     """
-    try:
-        import pydot
-    except ImportError:
-        raise CaffeError('drawing a net needs pydot: pip install pydot') from None
+    pydot = need('pydot', 'draw')
     graph = pydot.Dot(caffe_net.name or 'Net', graph_type='digraph', rankdir=rankdir)
     nodes, edges = {}, []
     for layer in caffe_net.layer:

@@ -6,6 +6,7 @@ import numpy as np
 
 from .errors import CaffeError
 from .files import naming, read_message, write_aside
+from .optional import need
 from .proto import weights_pb2
 from .weights import blob_arrays
 from .weights_hdf5 import create, read_dataset, reading
@@ -65,7 +66,7 @@ def _serialize(iteration, learned_net, current_step, arrays):
 
 
 def _read_hdf5(path):
-    import h5py
+    h5py = need('h5py', 'hdf5')
     with reading(path) as file:
         history = file.get('history')
         if not isinstance(history, h5py.Group):

@@ -8,6 +8,7 @@ import torch
 
 from .errors import CaffeError
 from .files import is_hdf5, naming, write_aside
+from .optional import need
 
 
 def write_hdf5(path, layers, diffs=False):
@@ -32,7 +33,7 @@ def copy_hdf5(path, params):
 
     A layer of the file may lack parameters that in the net an earlier layer owns.
     """
-    import h5py
+    h5py = need('h5py', 'hdf5')
     owned = owners(params.values())
     found = []
     with reading(path) as file:
@@ -60,7 +61,7 @@ def read_hdf5(path):
 
     A layer lacks the parameters that an earlier layer owns. Raises CaffeError that names the file.
     """
-    import h5py
+    h5py = need('h5py', 'hdf5')
     with reading(path) as file:
         if not isinstance(file.get('data'), h5py.Group):
             raise CaffeError('has no group `data`: it holds no weights')
@@ -86,7 +87,7 @@ def owners(params):
 @contextmanager
 def create(path):
     """A new h5py.File for the block to fill, which then is written aside and renamed to `path`."""
-    import h5py
+    h5py = need('h5py', 'hdf5')
     buffer = io.BytesIO()       # HDF5 crashes where a disk is full
     with h5py.File(buffer, 'w') as file:
         yield file
@@ -96,7 +97,7 @@ def create(path):
 @contextmanager
 def reading(path):
     """The h5py.File `path`; CaffeErrors, and any that a damaged file gives rise to, name it."""
-    import h5py
+    h5py = need('h5py', 'hdf5')
     if not is_hdf5(path):
         raise CaffeError(f'{path}: is not an HDF5 file')
     try:
@@ -112,7 +113,7 @@ def reading(path):
 
 def read_dataset(group, name, dtype=np.float32):
     """The array of a dataset of numbers, of any kind; CaffeError if `group` has no such one."""
-    import h5py
+    h5py = need('h5py', 'hdf5')
     dataset = group.get(name)
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in 'fiu':
         raise CaffeError(f'has no dataset {name} of numbers in {group.name}')

@@ -168,7 +168,7 @@ def test_a_failure_of_dot_is_one_line_and_leaves_the_old_picture(tmp_path, monke
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, 'pydot', None)
-        with pytest.raises(caffe.CaffeError, match='pip install pydot'):
+        with pytest.raises(caffe.CaffeError, match=r"pip install 'my-deep-retrieval\[draw\]'"):
             draw_net(NET, 'LR')
     pytest.importorskip('pydot')
     monkeypatch.setenv('PATH', str(tmp_path))

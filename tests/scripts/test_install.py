@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import caffe.optional
 import pytest
 from conftest import ROOT
 from deep_retrieval import cli, optional
@@ -59,10 +60,9 @@ def test_imports_and_the_command_from_another_folder(installed, tmp_path):
 
 
 def test_every_extra_that_the_code_names_exists():
-    named = {extra for path in (ROOT / 'myPython').rglob('*.py')
+    named = {extra for folder in ('myPython', 'pycaffe') for path in (ROOT / folder).rglob('*.py')
              for extra in re.findall(r"\bneed\('[\w.]+', '(\w+)'\)", path.read_text())}
-    assert {'search', 'milvus', 'plots', 'onnx', 'safetensors'} <= named
-    assert named <= extras().keys()
+    assert named == extras().keys() - {'all', 'test'}
 
 
 def test_all_and_test_hold_every_extra():
@@ -72,12 +72,23 @@ def test_all_and_test_hold_every_extra():
     assert set(made['all']) == packages and packages < set(made['test'])
 
 
-def test_a_missing_package_is_one_line_with_its_command(monkeypatch, capsys):
+@pytest.mark.parametrize('need', [optional.need, caffe.optional.need])
+def test_a_missing_package_is_one_line_with_its_command(need, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'faiss', None)
     with pytest.raises(SystemExit), cli.user_errors():
-        optional.need('faiss', 'search')
+        need('faiss', 'search')
     line, = capsys.readouterr().err.splitlines()
     assert line.endswith("faiss is needed for this: pip install 'my-deep-retrieval[search]'")
+
+
+def test_optional_packages_are_imported_by_need_alone():
+    optional_modules = r'(faiss|pymilvus|milvus_lite|matplotlib|h5py|lmdb|onnx|safetensors|pydot)'
+    found = [str(path.relative_to(ROOT)) for folder in ('myPython', 'pycaffe')
+             for path in sorted((ROOT / folder).rglob('*.py'))
+             if re.search(rf'^ *(import|from) {optional_modules}\b', path.read_text(), re.M)]
+    # a process of its own, which its parent starts once it has lmdb; an exception's class
+    assert set(found) <= {'pycaffe/caffe/check_lmdb.py',
+                          'myPython/deep_retrieval/search/milvus_store.py'}
 
 
 def test_the_core_imports_no_optional_package():
@@ -94,7 +105,6 @@ def test_the_core_imports_no_optional_package():
 
 
 def test_scripts_keep_freed_memory_and_run_with_a_caffe_that_cannot(monkeypatch):
-    import caffe
     calls = []
     monkeypatch.setattr(caffe, 'keep_freed_memory', lambda: calls.append(1))
     cli.use_device(-1)

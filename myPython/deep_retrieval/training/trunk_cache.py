@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from caffe.database import MAP_SIZE, check_lmdb
 
+from deep_retrieval.optional import need
+
 FORMAT = b'trunk cache 2'       # stored under the key `format`
 REGION_READER = ('ROIPooling', 1)
 REGION_DIM = 5      # image index, x1, y1, x2, y2
@@ -97,7 +99,7 @@ class TrunkCache:
 
     def _store(self, records):
         """Write the records that no other run has written; returns those that are kept."""
-        import lmdb
+        lmdb = need('lmdb', 'lmdb')
         if not records:
             return {}
         try:
@@ -195,7 +197,7 @@ class _Batch:
 
 
 def _open(folder):
-    import lmdb
+    lmdb = need('lmdb', 'lmdb')
     real = os.path.realpath(folder)
     environment = _environments.get(real)
     if environment is not None:

@@ -12,6 +12,7 @@ from ..database import cycle
 from ..errors import CaffeError
 from ..files import read_text
 from ..layer import ALL, Layer, register
+from ..optional import need
 from .stored_data import own_share
 
 
@@ -77,7 +78,7 @@ def _read_source(path):
 
 def _read_rows(path, names):
     """The datasets `names` of an HDF5 file as float32 arrays of equal length."""
-    import h5py
+    h5py = need('h5py', 'hdf5')
     arrays = []
     try:
         with h5py.File(path, 'r') as file:
@@ -125,7 +126,7 @@ class HDF5Output(Layer):
                 _append(file, name, blob)
 
     def _open(self, mode):
-        import h5py
+        h5py = need('h5py', 'hdf5')
         try:
             return h5py.File(self.path, mode)
         except OSError as error:
