@@ -7,6 +7,9 @@ Writes tests/data/genuine/tiny.caffemodel, seeded weights with statistics and a 
 not trivial, and descriptors.npz: the inputs (data_I, rois_I) and the descriptors (out_I).
 """
 
+import tempfile
+from pathlib import Path
+
 import genuine
 from deep_retrieval import cli, paths
 
@@ -29,9 +32,12 @@ def main(args):
     import numpy as np
     from compare_genuine import inputs_of, run_genuine
     from deep_retrieval import store
-    seeded_net(args.proto, seed=0).save(str(args.weights))
     _, inputs = inputs_of(SIZES)
-    result = run_genuine(args.chroot, args.proto, args.weights, inputs, repeats=0)
+    with tempfile.TemporaryDirectory() as folder:   # both are replaced, or none
+        made = Path(folder, 'net.caffemodel')
+        seeded_net(args.proto, seed=0).save(str(made))
+        result = run_genuine(args.chroot, args.proto, made, inputs, repeats=0)
+        store.write(args.weights, lambda file: file.write(made.read_bytes()))
     del result['seconds']
     arrays = {name: array.astype(np.float32) for name, array in {**inputs, **result}.items()}
     store.write(args.output, lambda file: np.savez_compressed(file, **arrays))
