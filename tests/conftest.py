@@ -1,5 +1,6 @@
 """What tests share: nets from text, and scripts run as a user runs them."""
 
+import functools
 import logging
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import caffe
 import pytest
 import torch
+from nursery import Nursery
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,8 +63,19 @@ def make_net(tmp_path):
     return make
 
 
+@functools.cache
+def nursery():
+    return Nursery()
+
+
 def run_script(*args, cwd=None, **kwargs):
-    """Run a script of the repository; returns the finished process with its text output."""
+    """Run a script of the repository; returns the finished process with its text output.
+
+    A script or module without further options is run in a fork of a process that has imported
+    everything (nursery.py), others by an interpreter of their own.
+    """
+    if not kwargs and args[0] not in ('-c', '-X'):
+        return nursery().run(args, cwd or ROOT)
     return subprocess.run([sys.executable, *map(str, args)], cwd=cwd or ROOT, text=True,
                           capture_output=True, **kwargs)
 

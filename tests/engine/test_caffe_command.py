@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from caffe.tools import caffe as command
+from conftest import run_script
 from line_net import NET, SOLVER, make_folder, save_weights
 
 # what genuine Caffe logs of them; an iteration's time is left out
@@ -83,8 +84,7 @@ def assert_alike(lines, expected):
 
 def run(*args):
     """Run the command in a process of its own; returns its messages."""
-    done = subprocess.run([sys.executable, '-m', 'caffe.tools.caffe', *args],
-                          capture_output=True, text=True)
+    done = run_script('-m', 'caffe.tools.caffe', *args, cwd='.')
     assert (done.returncode, done.stdout) == (0, ''), done.stderr
     return messages(done.stderr)
 

@@ -2,11 +2,9 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
-from conftest import ROOT
+from conftest import ROOT, run_script
 
 BLOCKS = re.findall(r'```(python|sh)\n(.*?)```', (ROOT / 'docs/session.md').read_text(), re.S)
 
@@ -22,8 +20,7 @@ def test_every_block_runs(tmp_path, monkeypatch, capsys):
         command = shlex.split(text)
         assert command.pop(0) == 'caffe'
         Path('lenet_iter_300.caffemodel').unlink()
-        done = subprocess.run([sys.executable, '-m', 'caffe.tools.caffe', *command], text=True,
-                              capture_output=True)
+        done = run_script('-m', 'caffe.tools.caffe', *command, cwd='.')
         assert done.returncode == 0, done.stderr
         assert Path('lenet_iter_300.caffemodel').exists()
     out = capsys.readouterr().out

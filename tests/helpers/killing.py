@@ -9,21 +9,18 @@ os.link) in whichever process of the command makes it, with `every` also before 
 for writing, made or removed, and at random moments.
 """
 
-import contextlib
 import ctypes
-import importlib
 import itertools
 import os
-import pkgutil
 import random
-import runpy
 import shutil
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import NamedTuple
+
+import nursery
 
 RENAMES = ('rename', 'replace', 'link')
 CHANGES = {'os.mkdir', 'os.remove', 'os.rmdir', 'os.truncate', 'os.symlink', 'os.chmod'}
@@ -32,9 +29,6 @@ POINTS = 60_000             # more than a command has; they fit into a pipe
 LIMIT = 60                  # seconds that a command may take
 WORKERS_END = 5             # seconds that the workers of a killed command may take
 PR_SET_CHILD_SUBREAPER = 36     # <sys/prctl.h>
-HEAVY = ('torch', 'sympy', 'caffe', 'cv2', 'lmdb', 'h5py', 'faiss', 'sklearn.decomposition',
-         'matplotlib.figure', 'matplotlib.backends.backend_agg', 'PIL.JpegImagePlugin',
-         'custom_layers')       # sympy: PyTorch imports it when a solver is made
 
 
 class Report(NamedTuple):
@@ -73,17 +67,7 @@ class Run(NamedTuple):
 
 def preload() -> None:
     """Import everything that scripts import, and take the workers of killed commands over."""
-    os.environ['OMP_NUM_THREADS'] = '1'     # a fork has none of the threads of its parent
-    import deep_retrieval
-    for name in HEAVY:
-        importlib.import_module(name)
-    for module in pkgutil.walk_packages(deep_retrieval.__path__, 'deep_retrieval.'):
-        if not module.name.endswith('__main__'):
-            importlib.import_module(module.name)
-    import cv2
-    import torch
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
+    nursery.preload()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -156,34 +140,16 @@ def run(words, folder, at=None, after=None, every=False) -> Run:
 
 
 def _child(words, folder, outputs, points, every):
-    status = 1
-    try:
-        os.setsid()
-        signal.alarm(LIMIT)
-        os.chdir(folder)
-        for number, path in enumerate([os.devnull, *outputs]):
-            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
-        sys.stdin, sys.stdout, sys.stderr = (
-            open(number, mode, buffering=1, closefd=False) for number, mode in enumerate('rww'))
-        os.environ['TMPDIR'] = str(folder)
-        points.hook(every, folder)
-        if words[0] == '-m':
-            sys.argv = words[1:]
-            runpy.run_module(words[1], run_name='__main__', alter_sys=True)
-        else:
-            sys.argv = words
-            sys.path.insert(0, os.path.dirname(words[0]))
-            runpy.run_path(words[0], run_name='__main__')
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
+    os.setsid()
+    signal.alarm(LIMIT)
+    os.chdir(folder)
+    for number, path in enumerate([os.devnull, *outputs]):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, buffering=1, closefd=False) for number, mode in enumerate('rww'))
+    os.environ['TMPDIR'] = str(folder)
+    points.hook(every, folder)
+    nursery.become(words)
 
 
 def _strays(group):

@@ -9,7 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, nursery
 from deep_retrieval import store
 from deep_retrieval.making.downloads import Download, download_all
 from deep_retrieval.making.fetching import Fetcher
@@ -43,8 +43,7 @@ def everything(folder):
 
 def killed_at(place, code, *args):
     """Run code that is killed at its n-th rename; returns whether it got that far."""
-    done = subprocess.run([sys.executable, '-c', KILLER + code, str(place[0]), place[1],
-                           *map(str, args)], capture_output=True, text=True)
+    done = nursery().run(['-c', KILLER + code, *place, *args], cwd='.')
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode != 0
 

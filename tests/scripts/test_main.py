@@ -1,17 +1,14 @@
 """`python -m deep_retrieval` as a user runs it, on a few rendered pictures and the tiny net."""
 
 import os
-import subprocess
-import sys
 
 import pytest
-from conftest import assert_one_line
+from conftest import assert_one_line, run_script
 from tiny import PROTO, WEIGHTS
 
 
-def run(*words, **kwargs):
-    return subprocess.run([sys.executable, '-m', 'deep_retrieval', *map(str, words)], text=True,
-                          capture_output=True, **kwargs)
+def run(*words, cwd='.'):
+    return run_script('-m', 'deep_retrieval', *words, cwd=cwd)
 
 
 @pytest.fixture

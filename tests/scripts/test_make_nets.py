@@ -1,7 +1,5 @@
 """make_nets.py and the blocks of the nets; test_all_nets.py has the nets themselves."""
 
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -9,6 +7,7 @@ import yaml
 from caffe import NetSpec
 from caffe import layers as L
 from caffe.proto import caffe_pb2
+from conftest import run_script
 from google.protobuf import text_format
 from net_rows import PROTO, layer_of, read
 
@@ -131,8 +130,7 @@ def test_a_frozen_trunk_has_no_learning_rates():
 
 
 def test_the_check_passes_and_each_file_says_what_wrote_it():
-    done = subprocess.run([sys.executable, PROTO / 'make_nets.py', '--check'],
-                          capture_output=True, text=True)
+    done = run_script(PROTO / 'make_nets.py', '--check')
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
     for path in PROTO.rglob('*.prototxt'):
         assert path.read_text().startswith('# written by proto/make_nets.py\n')

@@ -10,7 +10,7 @@ import cv2
 import deep_retrieval as dr
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import run_script
 from deep_retrieval import images as image_module
 from deep_retrieval import store
 from deep_retrieval.model import info_path, write_info
@@ -246,10 +246,9 @@ def test_evaluate_gives_what_test_py_prints(small, scorer, tmp_path):
     assert result.per_query == pytest.approx(compiled.per_query, abs=1e-5)
     assert result.mean == pytest.approx(np.mean(list(result.per_query.values())))
     assert result.protocol == 'query_crop roi'
-    done = subprocess.run(
-        [sys.executable, ROOT / 'test.py', '--gpu', '-1', '--weights', WEIGHTS, '--proto', PROTO,
-         '--S', '128', '--dataset', small, '--temp_dir', tmp_path / 'b', '--eval_binary', scorer],
-        capture_output=True, text=True, check=True)
+    done = run_script('test.py', '--gpu', -1, '--weights', WEIGHTS, '--proto', PROTO, '--S', 128,
+                      '--dataset', small, '--temp_dir', tmp_path / 'b', '--eval_binary', scorer)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == compiled.lines()
     for options, words in (({'aqe': 1000}, 'aqe 1000'), ({'query_crop': 'no'}, 'must be roi or')):
         with pytest.raises(ValueError, match=words):
