@@ -242,8 +242,8 @@ class Net:
             if name not in self.params:
                 continue
             if len(self.params[name]) != len(blobs):
-                raise CaffeError(f'{self._file}: layer {name!r}: has {len(self.params[name])} '
-                                 f'parameters, that of {other._file} {len(blobs)}')
+                raise CaffeError(f'{self._file}: layer {name!r}: {len(self.params[name])} '
+                                 f'parameter blobs, {len(blobs)} in {other._file}')
             for index, (mine, theirs) in enumerate(zip(self.params[name], blobs, strict=True)):
                 if mine.shape != theirs.shape:
                     raise CaffeError(

@@ -55,6 +55,8 @@ def test_concat(make):
 
 def test_concat_refuses(make):
     fails(make, 'differ outside axis 1', 'Concat', [(2, 3), (1, 3)])
+    fails(make, 'differ outside axis 1', 'Concat', [(2, 3), (2,)])
+    fails(make, 'differ outside axis 1', 'Concat', [(2, 3), (2, 3, 1)])
     fails(make, 'one of them', 'Concat', [(2, 3)] * 2,
           param='concat_param { axis: 1 concat_dim: 1 }')
     fails(make, 'axis 2 does not exist', 'Concat', [(2, 3)] * 2, param='concat_param { axis: 2 }')

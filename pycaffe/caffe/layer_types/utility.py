@@ -30,7 +30,7 @@ class Concat(TensorLayer):
             raise CaffeError('concat_dim is the old name of axis; give one of them')
         index = param.concat_dim if param.HasField('concat_dim') else param.axis
         self.dim = self.axis(index, len(bottom[0]))
-        others = {(*shape[:self.dim], None, *shape[self.dim + 1:]) for shape in bottom}
+        others = {(len(shape), *shape[:self.dim], *shape[self.dim + 1:]) for shape in bottom}
         if len(others) > 1:
             raise CaffeError(f'bottoms of shapes {bottom} differ outside axis {self.dim}')
         joined = list(bottom[0])
