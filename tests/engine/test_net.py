@@ -202,7 +202,8 @@ def test_parameters_of_one_name_are_shared(make_net):
     ('num_output: 2', ["layer 'p'", 'parameter 0', r'(2, 4)', '(3, 4)'])])
 def test_nets_of_other_parameters_cannot_share(param, words, make_net):
     text = ('layer {{ name: "x" type: "Input" top: "x" '
-            'input_param {{ shape {{ dim: 2 dim: 4 }} }} }} layer {{ name: "p" type: "InnerProduct" bottom: "x" top: "p" '
+            'input_param {{ shape {{ dim: 2 dim: 4 }} }} }} '
+            'layer {{ name: "p" type: "InnerProduct" bottom: "x" top: "p" '
             'inner_product_param {{ {} }} }}')
     with pytest.raises(caffe.CaffeError) as error:
         make_net(text.format(param)).share_with(make_net(text.format('num_output: 3')))

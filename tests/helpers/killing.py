@@ -129,7 +129,10 @@ def run(words, folder, at=None, after=None, every=False) -> Run:
     points, begun = Points(at), time.monotonic()
     pid = os.fork()
     if not pid:
-        _child([str(word) for word in words], folder, outputs, points, every)
+        try:
+            _child([str(word) for word in words], folder, outputs, points, every)
+        finally:
+            os._exit(1)
     if after is not None:
         time.sleep(after)
         os.kill(pid, signal.SIGKILL)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import weakref
 
 HEAVY = ('torch', 'sympy', 'caffe', 'cv2', 'lmdb', 'h5py', 'faiss', 'sklearn.decomposition',
          'matplotlib.figure', 'matplotlib.backends.backend_agg', 'PIL.JpegImagePlugin',
@@ -43,6 +44,7 @@ def preload() -> None:
 
 def become(words: list) -> None:
     """Do in this process what `python *words` does, and end it: -m MODULE, -c CODE or a script."""
+    weakref.finalize._registry.clear()      # temporary folders of the parent stay
     status = 1
     try:
         if words[0] == '-m':
@@ -100,19 +102,25 @@ def _serve(connection):
             return
         pid = os.fork()
         if not pid:
-            connection.close()
-            request = json.loads(message)
-            for number, file in enumerate([os.open(os.devnull, os.O_RDONLY), *files]):
-                os.dup2(file, number)
-                os.close(file)
-            os.environ.clear()
-            os.environ.update(request['environment'])
-            os.chdir(request['cwd'])
-            become(request['words'])
+            try:
+                connection.close()
+                _answer(json.loads(message), files)
+            finally:
+                os._exit(1)
         for file in files:
             os.close(file)
         _, status = os.waitpid(pid, 0)
         connection.send(json.dumps(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _answer(request, files):
+    for number, file in enumerate([os.open(os.devnull, os.O_RDONLY), *files]):
+        os.dup2(file, number)
+        os.close(file)
+    os.environ.clear()
+    os.environ.update(request['environment'])
+    os.chdir(request['cwd'])
+    become(request['words'])
 
 
 if __name__ == '__main__':
