@@ -32,7 +32,8 @@ def parse_args():
     parser.add_argument('--max_pixels', type=cli.positive, default=80_000_000,
                         help='leave images with more pixels out, as damaged ones are')
     parser.add_argument('--again', action='store_true',
-                        help='recompute the shards that have bad or changed images')
+                        help='recompute the shards that have bad images, although those have not '
+                             'changed')
     parser.add_argument('--overwrite', action='store_true',
                         help='discard features that were made otherwise, and write beside '
                              'what else is in the folder')

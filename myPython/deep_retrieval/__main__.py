@@ -90,6 +90,10 @@ def parse_args(argv=None):
                                   nargs='?', default=paths.OXFORD)
     for sub in made.values():
         _add_model_flags(sub)
+    for name, more in (('describe', ''), ('search', ''),
+                       ('groups', ', and what --output holds, even if it is not a gallery')):
+        made[name].add_argument('--overwrite', action='store_true', help='discard what --cache '
+                                f'holds if it was made from something else{more}')
     made['search'].add_argument('--top', type=cli.positive, default=10, help='images to print')
     _add_groups_flags(made['groups'])
     _add_evaluate_flags(made['evaluate'])
@@ -111,8 +115,6 @@ def _add_groups_flags(parser):
                         help='group all images that chains of similar images connect')
     parser.add_argument('--output', help="folder of the gallery; by default `gallery` in the "
                         "descriptors' folder")
-    parser.add_argument('--overwrite', action='store_true',
-                        help='delete what --output holds, even if it is not a gallery')
     parser.add_argument('--show', type=cli.natural, default=20, help='groups to print')
 
 
@@ -142,7 +144,8 @@ def _photos(args, model=None):
         raise ValueError(f'{args.folder}: is not a folder')
     model = model or _model(args)
     cache = args.cache or _cache_of(args.folder, model, args.multires)
-    return dr.describe(model, args.folder, multires=args.multires, cache=cache)
+    return dr.describe(model, args.folder, multires=args.multires, cache=cache,
+                       overwrite=args.overwrite)
 
 
 def _cache_of(folder, model, multires):

@@ -12,6 +12,7 @@ Only scripts import this module. It imports nothing heavy, so that `--help` answ
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -52,6 +53,8 @@ def run(parse_args, main) -> None:
 
     Messages of the library (`logging`) go to stderr.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):    # file names go out as the disk has them
+        sys.stdout.reconfigure(errors='surrogateescape')
     args = parse_args()
     with user_errors(getattr(args, 'debug', False)):
         main(args)

@@ -4,6 +4,7 @@
     photos.names, photos.rows()         # N names, N x D float32
 """
 
+import logging
 import os
 
 import numpy as np
@@ -14,6 +15,8 @@ from deep_retrieval.features import Features
 from deep_retrieval.scales import scales_of
 from deep_retrieval.shard_job import Job
 from deep_retrieval.vectors import unit
+
+logger = logging.getLogger(__name__)
 
 
 def describe(model, images, *, S: int | None = None, multires: str | bool = False,
@@ -57,7 +60,7 @@ def describe(model, images, *, S: int | None = None, multires: str | bool = Fals
     with progress.hidden(not show_progress):
         if cache is not None:
             job = Job(images, cache, scales, batch_size, overwrite=overwrite)
-            job.run(model.net, model.made_from)
+            job.run(model.net, model.made_from, wait=True)
             return job.open()
         items, load = as_items(images)
         folder = os.path.abspath(images) if isinstance(images, (str, os.PathLike)) and (
@@ -67,13 +70,16 @@ def describe(model, images, *, S: int | None = None, multires: str | bool = Fals
 
 def _in_memory(model, items, load, scales, batch_size, folder):
     bad, total = {}, 0
+
+    def skip(i, error):
+        bad[items[i].name] = _reason(items[i], error)
+        logger.warning('skipped: %s', error)
+
     for S in scales:
         rows = _Rows()
         with progress.bar(total=len(items), unit='image', desc='describe') as bar:
             todo = [i for i, item in enumerate(items) if item.name not in bad]
-            run(model.net, items, todo, S, rows, bar,
-                lambda i, error: bad.__setitem__(items[i].name, _reason(items[i], error)),
-                batch_size, load)
+            run(model.net, items, todo, S, rows, bar, skip, batch_size, load)
         if not rows.rows:
             raise ValueError(f'none of the {len(items)} images can be read, for example '
                              f'{items[0].name}: {bad[items[0].name]}')

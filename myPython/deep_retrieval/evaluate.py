@@ -149,8 +149,7 @@ def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = Fal
     with progress.hidden(not show_progress):
         rows = [extract_scales(
             model.net, items, scales,
-            lambda S, part=part: feature_path(cache, name or dataset.name, S, model.made_from,
-                                              part),
+            lambda S, part=part: feature_path(cache, dataset, S, model.made_from, part, name),
             model.made_from, batch_size, skip_bad)[0] for part, items in parts.items()]
         return score(dataset, *rows, aqe=aqe, dbe=dbe, query_crop=query_crop, cache=cache,
                      eval_binary=eval_binary)

@@ -10,7 +10,7 @@ and resume by `run`. For a notebook there is `describe.py`.
 import hashlib
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -46,7 +46,10 @@ def as_items(images) -> tuple[list[Item], Callable]:
     if not images:
         raise ValueError('there is no image to describe')
     if all(isinstance(image, (str, os.PathLike)) for image in images):
-        paths = list(dict.fromkeys(map(os.fspath, images)))
+        paths = list(map(os.fspath, images))
+        if len(set(paths)) < len(paths):
+            twice = next(path for path, count in Counter(paths).items() if count > 1)
+            raise ValueError(f'{twice}: is given twice')
         return [Item(path, path) for path in paths], load_checked
     check_images(images)
     return [Item(str(index), '') for index in range(len(images))], partial(_load_array, images)
@@ -136,12 +139,19 @@ def extract_scales(net, items: list[Item], scales: list[int], path_of: Callable[
     return (normalize(rows) if len(scales) > 1 else rows), skipped
 
 
-def feature_path(folder: str | os.PathLike, name: str, S: int, made_from: dict, part: str) -> str:
-    """Return the path of a dataset's features, which differs for every model.
+def feature_path(folder: str | os.PathLike, dataset, S: int, made_from: dict, part: str,
+                 name: str | None = None) -> str:
+    """Return the path of a dataset's features, which differs for every model and dataset.
 
-    For example `tmp/Oxford_S800_L2_1f0c9a3e_queries.npy`; the digits are a hash of `made_from`.
+    For example `tmp/Oxford_S800_L2_1f0c9a3e_queries.npy`; the digits are a hash of `made_from` and
+    of the names of the dataset's images.
+
+    name : str, optional
+        By default the dataset's.
     """
-    digest = hashlib.sha256(repr(sorted(made_from.items())).encode()).hexdigest()[:8]
+    text = repr([sorted(made_from.items()), list(dataset.images)])
+    digest = hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]
+    name = name or dataset.name
     return os.path.join(folder, f'{name}_S{S}_L{made_from["L"]}_{digest}_{part}.npy')
 
 

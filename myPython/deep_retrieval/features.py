@@ -118,12 +118,12 @@ def read_list(path, count: int) -> dict[int, str]:
 def find_file(path: str | os.PathLike) -> str:
     """Return the features `STEM_HASH_PART.npy` for a path `STEM_PART.npy` that does not exist.
 
-    The hash stands for the model, so that features of different models have different names.
+    The hash stands for model and dataset, so that features of others have other names.
 
     Raises
     ------
     ValueError
-        There are features of several models.
+        There are features of several models or datasets.
     """
     path = os.fspath(path)
     match = re.fullmatch(r'(.*)_(queries|queries_full|dataset)\.npy', path)
@@ -134,7 +134,8 @@ def find_file(path: str | os.PathLike) -> str:
                    if re.fullmatch(r'_[0-9a-f]{8}_', other[len(stem):-len(f'{part}.npy')]))
     if len(found) > 1:
         stems = ', '.join(other.removesuffix(f'_{part}.npy') for other in found)
-        raise ValueError(f'{stem}: there are features of several models; give one of {stems}')
+        raise ValueError(f'{stem}: there are features of several models or datasets; give one of '
+                         f'{stems}')
     return found[0] if found else path
 
 
@@ -144,6 +145,17 @@ def check_same(path, made_from: dict, other_path, other: dict, keys=MODEL) -> No
     if different:
         raise ValueError(f'{path}: its descriptors were made with another {", ".join(different)} '
                          f'than those of {other_path}')
+
+
+def check_comparable(queries, features) -> None:
+    """Raise ValueError unless queries can be compared with features: one model, L and scales."""
+    check_same(queries.path, _as_described(queries.made_from), features.path,
+               _as_described(features.made_from), (*MODEL, 'L', 'scales'))
+
+
+def _as_described(made_from):
+    # test.py's features say S, those of `describe` scales
+    return {'scales': [made_from['S']], **made_from} if 'S' in made_from else made_from
 
 
 def check_rows(path, rows, names, skipped=(), start: int = 0) -> None:

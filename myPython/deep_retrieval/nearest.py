@@ -4,7 +4,7 @@
 """
 
 from deep_retrieval import ranking
-from deep_retrieval.features import check_same
+from deep_retrieval.features import check_comparable
 from deep_retrieval.ranking import Hit
 
 
@@ -14,7 +14,7 @@ def search(features, queries, top: int = 10) -> list[list[Hit]]:
     Parameters
     ----------
     features, queries : Features, FeatureFolder or NamedRows
-        Made by the same model.
+        Made by the same model, with the same L and scales.
     top : int
         Fewer hits are returned where there are fewer images.
 
@@ -26,11 +26,12 @@ def search(features, queries, top: int = 10) -> list[list[Hit]]:
     Raises
     ------
     ValueError
-        The two were made by different models, or differ in dimension.
+        The two were made by different models, with another L or at other scales, or differ in
+        dimension.
     """
     if top < 1:
         raise ValueError(f'top is {top}, but must be at least 1')
-    check_same(queries.path, queries.made_from, features.path, features.made_from)
+    check_comparable(queries, features)
     indices, similarities = ranking.top_k(queries.rows(), features.rows(), min(top, len(features)))
     return [[Hit(features.names[i], float(value)) for i, value in zip(row, values, strict=True)]
             for row, values in zip(indices, similarities, strict=True)]

@@ -111,7 +111,7 @@ def find_stem(stem: str) -> str:
     Raises
     ------
     ValueError
-        There are no such features, or those of several models.
+        There are no such features, or those of several models or datasets.
     """
     path = find_file(f'{os.fspath(stem)}_dataset.npy')
     if not os.path.exists(path):

@@ -51,7 +51,8 @@ class Job:
     max_pixels : int
         Images with more pixels count as bad.
     again : bool
-        Recompute the shards that have bad images, or images that have changed since.
+        Recompute the shards that have bad images. Those that have images of another size than
+        before are recomputed anyway.
     overwrite : bool
         Discard features that were made from something else.
 
@@ -78,10 +79,13 @@ class Job:
             if '' in found.values():
                 raise ValueError(f'{path}: only images that are files can be cached; leave out '
                                  'cache for arrays')
+        if self._folder is not None and store.lies_in(self.path, self._folder):
+            raise ValueError(f'{path}: lies in {images}, whose images are described; give a folder '
+                             'outside')
         self._files, self.names = found, list(found)
         self._load = partial(load_checked, max_pixels=max_pixels)
 
-    def run(self, net, made_from: dict) -> list[int]:
+    def run(self, net, made_from: dict, wait: bool = False) -> list[int]:
         """Make this process's shards; returns the numbers of those that others still have to make.
 
         Parameters
@@ -89,6 +93,8 @@ class Job:
         net : function of a list of B images of one size that returns B x D float32
         made_from : dict
             What the features depend on besides the scales.
+        wait : bool
+            Wait for the shards that another process is making.
 
         Raises
         ------
@@ -103,26 +109,32 @@ class Job:
             images = sum(len(names) for names in todo.values())
             with progress.bar(total=images * len(self.scales), unit='image',
                               desc=os.path.basename(os.path.abspath(self.path))) as bar:
-                for i, names in todo.items():
-                    with locks.held(i + 1, wait=False) as held:
-                        if not held:
-                            logger.info('shard %d: another process is making it', i)
-                        elif not feature_shards.is_done(self.path, i):
-                            self._make(i, names, net, bar)
+                others = [i for i in todo if not self._take(i, todo[i], net, bar, locks)]
+                for i in others if wait else []:
+                    self._take(i, todo[i], net, bar, locks, wait=True)
             with locks.held(0):
                 return self._finish()
 
+    def _take(self, number, names, net, bar, locks, wait=False):
+        """Make a shard unless another process is making it; returns False if one is."""
+        with locks.held(number + 1, wait=wait) as held:
+            if not held:
+                logger.info('shard %d: another process is making it', number)
+            elif not feature_shards.is_done(self.path, number):
+                self._make(number, names, net, bar)
+        return held
+
     def open(self):
-        """Open the features: the FeatureFolder, or Features of the images in this job's list."""
+        """Open the features of this job's images: the FeatureFolder if it has no others."""
         folder = feature_shards.FeatureFolder(self.path)
-        if self._folder is not None:
+        if self._folder is not None and set(folder.names) <= set(self.names):
             return folder
         row = {name: i for i, name in enumerate(folder.names)}
         names = [name for name in self.names if name in row]
         bad = {name: why for name, why in folder.bad.items() if name in self._files}
         values = [folder.rows(row[name], row[name] + 1) for name in names]
         return Features(self.path, names, np.concatenate(values or [folder.rows(0, 0)]),
-                        folder.made_from, bad)
+                        folder.made_from, bad, folder.folder)
 
     def _check(self):
         """Whether the folder has other features that may be discarded; ValueError otherwise."""
@@ -133,22 +145,38 @@ class Job:
             state = manifest.state(self.made_from)
             if state != 'same' and not self.overwrite:
                 manifest.check(self.made_from)      # raises, with what differs
-            return state != 'same'
+            return state != 'same' or self._is_of_another_folder(manifest)
         store.check_folder(self.path, OURS, self.overwrite)
-        return False
+        orphans = [name for name in os.listdir(self.path) if name.startswith('shard_')]
+        if orphans and not self.overwrite:
+            raise ValueError(f'{self.path}: has shards, but no {feature_shards.MANIFEST} that says '
+                             'what they were made from; give another folder, or --overwrite')
+        return bool(orphans)
+
+    def _is_of_another_folder(self, manifest):
+        """Whether the features are of another folder, and may be discarded; or ValueError."""
+        before = manifest.note().get('folder')
+        if not (before and self._folder and os.path.isdir(before)) or os.path.samefile(
+                before, self._folder):
+            return False    # it may have been moved
+        if not self.overwrite:
+            raise ValueError(f'{self.path}: has the features of the images in {before}; give '
+                             'another folder, or --overwrite')
+        return True
 
     def _plan(self):
         """Plan what is new; returns the shards that this process has to make, number -> names."""
         if self._check():
             self._remove_features()
-        if not os.path.exists(os.path.join(self.path, feature_shards.MANIFEST)):
-            feature_shards.write_manifest(
-                self.path, self.made_from, self._folder and os.path.abspath(self._folder))
+        manifest = store.Manifest.inside(self.path).note()
+        folder = self._folder and os.path.abspath(self._folder)
+        if manifest is None or folder and not os.path.isdir(manifest.get('folder') or folder):
+            feature_shards.write_manifest(self.path, self.made_from, folder)
         self._compare(feature_shards.read_shards(self.path))
         shards = feature_shards.plan(self.path, self.names, self.shard_size)
         todo = {}
         for i in list(shards)[self.share[0]::self.share[1]]:
-            if self.again and (shards[i].bad or self._changed(shards[i])):
+            if self._changed(shards[i]) or self.again and shards[i].bad:
                 feature_shards.write_plan(self.path, i, shards[i].names)
             elif feature_shards.is_done(self.path, i):
                 self._remove_journals(i)
@@ -170,12 +198,12 @@ class Job:
             raise ValueError(f'{self.path}: has the features of other images: none of them is in '
                              f'{self.images}; give another folder')
         if gone:
-            logger.warning('%d images no longer exist, but their features stay, for example %s',
-                           len(gone), min(gone))
+            logger.warning('%d images no longer exist, for example %s; their features stay until '
+                           'their shards are recomputed', len(gone), min(gone))
         changed = [name for shard in shards.values() for name in self._changed(shard)]
-        if changed and not self.again:
-            logger.warning('%d images have changed since, but their features stay, for example '
-                           '%s; --again recomputes their shards', len(changed), min(changed))
+        if changed:
+            logger.warning('%d images have changed since, for example %s; recomputing their shards',
+                           len(changed), min(changed))
 
     def _changed(self, shard):
         return [name for name, before in zip(shard.names, shard.sizes or [], strict=False)

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from conftest import ROOT, assert_one_line, run_script
-from deep_retrieval import cli, feature_shards, shard_job
+from deep_retrieval import cli, feature_shards, shard_job, store
 from deep_retrieval.feature_shards import FeatureFolder, read_shards
 from deep_retrieval.images import MEAN, resize
 from deep_retrieval.model import DescriptorNet
@@ -221,8 +221,48 @@ def test_a_folder_that_holds_something_else(folder, tmp_path):
 
 def test_features_of_another_folder(folder, tmp_path):
     run(folder, tmp_path / 'x')
-    with pytest.raises(ValueError, match='features of other images'):
+    with pytest.raises(ValueError, match='features of the images in .*images; give another'):
         run(folder / 'one', tmp_path / 'x')
+    folder.rename(tmp_path / 'moved')       # those of a folder that has been moved stay
+    run(tmp_path / 'moved', tmp_path / 'x', net := FakeNet())
+    assert not net.calls
+    assert FeatureFolder(tmp_path / 'x').folder == str(tmp_path / 'moved')
+    (tmp_path / 'moved').rename(tmp_path / 'away')
+    (tmp_path / 'other').mkdir()
+    put(tmp_path / 'other/x.png', np.random.default_rng(1))
+    with pytest.raises(ValueError, match='features of other images'):
+        run(tmp_path / 'other', tmp_path / 'x')
+
+
+def test_shards_without_a_manifest_are_refused(folder, tmp_path):
+    run(folder, tmp_path / 'x')
+    whole = read(tmp_path / 'x')
+    (tmp_path / 'x/manifest.json').unlink()
+    with pytest.raises(ValueError, match='x: has shards, but no manifest.json'):
+        run(folder, tmp_path / 'x', scales=[48])
+    run(folder, tmp_path / 'x', overwrite=True)
+    assert read(tmp_path / 'x') == whole
+
+
+def test_features_beside_the_images_are_refused(folder, tmp_path):
+    for path in (folder, folder / 'one/cache'):
+        with pytest.raises(ValueError, match='whose images are described'):
+            run(folder, path)
+    assert not (folder / 'one/cache').exists()
+
+
+def test_a_shard_that_another_process_makes_is_waited_for(folder, tmp_path):
+    with store.Locks(tmp_path / 'x') as locks, locks.held(1):
+        code = ('import os, sys; sys.path[:0] = sys.argv[3:]; import test_images2shards as t; '
+                't.Job(sys.argv[1], sys.argv[2], [64]).run(t.FakeNet(), t.ABOUT, wait=True); '
+                'print(len(t.FeatureFolder(sys.argv[2])))')
+        waiting = subprocess.Popen([sys.executable, '-c', code, folder, tmp_path / 'x', *sys.path],
+                                   stdout=subprocess.PIPE, text=True)
+        while not (tmp_path / 'x/shard_00000.json').exists():
+            assert waiting.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.5)
+    assert waiting.communicate()[0] == '7\n' and waiting.returncode == 0
 
 
 def test_images_that_changed_are_told(folder, tmp_path, caplog):
@@ -236,11 +276,11 @@ def test_images_that_changed_are_told(folder, tmp_path, caplog):
     caplog.clear()
     run(folder, tmp_path / 'x')
     told = caplog.messages
-    assert read(tmp_path / 'x') == before
     assert re.match('1 images no longer exist.* a b.jpg', told[0])
-    assert re.match('2 images have changed.* b.jpg; --again', told[1])
+    assert re.match('2 images have changed.* b.jpg; recomputing', told[1])
+    assert list(FeatureFolder(tmp_path / 'x').bad) == [NAMES[0]]
     (folder / NAMES[0]).symlink_to('co:lon.jpg')
-    run(folder, tmp_path / 'x', again=True)
+    run(folder, tmp_path / 'x')
     features = FeatureFolder(tmp_path / 'x')
     assert features.names == sorted([*NAMES, 'b.jpg']) and not features.bad
     changed = {name for name, data in read(tmp_path / 'x').items() if before[name] != data}

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import caffe
 import cv2
@@ -162,6 +164,38 @@ def test_a_cache_of_another_model_is_refused(model, photos, tmp_path):
     assert len(dr.describe(other, photos, cache=tmp_path / 'cache', overwrite=True)) == 4
 
 
+def test_a_cache_follows_its_folder(model, photos, tmp_path):
+    dr.describe(model, photos, cache=tmp_path / 'cache')
+    (photos / 'one/a.png').unlink()
+    (photos / 'two/b.png').write_bytes((photos / 'one/b.png').read_bytes() + b' ')
+    (photos / 'new.png').write_bytes((photos / 'two/a.png').read_bytes())
+    cached, fresh = (dr.describe(model, photos, cache=cache)
+                     for cache in (tmp_path / 'cache', None))
+    order = [cached.names.index(name) for name in fresh.names]
+    assert len(cached) == 4 and cached.folder == str(photos)
+    np.testing.assert_allclose(cached.rows()[order], fresh.rows(), atol=1e-6)
+
+
+def test_an_image_is_given_once(model, photos):
+    with pytest.raises(ValueError, match='a.png: is given twice'):
+        dr.describe(model, [photos / 'one/a.png', photos / 'one/b.png', photos / 'one/a.png'])
+
+
+def test_what_is_left_out_is_told(model, photos, caplog):
+    found = dr.describe(model, [photos / 'one/a.png', photos / 'nothing.png'])
+    assert len(found) == 1 and list(found.bad) == [str(photos / 'nothing.png')]
+    told, = caplog.messages
+    assert told.startswith(f'skipped: {photos}/nothing.png')
+
+
+@pytest.mark.parametrize('options, word', [({'L': 1}, 'another L'), ({'S': 48}, 'another scales')])
+def test_descriptors_made_otherwise_are_not_compared(options, word, model, photos):
+    found = dr.describe(model, photos)
+    other = dr.load_model(WEIGHTS, proto=PROTO, **{'S': S, **options})
+    with pytest.raises(ValueError, match=word):
+        dr.search(found, dr.describe(other, [photos / 'two/a.png']))
+
+
 def test_search(model, photos):
     found = dr.describe(model, photos)
     hits, = dr.search(found, dr.describe(model, [photos / 'two/a.png']), top=2)
@@ -224,6 +258,15 @@ def test_groups_against_a_naive_loop():
         expected, key=lambda group: (-len(group[1]), group[0]))
 
 
+def test_no_gallery_among_the_photographs_or_over_their_descriptors(model, photos, tmp_path):
+    found = dr.describe(model, photos, cache=tmp_path / 'cache')
+    groups = dr.find_groups(found, threshold=0.5)
+    for output in (photos, photos / 'one', photos / 'gallery', tmp_path / 'cache', tmp_path):
+        with pytest.raises(ValueError, match=str(output)):
+            dr.gallery(groups, found, output, overwrite=True)
+    assert len(dr.describe(model, photos, cache=tmp_path / 'cache')) == 4
+
+
 def test_the_gallery_shows_the_groups(model, photos, tmp_path):
     found = dr.describe(model, photos, cache=tmp_path / 'cache')
     groups = dr.find_groups(found, threshold=0.97)
@@ -253,6 +296,21 @@ def test_evaluate_gives_what_test_py_prints(small, scorer, tmp_path):
     for options, words in (({'aqe': 1000}, 'aqe 1000'), ({'query_crop': 'no'}, 'must be roi or')):
         with pytest.raises(ValueError, match=words):
             dr.evaluate(model, dataset, cache=tmp_path / 'a', **options)
+
+
+def test_datasets_of_one_layout_have_caches_of_their_own(small, tmp_path, caplog):
+    model = dr.load_model(WEIGHTS, proto=PROTO, S=S)
+    other = Path(shutil.copytree(small, tmp_path / 'other'))
+    (other / 'jpg/copy_000001.jpg').write_bytes(next((other / 'jpg').iterdir()).read_bytes())
+    datasets = [dr.open_dataset(folder) for folder in (small, other)]
+    for dataset in datasets:
+        dr.evaluate(model, dataset, cache=tmp_path / 'cache')
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / 'cache').glob('*.npy')}
+    assert len(written) == 4
+    for dataset in datasets:
+        dr.evaluate(model, dataset, cache=tmp_path / 'cache')
+    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / 'cache').glob('*.npy')}
+    assert not caplog.messages
 
 
 # Weights that describe themselves

@@ -160,6 +160,22 @@ for write in (rows.tofile, lambda file: np.save(file, rows), b'x' * 5000):
     assert (tmp_path / 'x').read_text() == 'old' and os.listdir(tmp_path) == ['x']
 
 
+@pytest.mark.parametrize('make', [os.mkfifo, lambda path: os.symlink('/dev/null', path)])
+def test_what_is_read_back_is_a_regular_file(make, tmp_path):
+    """Reading a FIFO would wait for ever, and what a device got is lost."""
+    store.save_array(tmp_path / 'x.npy', np.zeros((2, 3)), {'S': 8})
+    for name in ('x.json', 'x.npy'):
+        os.rename(tmp_path / name, tmp_path / 'kept')
+        make(tmp_path / name)
+        with pytest.raises(StoreError, match=f'{name}: is not a regular file'):
+            store.load_array(tmp_path / 'x.npy')
+        os.replace(tmp_path / 'kept', tmp_path / name)
+    os.unlink(tmp_path / 'x.npy')
+    os.symlink('/dev/null', tmp_path / 'x.npy')
+    with pytest.raises(StoreError, match='x.npy: is not a regular file'):
+        store.save_array(tmp_path / 'x.npy', np.zeros((2, 3)), {'S': 8})
+
+
 def test_a_fifo_gets_the_bytes(tmp_path):
     path, got = tmp_path / 'fifo', []
     os.mkfifo(path)

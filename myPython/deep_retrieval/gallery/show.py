@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from deep_retrieval import store
 from deep_retrieval.gallery import pages
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,12 @@ def gallery(groups, features, output: str | os.PathLike, *, images: str | os.Pat
         raise ValueError('there is no group to show; a lower threshold finds more')
     folder = images or getattr(features, 'folder', None)
     locate = pages.in_folder(folder) if folder else _as_path
-    inputs = [str(folder)] if folder else []
+    described = getattr(features, 'folder', None)
+    if described and store.lies_in(output, described):
+        raise ValueError(f'{output}: lies in {described}, whose images are described; choose '
+                         'another output folder')
+    inputs = [str(path) for path in (folder, getattr(features, 'path', None))
+              if path and os.path.isdir(path)]
     return pages.write(str(output), entries, lambda name: locate(name) or _as_path(name), title,
                        overwrite=overwrite, inputs=inputs)
 

@@ -32,10 +32,10 @@ from .manifest import (
     sha256,
     write_json,
 )
-from .reading import find, leads_out, reading
+from .reading import find, leads_out, lies_in, reading
 from .workers import end_with_parent
 
-__all__ = ['Journal', 'Locks', 'Manifest', 'StoreError', 'check_folder', 'clean',
-           'discard', 'end_with_parent', 'find', 'has_sha256', 'leads_out', 'load_array', 'place',
+__all__ = ['Journal', 'Locks', 'Manifest', 'StoreError', 'check_folder', 'clean', 'discard',
+           'end_with_parent', 'find', 'has_sha256', 'leads_out', 'lies_in', 'load_array', 'place',
            'read_json', 'reading', 'recover', 'replace_folder', 'save_array', 'scratch', 'sha256',
            'write', 'write_json']

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 
 from .atomic import ASIDE, StoreError, discard, is_at, write
@@ -22,11 +23,11 @@ _hashes = {}    # (path, inode, size, time of change) -> sha256, of files hashed
 
 def read_json(path: str) -> dict:
     """Read a file with a JSON object; ValueError if it is anything else."""
-    try:
-        with open(path, encoding='utf-8') as file:
+    with _open(path) as file:
+        try:
             found = json.load(file)
-    except (ValueError, RecursionError):
-        found = None
+        except (ValueError, RecursionError):
+            found = None
     if not isinstance(found, dict):
         raise StoreError(f'{path}: is damaged: not a JSON object')
     return found
@@ -39,13 +40,13 @@ def write_json(path: str, value) -> None:
 
 def sha256(path: str) -> str:
     """Hash of a file's bytes, in hex."""
-    with open(path, 'rb') as file:
+    with _open(path) as file:
         return _sha256(file)
 
 
 def has_sha256(path: str, digest: str | None) -> bool:
     """Whether a file has this hash; a file is hashed once per process while it is unchanged."""
-    with open(path, 'rb') as file:
+    with _open(path) as file:
         return _sha256(file, known=True) == digest
 
 
@@ -135,7 +136,7 @@ class Manifest:
         A file is hashed once per process, and again when its size or time of change differs.
         """
         try:
-            with open(file, 'rb') as opened:
+            with _open(file) as opened:
                 self._verify(opened)
         except FileNotFoundError:
             raise StoreError(f'{file}: there is no such file') from None
@@ -253,7 +254,7 @@ def load_array(path: str, made_from: Mapping | None = None, mmap: bool = False) 
     import numpy as np
     manifest = Manifest.beside(path)
     try:
-        with open(path, 'rb') as file:
+        with _open(path) as file:
             note = manifest._verify(file)
             others = [] if made_from is None else _differences(note['made_from'], made_from)
             if others:
@@ -267,6 +268,15 @@ def load_array(path: str, made_from: Mapping | None = None, mmap: bool = False) 
     except FileNotFoundError:
         raise StoreError(f'{path}: there is no such file') from None
     return array, note
+
+
+def _open(path):
+    """Open a file to read its bytes; StoreError if it is a FIFO or device, which may not end."""
+    file = open(path, 'rb', opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise StoreError(f'{path}: is not a regular file; give another')
+    return file
 
 
 def _text(value):
@@ -292,8 +302,9 @@ def _sha256(file, known=False):
 
 
 def _describe(path):
+    digest = sha256(path)
     form = _form(path) if os.fspath(path).endswith('.npy') else {}
-    return {'sha256': sha256(path), **form}
+    return {'sha256': digest, **form}
 
 
 def _form(path):

@@ -89,6 +89,12 @@ def leads_out(name: str) -> bool:
     return os.path.isabs(name) or '..' in name.split('/')
 
 
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is a folder, or lies in it; symbolic links are followed."""
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath([path, folder]) == folder
+
+
 def _identity(path):
     try:
         status = os.stat(path)

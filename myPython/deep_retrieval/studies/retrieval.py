@@ -187,7 +187,7 @@ def _made_from(proto, weights, L):
 
 def _path(folder, dataset, S, made_from, part):
     """A path in `folder` that differs for every `made_from`."""
-    return os.path.splitext(feature_path(folder, dataset.name, S, made_from, part))[0]
+    return os.path.splitext(feature_path(folder, dataset, S, made_from, part))[0]
 
 
 def _other_maps(folder, wanted):
