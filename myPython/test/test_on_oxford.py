@@ -3,8 +3,8 @@
 
     python myPython/test/test_on_oxford.py --dataset datasets/Oxford --wrong_dir tmp/wrong
 
-By default queries are not cropped: so the tables of students and reduced nets were measured. For
-the numbers of the papers use test.py.
+By default queries are not cropped, as in the original's tables of students and reduced nets. To
+reproduce the numbers of the papers, use test.py.
 """
 
 from deep_retrieval import cli, paths

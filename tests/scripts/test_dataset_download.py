@@ -129,12 +129,13 @@ def test_images_of_no_archive_are_reported(call, tmp_path, capsys):
     (tmp_path / 'o/jpg').mkdir(parents=True)
     (tmp_path / 'o/jpg/mine.jpg').write_bytes(jpeg(3))
     call('oxford', '--output', tmp_path / 'o')
-    assert 'jpg: holds 1 images that are of no archive, such as mine.jpg' in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert 'jpg: has 1 images that are not from an archive, such as mine.jpg' in told
     (tmp_path / 'p/jpg').mkdir(parents=True)
     (tmp_path / 'p/jpg/tower_000001.jpg').write_bytes(b'mine')
     with pytest.raises(SystemExit):
         call('oxford', '--output', tmp_path / 'p')
-    assert 'tower_000001.jpg: exists with other bytes' in capsys.readouterr().err
+    assert 'tower_000001.jpg: exists, but differs' in capsys.readouterr().err
     assert (tmp_path / 'p/jpg/tower_000001.jpg').read_bytes() == b'mine'
     call('oxford', '--output', tmp_path / 'p', '--overwrite')
     assert data_of(tmp_path / 'p') == OXFORD_FILES

@@ -120,7 +120,7 @@ def test_whitening_learned_elsewhere(run, made, tmp_path):
 
 def test_whitening_learned_on_the_test_set_says_so(run, tmp_path):
     done = run('whiten', '--dims', 10, '--output', tmp_path / 'w.npz')
-    assert done.returncode == 0 and 'flatters' in done.stderr
+    assert done.returncode == 0 and 'inflates' in done.stderr
 
 
 @pytest.fixture

@@ -134,13 +134,13 @@ def test_too_many_damaged_images_are_an_error(folder, caplog):
     for number in range(4):
         (folder / '6' / f'{number}.png').write_bytes(b'')
     folders = ClassFolders(folder)
-    with pytest.raises(ValueError, match='3 of 28 images were left out before it: make all of one'):
+    with pytest.raises(ValueError, match='3 of 28 images were left out before it: give all images'):
         draws(folders, range(7))
     assert len(caplog.messages) == 3
     for name in range(7):
         for number in range(4):
             (folder / str(name) / f'{number}.png').write_bytes(b'')
-    with pytest.raises(ValueError, match='replace those that are damaged'):
+    with pytest.raises(ValueError, match='replace damaged ones'):
         ClassFolders(folder)
 
 

@@ -188,7 +188,7 @@ def test_damage_met_while_running_is_an_error_of_forward(folder, make_net):
     net = make_net(data_layer('BinDataLayer', folder, 4))
     for path in folder.glob('[234]/*.png'):
         path.write_bytes(b'x')
-    with pytest.raises(ValueError, match='replace those that are damaged'):
+    with pytest.raises(ValueError, match='replace damaged ones'):
         forwards(net, 5)
 
 

@@ -93,7 +93,7 @@ def test_other_things_are_not_replaced(what, write, tmp_path):
         write([])
         (output / what).write_text('mine')
     before = content(tmp_path)
-    faults = 'holds something|is a file|is in the way'
+    faults = 'is not a gallery|is a file|is in the way'
     with pytest.raises(ValueError, match=rf'gallery(\.thumbs)?: ({faults})'):
         write([Entry('plain.jpg', [])])
     assert content(tmp_path) == before
