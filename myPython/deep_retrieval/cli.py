@@ -94,7 +94,7 @@ class _Handler(logging.Handler):
         warn(record.getMessage())
 
 
-def fail(error) -> None:
+def fail(error: object) -> None:
     """Print an error as one line on stderr and exit with status 1."""
     if isinstance(error, OSError) and error.filename is not None:
         error = f'{error.filename}: {error.strerror}'
@@ -104,13 +104,14 @@ def fail(error) -> None:
     sys.exit(1)
 
 
-def warn(message) -> None:
+def warn(message: object) -> None:
     """Print a message on stderr, preceded by the script's name."""
     name = os.path.basename(sys.argv[0])
     print(f'{"deep_retrieval" if name == "__main__.py" else name}: {message}', file=sys.stderr)
 
 
-def add_model_flags(parser, S: int | None = None, weights='released') -> None:
+def add_model_flags(parser: argparse.ArgumentParser, S: int | None = None,
+                    weights='released') -> None:
     """Add the flags that choose a net, its weights, and how images are described.
 
     S : default longer side in pixels, for a script whose images have a fixed size; by default the
@@ -137,7 +138,7 @@ def add_model_flags(parser, S: int | None = None, weights='released') -> None:
                         help='accept weights that do not have the same layers as the net')
 
 
-def add_multires(parser, default: str) -> None:
+def add_multires(parser: argparse.ArgumentParser, default: str) -> None:
     """Add --multires, which takes the name of a set of scales; `default` if no name is given."""
     from deep_retrieval import scales
     parser.add_argument('--multires', nargs='?', const=default, default=None,

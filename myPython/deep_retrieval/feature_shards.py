@@ -127,7 +127,8 @@ class FeatureFolder:
         return rows
 
 
-def save(path, names, features, shard_size=SHARD_SIZE, made_from=None) -> None:
+def save(path: str | os.PathLike, names: list[str], features: np.ndarray,
+         shard_size: int = SHARD_SIZE, made_from: dict | None = None) -> None:
     """Write features (N x D) to a folder of shards; rows are scaled to unit length.
 
     Raises
@@ -150,12 +151,12 @@ def save(path, names, features, shard_size=SHARD_SIZE, made_from=None) -> None:
             write_rows(path, i, Shard(list(names[span]), {}), features[span])
 
 
-def stem(path, number: int) -> str:
+def stem(path: str | os.PathLike, number: int) -> str:
     """Return the path of a shard's files without extension."""
     return os.path.join(path, f'shard_{number:05d}')
 
 
-def read_manifest(path) -> dict:
+def read_manifest(path: str | os.PathLike) -> dict:
     """Return what the features of a folder were made from."""
     found = store.Manifest.inside(path).read()
     if found is None:
@@ -164,12 +165,12 @@ def read_manifest(path) -> dict:
     return found
 
 
-def write_manifest(path, made_from: dict, folder: str | None = None) -> None:
+def write_manifest(path: str | os.PathLike, made_from: dict, folder: str | None = None) -> None:
     """Write the manifest of a folder of features; `folder` holds the images."""
     store.Manifest.inside(path).write(made_from, folder=folder)
 
 
-def read_shards(path) -> dict[int, Shard]:
+def read_shards(path: str | os.PathLike) -> dict[int, Shard]:
     """Return all planned and finished shards by number."""
     matches = (re.fullmatch(r'shard_(\d+)\.json', name) for name in os.listdir(path))
     numbers = sorted(int(match[1]) for match in matches if match)
@@ -184,13 +185,13 @@ def _read_shard(path, number):
         raise ValueError(f'{file}: does not describe a shard') from None
 
 
-def is_done(path, number: int, shard: Shard | None = None) -> bool:
+def is_done(path: str | os.PathLike, number: int, shard: Shard | None = None) -> bool:
     """Whether a planned shard has its rows, according to `shard` (read before) or its files now."""
     shard = shard or _read_shard(path, number)
     return shard.bad is not None and os.path.exists(stem(path, number) + '.npy')
 
 
-def plan(path, names: list[str], shard_size: int) -> dict[int, Shard]:
+def plan(path: str | os.PathLike, names: list[str], shard_size: int) -> dict[int, Shard]:
     """Plan shards for the names that are in no shard; return all shards. Hold lock 0 meanwhile."""
     shards = read_shards(path)
     taken = {name for shard in shards.values() for name in shard.names}
@@ -204,12 +205,12 @@ def plan(path, names: list[str], shard_size: int) -> dict[int, Shard]:
     return dict(sorted(shards.items()))
 
 
-def write_plan(path, number: int, names: list[str]) -> None:
+def write_plan(path: str | os.PathLike, number: int, names: list[str]) -> None:
     """Write which images a shard has; existing rows become invalid."""
     store.write_json(stem(path, number) + '.json', {'names': names})
 
 
-def write_rows(path, number: int, shard: Shard, rows: np.ndarray) -> None:
+def write_rows(path: str | os.PathLike, number: int, shard: Shard, rows: np.ndarray) -> None:
     """Write a shard: first the rows, one per good image, then the json that makes them valid."""
     file = stem(path, number) + '.npy'
     store.write(file, lambda out: np.save(out, rows))

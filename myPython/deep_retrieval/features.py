@@ -86,7 +86,7 @@ class NamedRows:
         return np.asarray(self._array[self.numbers[start:stop]], np.float32)
 
 
-def read_list(path, count: int) -> dict[int, str]:
+def read_list(path: str | os.PathLike, count: int) -> dict[int, str]:
     """Read {row: name} from a list of names for `count` rows.
 
     Raises
@@ -138,7 +138,8 @@ def find_file(path: str | os.PathLike) -> str:
     return found[0] if found else path
 
 
-def check_same(path, made_from: dict, other_path, other: dict, keys=MODEL) -> None:
+def check_same(path: str | os.PathLike, made_from: dict, other_path: str | os.PathLike,
+               other: dict, keys: tuple = MODEL) -> None:
     """Raise ValueError unless two manifests agree on all `keys`, by default those of the model."""
     different = [key for key in keys if made_from.get(key) != other.get(key)]
     if different:
@@ -146,7 +147,8 @@ def check_same(path, made_from: dict, other_path, other: dict, keys=MODEL) -> No
                          f'than those of {other_path}')
 
 
-def check_rows(path, rows, names, skipped=(), start: int = 0) -> None:
+def check_rows(path: str | os.PathLike, rows: np.ndarray, names: list[str], skipped=(),
+               start: int = 0) -> None:
     """Raise ValueError unless each name has a row, and each row is finite.
 
     rows : N x D

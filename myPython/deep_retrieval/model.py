@@ -220,7 +220,8 @@ class Model:
         return f'Model({paths.shown(self.weights)}, S={self.S}, L={self.L})'
 
 
-def model_key(weights, proto, L, end, info=None) -> dict:
+def model_key(weights: str | os.PathLike, proto: str | os.PathLike, L: int, end: str,
+              info=None) -> dict:
     """Return a dict of what descriptors depend on, besides S and the images, for manifests."""
     key = {'weights': store.sha256(weights), 'proto': store.sha256(proto), 'L': L, 'end': end}
     default = WeightsInfo()
@@ -269,7 +270,7 @@ def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int |
                  partial_weights)
 
 
-def check_weights_file(weights) -> None:
+def check_weights_file(weights: str | os.PathLike) -> None:
     """Raise ValueError for weights of PyTorch or ONNX, by name or content.
 
     The message names the importer.
@@ -286,7 +287,7 @@ def check_weights_file(weights) -> None:
                          'myPython/model_tools.py import-torch')
 
 
-def check_weights(net, proto, weights) -> None:
+def check_weights(net, proto: str | os.PathLike, weights: str | os.PathLike) -> None:
     """Check that a net and a caffemodel have parameters for the same layers.
 
     Caffe would silently skip the other layers.
@@ -305,7 +306,7 @@ def check_weights(net, proto, weights) -> None:
                          '(--partial_weights accepts this)')
 
 
-def stored_layers(weights) -> set[str]:
+def stored_layers(weights: str | os.PathLike) -> set[str]:
     """Return the names of the layers with parameters in a caffemodel (also HDF5)."""
     from caffe.weights import read_weights
     check_weights_file(weights)

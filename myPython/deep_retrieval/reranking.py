@@ -58,25 +58,25 @@ class Method(NamedTuple):
         return self.function(queries, database, **{**defaults, **values})
 
 
-def plain(queries, database):
+def plain(queries, database) -> tuple:
     """Rank by similarity alone."""
     from deep_retrieval import ranking
     return ranking.rank(queries, database)
 
 
-def aqe(queries, database, k):
+def aqe(queries, database, k: int) -> tuple:
     """Rank by the means of the queries and their k nearest images."""
     from deep_retrieval import ranking
     return ranking.rank(ranking.expand_queries(queries, database, k), database)
 
 
-def dbe(queries, database, k):
+def dbe(queries, database, k: int) -> tuple:
     """Rank the means of the images and their k nearest images."""
     from deep_retrieval import ranking
     return ranking.rank(queries, ranking.expand_database(database, k))
 
 
-def alpha_qe(queries, database, n, alpha):
+def alpha_qe(queries, database, n: int, alpha: float) -> tuple:
     """Rank by the weighted means of the queries and their n nearest images."""
     from deep_retrieval import ranking
     return ranking.rank(ranking.alpha_expand_queries(queries, database, n, alpha), database)

@@ -166,7 +166,7 @@ def read(path: str) -> tuple[np.ndarray, dict]:
                                                  'skipped': note.get('skipped', [])}
 
 
-def whitened(saved: Saved, fitted, path) -> Saved:
+def whitened(saved: Saved, fitted, path: str | os.PathLike) -> Saved:
     """Whiten saved features with `fitted`, read from `path`; it must be of the same model."""
     check_same(path, fitted.made_from, 'the features', saved.made_from)
     return saved._replace(queries=fitted.apply(saved.queries),

@@ -93,19 +93,19 @@ def run(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> No
     cli.run(lambda: parse(doc, modes, flags, argv), lambda args: args.function(args))
 
 
-def how(args):
+def how(args: argparse.Namespace):
     """Return the `making.folders.How` for the flags COPYING or MAKING."""
     from deep_retrieval.making.folders import How
     return How(getattr(args, 'link', False), args.overwrite, args.skip_bad, args.jobs)
 
 
-def fetcher(args):
+def fetcher(args: argparse.Namespace):
     """Return the Fetcher for the flags TRYING, and --largest if the command has it."""
     from deep_retrieval.making.fetching import Fetcher
     return Fetcher(args.timeout, args.tries, args.pause, getattr(args, 'largest', None))
 
 
-def service(args):
+def service(args: argparse.Namespace):
     """Return the Service for the flags SERVICE; ValueError without --service."""
     from deep_retrieval.making.downloads import Service
     if not args.service:
@@ -114,7 +114,7 @@ def service(args):
     return Service(args.service, args.cover_field)
 
 
-def size(args) -> tuple[int, int]:
+def size(args: argparse.Namespace) -> tuple[int, int]:
     """Return the height and width of the images to make."""
     return args.height, args.width
 
@@ -127,6 +127,6 @@ def share(text: str) -> float:
     return value
 
 
-def say_made(folder, count: int, unit: str = 'images') -> None:
+def say_made(folder: str | os.PathLike, count: int, unit: str = 'images') -> None:
     """Print what was made."""
     print(f'{folder}: {count} {unit}')

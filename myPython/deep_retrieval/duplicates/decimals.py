@@ -17,7 +17,7 @@ def decimal(text: str | Decimal) -> Decimal:
     return value
 
 
-def steps(low, high, step) -> list[Decimal]:
+def steps(low: str | Decimal, high: str | Decimal, step: str | Decimal) -> list[Decimal]:
     """List the thresholds from `low` to `high`, both included.
 
     Raises

@@ -41,7 +41,7 @@ class Made(NamedTuple):
     groups: int
 
 
-def save(groups: list[Group], img_dir: str, dst_dir: str, how=MAKE) -> Made:
+def save(groups: list[Group], img_dir: str, dst_dir: str, how: folders.How = MAKE) -> Made:
     """Make a folder with one folder of pictures per group.
 
     Parameters
@@ -65,7 +65,7 @@ def save(groups: list[Group], img_dir: str, dst_dir: str, how=MAKE) -> Made:
 
 
 def save_selected(mapped: str, anchors: list[str], threshold: Decimal, img_dir: str, dst_dir: str,
-                  missing: str | None = None, how=MAKE) -> Made:
+                  missing: str | None = None, how: folders.How = MAKE) -> Made:
     """Save the groups of some anchors in a mapped file as folders of pictures.
 
     Anchors without a line are reported, and written to the file `missing` if it is given.
@@ -75,7 +75,7 @@ def save_selected(mapped: str, anchors: list[str], threshold: Decimal, img_dir: 
     return save(groups, img_dir, dst_dir, how)
 
 
-def sample(src_dir: str, dst_dir: str, n: int, seed: int = 0, how=MAKE) -> Made:
+def sample(src_dir: str, dst_dir: str, n: int, seed: int = 0, how: folders.How = MAKE) -> Made:
     """Copy `n` random groups, drawn without replacement; ValueError if there are fewer."""
     found = read(src_dir)
     if n > len(found):
@@ -85,7 +85,7 @@ def sample(src_dir: str, dst_dir: str, n: int, seed: int = 0, how=MAKE) -> Made:
 
 
 def copy(src_dir: str, dst_dir: str, anchors: list[str], missing: str | None = None,
-         how=MAKE) -> Made:
+         how: folders.How = MAKE) -> Made:
     """Copy the groups of some anchors; missing ones are reported as in `save_selected`."""
     found = read(src_dir)
     wanted = {anchor: group_of(anchor) for anchor in anchors}

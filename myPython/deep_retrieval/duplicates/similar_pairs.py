@@ -139,7 +139,8 @@ def tree_sum(values: torch.Tensor) -> torch.Tensor:
     return values[:, 0]
 
 
-def cosines(x, y, x_squares, y_squares) -> torch.Tensor:
+def cosines(x: torch.Tensor, y: torch.Tensor, x_squares: torch.Tensor,
+            y_squares: torch.Tensor) -> torch.Tensor:
     """Compute the cosine of each row of x with the same row of y, clipped to at most 1.
 
     Parameters

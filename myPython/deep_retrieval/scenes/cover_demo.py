@@ -62,7 +62,7 @@ def render(made_from, folder):
     (folder / 'groups.txt').write_text(text)
 
 
-def render_clip(made_from, folder, index):
+def render_clip(made_from: dict, folder, index: int):
     """Write a video and some of its frames; return the group's name and its images' names."""
     seed, name = made_from['seed'], clip_name(index)
     clip = make_clip(clip_scene(seed, index), np.random.default_rng([seed, 1, index]),
@@ -77,7 +77,7 @@ def render_clip(made_from, folder, index):
                   for i, number in enumerate(numbers, start=1)]
 
 
-def render_single(made_from, folder, index):
+def render_single(made_from: dict, folder, index: int):
     """Write a frame without a video: a look-alike of one, or any place."""
     seed, clips = made_from['seed'], made_from['clips']
     rng = np.random.default_rng([seed, 3, index])
@@ -90,7 +90,7 @@ def render_single(made_from, folder, index):
     return name, [save_frame(folder, name, frame, rng)]
 
 
-def clip_name(index):
+def clip_name(index: int) -> str:
     """Return the name of a clip and its group; a look-alike is named after the clip before it."""
     return f'clip_{index:03d}_alike' if index % 4 == 3 else f'clip_{index + 1:03d}'
 

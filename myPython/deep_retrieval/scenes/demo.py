@@ -105,13 +105,13 @@ def render_other(made_from, folder, index):
     save(folder, f'{("oldtown", "riverside", "station")[index % 3]}_{index + 1:06d}', image, rng)
 
 
-def landmark_name(index):
+def landmark_name(index: int) -> str:
     """Return the name of a building; after the end of the list, names are numbered."""
     return (NAMES[index] if index < len(NAMES)
             else f'{NAMES[index % len(NAMES)]}_{index // len(NAMES)}')
 
 
-def landmark_style(seed, index):
+def landmark_style(seed: int, index: int):
     """Return the Style of a building, drawn independently of the others."""
     return random_style(np.random.default_rng([seed, 0, index]))
 

@@ -74,6 +74,6 @@ def render_class(seed, part, index, views, folder):
         save_jpeg(folder / name, image, int(rng.integers(*QUALITIES)))
 
 
-def names(index, views):
+def names(index: int, views: int) -> list[str]:
     """Return the file names of the pictures of a class."""
     return [f'{index:03d}_{i:02d}.jpg' for i in range(views)]

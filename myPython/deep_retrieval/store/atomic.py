@@ -305,7 +305,7 @@ def _new_folder(path):
     return os.open(path, os.O_RDONLY)
 
 
-def discard(aside, wait=True):
+def discard(aside: str, wait: bool = True) -> bool:
     """Remove a leftover, if there is one; return False if a running process holds it.
 
     wait : wait for that process instead

@@ -23,7 +23,7 @@ from deep_retrieval.training.layer_parameters import (
 )
 
 
-def to_blob(images, mean):
+def to_blob(images: list, mean: np.ndarray) -> np.ndarray:
     """Return images (H x W x 3 uint8) minus the mean (3 x 1 x 1) as B x 3 x H x W float32."""
     return np.stack(images).astype(np.float32).transpose(0, 3, 1, 2) - mean
 
