@@ -28,7 +28,7 @@ def parse_args():
     parser.add_argument('--weights', help='caffemodel of the net; by default the released one in '
                         "caffemodel/ or, if that does not exist, the demo's")
     parser.add_argument('--dataset', default=paths.DATASETS / 'demo',
-                        help='folder that holds jpg/ and lab/')
+                        help='folder with jpg/ and lab/')
     parser.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')
     parser.add_argument('--cover_dataset', help='dataset folder for test_on_cover.py; fills the '

@@ -55,7 +55,7 @@ def tell(args, noun, done):
 # flag -> its arguments for argparse
 FLAGS = {
     'rankings': dict(default=paths.TEMP, help='folder of NAME.rnk: the --temp_dir of test.py'),
-    'dataset': dict(default=paths.OXFORD, help='folder that holds jpg/ and lab/'),
+    'dataset': dict(default=paths.OXFORD, help='folder with jpg/ and lab/'),
     'dataset_name': dict(choices=sorted(DATASETS),
                          help='layout of that folder; by default it is recognized'),
     'features': dict(nargs='+', metavar='STEM',

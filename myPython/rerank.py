@@ -78,7 +78,7 @@ FLAGS = {
                  'test.py; the hash of the model in the name may be left out; those of several '
                  'scales are summed'},
     'dataset': {'default': paths.DATASETS / 'demo',
-                'help': 'folder that holds jpg/ and, unless --gnd is given, lab/'},
+                'help': 'folder with jpg/ and, unless --gnd is given, lab/'},
     'dataset_name': {'choices': OXFORD_LAYOUT, 'default': 'Oxford',
                      'help': 'how the folder is read: Paris has damaged images to ignore'},
     'gnd': {'metavar': 'FILE', 'help': 'score by the revisited protocols with this gnd_*.json '

@@ -121,7 +121,7 @@ FLAGS = {
                    help='file with lines ID<TAB>CSMID CSMID ...'),
     'images': dict(metavar='FOLDER', help='folder of covers named by csmid; without it they are '
                    'downloaded'),
-    'input': dict(help='folder that holds one folder per group'),
+    'input': dict(help='folder with one subfolder per group'),
     'output': dict(help='folder to make'),
     'least': dict(type=cli.positive, default=20, help='minimum size of a group of the test set'),
     'most': dict(type=cli.positive, default=24, help='maximum size of a group of the test set'),

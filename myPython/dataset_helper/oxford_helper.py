@@ -61,7 +61,7 @@ def cls_img_into_dir(args):
 
 
 FLAGS = {
-    'dataset': dict(default=paths.OXFORD, help='folder that holds jpg/ and lab/'),
+    'dataset': dict(default=paths.OXFORD, help='folder with jpg/ and lab/'),
     'images': dict(default=paths.OXFORD / 'jpg', help='folder of images'),
     'output': dict(help='folder to make'),
     'S': dict(type=cli.positive, default=512, help='pixels of the longer side'),

@@ -80,7 +80,7 @@ def cal_mAP(args):
 
 FOLDER = paths.DATASETS / 'Paris'
 FLAGS = {
-    'dataset': dict(default=FOLDER, help='folder that holds jpg/ and lab/'),
+    'dataset': dict(default=FOLDER, help='folder with jpg/ and lab/'),
     'blacklist': dict(metavar='FILE', help='names of images to leave out, one per line; by default '
                       'the 20 that are damaged in the distributed archives'),
     'output': dict(help='file or folder to write'),

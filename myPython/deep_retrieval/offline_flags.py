@@ -28,7 +28,7 @@ def features_parser(doc: str, folder: str, proto: str):
     parser.add_argument('--proto', default=paths.ROOT / 'proto/offline' / proto,
                         help='prototxt of the net')
     parser.add_argument('--weights', default=paths.WEIGHTS, help='caffemodel of the net')
-    parser.add_argument('--dataset', default=paths.OXFORD, help='folder that holds jpg/ and lab/')
+    parser.add_argument('--dataset', default=paths.OXFORD, help='folder with jpg/ and lab/')
     parser.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')
     parser.add_argument('--features_dir', default=paths.TEMP / 'offline' / folder,

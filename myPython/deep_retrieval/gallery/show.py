@@ -81,7 +81,7 @@ def rankings(output: str | os.PathLike, dataset, folder: str | os.PathLike,
     title : str, optional
         Heading of the pages.
     **options
-        per_page, side and overwrite, as of `pages.write`.
+        per_page, side and overwrite, see `pages.write`.
     """
     from deep_retrieval.gallery import sources
     similar = sources.similarities(dataset, features) if features else None
@@ -117,7 +117,7 @@ def groups(output: str | os.PathLike, mapped: str | os.PathLike, images: str | o
     title : str, optional
         Heading of the pages.
     **options
-        per_page, side and overwrite, as of `pages.write`.
+        per_page, side and overwrite, see `pages.write`.
     """
     from deep_retrieval.gallery import sources
     locate = pages.in_folder(images)
