@@ -116,7 +116,7 @@ def test_paris_with_archives_that_are_there(server, call, tmp_path, capsys):
 def test_mistakes(server, call, tmp_path, capsys):
     (tmp_path / 'x.tgz').write_bytes(b'')
     del server.files['/vgg/gt_files_170407.tgz']
-    for flags, words in ((['--archive', tmp_path / 'x.tgz'], 'is none of oxbuild_images-v1.tgz'),
+    for flags, words in ((['--archive', tmp_path / 'x.tgz'], 'is not one of oxbuild_images-v1.tgz'),
                          (['--archive', tmp_path / 'gt_files_170407.tgz'], 'no such file'),
                          ([], 'gt_files_170407.tgz: status 404')):
         with pytest.raises(SystemExit) as ended:

@@ -190,8 +190,8 @@ def test_it_is_a_script_that_runs_from_any_folder_and_repeatable(run, data, tmp_
     ('groups', ['--truth', '{data}/bad_groups.txt'], ['bad_groups.txt:2', 'p0.jpg']),
     ('groups', ['--images', 'nowhere'], ['nowhere']),
     ('groups', ['--per_page', '0'], ['--per_page']),
-    ('groups', ['--output', '{data}'], ['holds', 'choose another']),
-    ('groups', ['--output', '{data}/set'], ['holds', 'choose another']),
+    ('groups', ['--output', '{data}'], ['contains', 'choose another']),
+    ('groups', ['--output', '{data}/set'], ['contains', 'choose another']),
     ('strip', ['--output', '{data}/strip'], ['strip', '.png'])])
 def test_a_users_mistake_is_one_line(mode, flags, words, run, data, tmp_path):
     (data / 'bad.txt').write_text('p0.jpg\tp1.jpg:0.9\np4.jpg\tp1.jpg\n')

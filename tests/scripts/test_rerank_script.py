@@ -166,7 +166,7 @@ def test_a_ground_truth_of_other_images(run, revisited, tmp_path):
     data = json.loads(path.read_text())
     path.write_text(json.dumps({**data, 'imlist': [f'x{name}' for name in data['imlist']]}))
     assert_one_line(run('plain', '--gnd', path, '--features', stem), 'gnd_rtiny.json',
-                    'other images')
+                    'another dataset')
     path.write_text(json.dumps({**data, 'imlist': data['imlist'][::-1]}))
     assert_one_line(run('plain', '--gnd', path, '--features', stem), 'rtiny_dataset.npy',
                     'made from other images')
