@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Time the search for all similar pairs of random unit vectors, beside bare matrix products.
+"""Time the search for all similar pairs of random unit vectors, compared to bare matrix products.
 
     python benchmarks/all_pairs_rate.py
 
-features2mapped.py runs as a user runs it, with a hundred planted pairs to find. Right after it the
-same blocks are multiplied, and nothing else is done. The ratio compares seconds of CPU time, which
-depend less on the load of other programs. The last line extrapolates from a thousandth of the work
-for a million vectors.
+features2mapped.py runs as a user would run it, with 100 planted pairs to find. Then the same blocks
+are only multiplied. The ratio compares CPU time, which depends less on the load of other programs.
+The last line extrapolates to a million vectors from a thousandth of the work.
 """
 
 import os
@@ -19,18 +18,18 @@ from deep_retrieval import cli, paths
 
 SCRIPT = paths.ROOT / 'myPython/convert/features2mapped.py'
 PLANTED = 100       # similar pairs
-WRITTEN = 8192      # rows made at once
+WRITTEN = 8192      # rows generated at once
 
 
 def parse_args():
     parser = cli.parser(__doc__)
     parser.add_argument('--counts', type=cli.positive, nargs='*', default=[25000, 50000, 100000],
-                        help='numbers of vectors')
+                        help='numbers of vectors to time')
     parser.add_argument('--slice', type=cli.natural, default=1000000,
-                        help='vectors of the extrapolation; 0 for none')
+                        help='number of vectors to extrapolate to; 0 for none')
     parser.add_argument('--dim', type=cli.positive, default=512, help='dimensions')
     parser.add_argument('--threshold', type=float, default=0.6, help='least similarity')
-    parser.add_argument('--approximate', action='store_true', help='use an index of faiss')
+    parser.add_argument('--approximate', action='store_true', help='use a faiss index')
     parser.add_argument('--gpu', type=int, default=-1, help='GPU to compute on; -1 for the CPU')
     return parser.parse_args()
 
@@ -58,7 +57,7 @@ def main(args):
 
 
 def make(folder, count, dim):
-    """Write random unit vectors, the last of them similar to the first, and their names."""
+    """Write random unit vectors and their names; the last vectors are similar to the first."""
     import numpy as np
     random, path = np.random.default_rng(0), os.path.join(folder, 'x.npy')
     rows = np.lib.format.open_memmap(path, 'w+', np.float32, (count, dim))
@@ -77,7 +76,7 @@ def make(folder, count, dim):
 
 
 def run(path, args):
-    """Return seconds, CPU seconds, peak bytes of memory and pairs found, of the script."""
+    """Run the script; return its seconds, CPU seconds, peak memory in bytes and pairs found."""
     command = [sys.executable, str(SCRIPT), '--features', path, '--output', f'{path}.mapped',
                '--threshold', str(args.threshold), '--gpu', str(args.gpu)]
     start = time.perf_counter()
@@ -92,7 +91,7 @@ def run(path, args):
 
 
 def multiply(args, path):
-    """Return the seconds and CPU seconds of the products of all blocks alone."""
+    """Return the seconds and CPU seconds of the matrix products of all blocks."""
     import numpy as np
     import torch
     from deep_retrieval.duplicates.similar_pairs import Exact, device_of
@@ -106,7 +105,7 @@ def multiply(args, path):
 
 
 def measure_slice(path, args):
-    """Return the share of some panels of the products, their seconds and CPU seconds."""
+    """Compute some panels; return their share of all products, their seconds and CPU seconds."""
     from deep_retrieval.duplicates.similar_pairs import Exact, check, device_of
     from deep_retrieval.features import NamedRows
     features, find = NamedRows(path, f'{os.path.splitext(path)[0]}.txt'), Exact(device_of(args.gpu))

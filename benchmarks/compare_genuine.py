@@ -3,9 +3,10 @@
 
     python benchmarks/compare_genuine.py --chroot FOLDER
 
-FOLDER is a Debian 11 with its package python3-caffe (debootstrap makes one; it needs root). BVLC
-Caffe has no ROIPooling, so there a naive Python layer stands in for it; the timed part, ResNet-101
-up to res5c, is Caffe's own on both sides. The two take turns, and the best run of each counts.
+FOLDER is a Debian 11 system with its package python3-caffe (made by debootstrap, which needs root).
+BVLC Caffe has no ROIPooling, so a naive Python layer replaces it there; the timed part, ResNet-101
+up to res5c, uses built-in layers on both sides. The two take turns, and the best run of each
+counts.
 """
 
 import json
@@ -18,8 +19,8 @@ from deep_retrieval import cli, paths
 
 SIZES = {'landscape': (384, 512), 'portrait': (512, 384), 'square': (448, 448)}
 LEVELS = (1, 2, 3)
-TIMED, TIME_END = 1, 'res5c_relu'     # index of the input, and last layer, that are timed
-NAIVE = ('NormalizeLayer', 'AggregateLayer')    # Python layers that genuine_side.py has
+TIMED, TIME_END = 1, 'res5c_relu'     # the input (index) and the last layer to time
+NAIVE = ('NormalizeLayer', 'AggregateLayer')    # Python layers defined in genuine_side.py
 
 
 def parse_args():
@@ -27,7 +28,7 @@ def parse_args():
     genuine.add_chroot_flag(parser)
     parser.add_argument('--proto',
                         default=paths.ROOT / 'proto/deploy_resnet101_normpython.prototxt',
-                        help='net whose layers, except ROIPooling, genuine Caffe has')
+                        help='net of layers that genuine Caffe has, except for ROIPooling')
     parser.add_argument('--weights', default=paths.DEMO_WEIGHTS, help='caffemodel of the net')
     parser.add_argument('--repeats', type=cli.positive, default=5, help='runs per turn')
     parser.add_argument('--turns', type=cli.positive, default=2, help='turns of each side')
@@ -54,7 +55,7 @@ def main(args):
 
 
 def inputs_of(sizes):
-    """Return names, and the blobs data_I and rois_I, of a random image per size and level."""
+    """Return names and the blobs data_I and rois_I: one random image per size and level."""
     import numpy as np
     from deep_retrieval.images import to_blob
     from region_generator import get_rmac_region_coordinates, pack_regions_for_network
@@ -71,7 +72,7 @@ def inputs_of(sizes):
 
 
 def run_engine(net, inputs, repeats):
-    """Return the descriptors of all inputs, and the seconds of each timed run, of this engine."""
+    """Run this engine; return the descriptors of all inputs and the seconds of each timed run."""
     outputs = []
     for i in range(len(inputs) // 2):
         net.feed('data', inputs[f'data_{i}'])
@@ -89,7 +90,7 @@ def run_engine(net, inputs, repeats):
 
 
 def run_genuine(chroot, proto, weights, inputs, repeats):
-    """Return the same of genuine Caffe: the arrays that genuine_side.py leaves."""
+    """Run genuine Caffe; return the arrays that genuine_side.py saves."""
     import numpy as np
     with genuine.inside(chroot, 'genuine_side.py') as (folder, path):
         write_job(folder, proto, weights, inputs, repeats)
@@ -99,7 +100,7 @@ def run_genuine(chroot, proto, weights, inputs, repeats):
 
 
 def write_job(folder, proto, weights, inputs, repeats):
-    """Write what genuine_side.py reads."""
+    """Write the files that genuine_side.py reads."""
     import numpy as np
     from deep_retrieval.model import END
     Path(folder, 'net.caffemodel').write_bytes(Path(weights).read_bytes())
@@ -110,7 +111,7 @@ def write_job(folder, proto, weights, inputs, repeats):
 
 
 def for_genuine(proto):
-    """Return the text of a net whose layers that genuine Caffe lacks are naive ones in Python."""
+    """Return a net's text with naive Python layers for those that genuine Caffe lacks."""
     from caffe.proto import caffe_pb2
     from google.protobuf import text_format
     net = text_format.Parse(Path(proto).read_text(), caffe_pb2.NetParameter())

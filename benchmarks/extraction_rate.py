@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Compare the rate of test.py's extraction with that of the network alone.
+"""Compare the speed of test.py's extraction with that of the net alone.
 
     python benchmarks/extraction_rate.py --dataset datasets/demo
 
-The network alone gets the same images in the same batches, decoded and resized before the clock
-starts. The two take turns, and the best run of each counts.
+The net alone gets the same images in the same batches, decoded and resized before the timing. The
+two take turns, and the best run of each counts.
 """
 
 import os
@@ -23,7 +23,7 @@ def parse_args():
     parser.add_argument('--weights', default=paths.DEMO_WEIGHTS, help='caffemodel of the net')
     parser.add_argument('--S', type=cli.positive, default=512, help='longer side in pixels')
     parser.add_argument('--images', type=cli.positive, default=96, help='images described')
-    parser.add_argument('--batch_size', type=cli.positive, default=4, help='images at once')
+    parser.add_argument('--batch_size', type=cli.positive, default=4, help='images per batch')
     parser.add_argument('--turns', type=cli.positive, default=3, help='turns of each side')
     parser.add_argument('--gpu', type=int, default=-1, help='GPU to compute on; -1 for the CPU')
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""Genuine Caffe 1.0 beside this engine: a Debian 11 in a folder, with its package python3-caffe.
+"""Run genuine Caffe 1.0: a Debian 11 system in a folder, with its package python3-caffe.
 
     genuine.add_chroot_flag(parser)
     with genuine.inside(args.chroot, 'genuine_side.py') as (folder, path):
@@ -17,17 +17,17 @@ from pathlib import Path
 def add_chroot_flag(parser) -> None:
     """Add the flag --chroot."""
     parser.add_argument('--chroot', default=os.environ.get('GENUINE_CAFFE', '/srv/genuine_caffe'),
-                        help='folder of the system that has genuine Caffe')
+                        help='folder of the system with genuine Caffe')
 
 
 @contextmanager
 def inside(chroot, script: str):
-    """Make a temporary folder in the chroot, with a script of this folder in it.
+    """Make a temporary folder in the chroot, and copy a script of this folder into it.
 
     Yields
     ------
     folder, path : str
-        The folder as seen from outside, and from inside.
+        The folder as seen from outside and from inside the chroot.
     """
     if not os.path.isdir(chroot):
         raise ValueError(f'{chroot}: is not a folder; make the chroot and name it by --chroot')
@@ -37,18 +37,18 @@ def inside(chroot, script: str):
 
 
 def run(chroot, *command: str, environment=(), stdout=None) -> str:
-    """Run a Python script inside the chroot, on as many threads as there are cores.
+    """Run a Python script inside the chroot, with one thread per core.
 
     Parameters
     ----------
-    command : path of the script inside, and its arguments
-    environment : further NAME=VALUE
-    stdout : as of subprocess; by default stderr
+    command : path of the script inside the chroot, and its arguments
+    environment : additional variables, NAME=VALUE
+    stdout : as in subprocess; by default stderr
 
     Raises
     ------
     RuntimeError
-        The script fails.
+        If the script fails.
     """
     threads = f'OPENBLAS_NUM_THREADS={os.cpu_count()}'
     done = subprocess.run(['chroot', chroot, 'env', threads, *environment, 'python3', *command],

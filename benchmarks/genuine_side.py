@@ -1,10 +1,11 @@
-"""The half of compare_genuine.py that genuine Caffe runs: Python 3.9, genuine pycaffe, NumPy.
+"""The part of compare_genuine.py that runs in genuine Caffe: Python 3.9, genuine pycaffe, NumPy.
 
     python3 genuine_side.py FOLDER
 
-FOLDER holds job.json (end, timed, time_end, repeats), net.prototxt, net.caffemodel and inputs.npz
-(data_I and rois_I). result.npz gets the blob `end` for each input, and the seconds of
-forward(end=time_end) with input `timed`. The layers that BVLC Caffe lacks are naive ones in NumPy.
+FOLDER contains job.json (end, timed, time_end, repeats), net.prototxt, net.caffemodel and
+inputs.npz (data_I and rois_I). The script writes result.npz: the blob `end` for each input, and the
+seconds of forward(end=time_end) for the input `timed`. Layers that BVLC Caffe lacks are implemented
+naively in NumPy.
 """
 
 import json

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measure recall, time and memory of the faiss indices against comparison with every row.
+"""Measure recall, time and memory of faiss indices against an exhaustive search.
 
     python benchmarks/index_recall.py
 
-Recall@k is the share of the k nearest rows among the k that are found. The descriptors are
-synthetic (synthetic_descriptors.py): half are views of things, half single pictures.
+Recall@k is the share of the k nearest rows among the k rows found. The descriptors are synthetic
+(synthetic_descriptors.py): half are views of objects, half are single pictures.
 """
 
 import os
@@ -22,7 +22,7 @@ def parse_args():
     parser.add_argument('--rows', type=cli.positive, default=200_000, help='descriptors searched')
     parser.add_argument('--dim', type=cli.positive, default=512, help='their dimensions')
     parser.add_argument('--queries', type=cli.positive, default=200, help='queries')
-    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of everything')
+    parser.add_argument('--seed', type=cli.natural, default=0, help='random seed')
     return parser.parse_args()
 
 

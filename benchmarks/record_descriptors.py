@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Record what genuine Caffe computes with the tiny deploy net, as data for the tests.
+"""Record the output of genuine Caffe for the tiny deploy net, as data for the tests.
 
     python benchmarks/record_descriptors.py --chroot FOLDER
 
-Writes tests/data/genuine/tiny.caffemodel, seeded weights with statistics and a projection that are
-not trivial, and descriptors.npz: the inputs (data_I, rois_I) and the descriptors (out_I).
+Writes tests/data/genuine/tiny.caffemodel (seeded random weights with non-trivial statistics and
+projection) and descriptors.npz: the inputs (data_I, rois_I) and the descriptors (out_I).
 """
 
 import tempfile
@@ -44,7 +44,7 @@ def main(args):
 
 
 def seeded_net(proto, seed):
-    """Return the net of `proto` with random weights of the usual scale."""
+    """Return the net of `proto` with random weights of a realistic scale."""
     import caffe
     import numpy as np
     net = caffe.Net(str(proto), caffe.TEST)

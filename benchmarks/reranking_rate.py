@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measure the time of alpha-weighted query expansion and of diffusion, and the mAP they give.
+"""Measure time and mAP of alpha-weighted query expansion and of diffusion.
 
     python benchmarks/reranking_rate.py
 
-The descriptors are synthetic (synthetic_descriptors.py): half are views of things, half single
-pictures. The mAP is that of finding all views of a query's thing. The parameters are those of the
-papers. CPU time of one core (AMD EPYC, Zen 4):
+The descriptors are synthetic (synthetic_descriptors.py): half are views of objects, half are single
+pictures. A query's positives are all views of its object. The parameters are those of the papers.
+CPU time on one core (AMD EPYC, Zen 4):
 
 | rows | | once, s | ms/query | mAP |
 |---|---|---|---|---|
@@ -30,8 +30,8 @@ def parse_args():
     parser.add_argument('--queries', type=cli.positive, default=70, help='queries')
     parser.add_argument('--k', type=cli.positive, default=50, help='neighbours in the graph')
     parser.add_argument('--alpha', type=float, default=0.99,
-                        help='of diffusion: the share that neighbours pass on')
-    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of everything')
+                        help='diffusion: the share that is passed on to neighbours')
+    parser.add_argument('--seed', type=cli.natural, default=0, help='random seed')
     return parser.parse_args()
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Let genuine Caffe 1.0 resume from snapshots of this engine, and compare the parameters.
+"""Resume from snapshots of this engine in genuine Caffe 1.0, and compare the parameters.
 
     python benchmarks/snapshots_genuine.py --chroot FOLDER
 
-Every solver setting of tests/data/genuine/solvers runs half its steps here and leaves a snapshot,
-as BINARYPROTO and as HDF5; then both engines resume from that snapshot.
+For every solver setting in tests/data/genuine/solvers, this engine runs half the steps and writes a
+snapshot, as BINARYPROTO and as HDF5; then both engines resume from it.
 """
 
 import json
@@ -50,7 +50,7 @@ def main(args):
 
 
 def train(case, arrays, name, kind, ours):
-    """Step a solver to its end, with a snapshot on the way; return the state's file name."""
+    """Run a solver to its end, with a snapshot halfway; return the name of the state file."""
     import caffe
     text = re.sub('snapshot_format: [A-Z0-9]+', f'snapshot_format: {kind}', case['solver'])
     text = re.sub('snapshot_prefix: "[^"]*"', f'snapshot_prefix: "{name}"', text)

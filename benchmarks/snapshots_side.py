@@ -1,10 +1,10 @@
-"""The half of snapshots_genuine.py that genuine Caffe runs: Python 3.9, genuine pycaffe, NumPy.
+"""The part of snapshots_genuine.py that runs in genuine Caffe: Python 3.9, genuine pycaffe, NumPy.
 
     python3 snapshots_side.py FOLDER
 
-FOLDER holds job.json (a list of: name, state, iters), NAME.prototxt (solvers) and inputs.npz
-(NAME/X, NAME/T). result.npz gets NAME/LAYER/J, the parameters that genuine Caffe reaches from the
-states.
+FOLDER contains job.json (a list of: name, state, iters), NAME.prototxt (solvers) and inputs.npz
+(NAME/X, NAME/T). The script writes result.npz: NAME/LAYER/J are the parameters that genuine Caffe
+reaches from the states.
 """
 
 import json

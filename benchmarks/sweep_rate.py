@@ -3,7 +3,7 @@
 
     python benchmarks/sweep_rate.py
 
-check_on_cover.py runs as a user runs it, on groups that have some similar images in other groups.
+check_on_cover.py runs as a user would run it, on groups with some similar images in other groups.
 """
 
 import os
@@ -46,7 +46,7 @@ def main(args):
 
 
 def lines(names, count):
-    """Yield lines with the images of the group first, then one image of each following group."""
+    """Yield lines that begin with the images of the group, then one image of each next group."""
     import numpy as np
     random = np.random.default_rng(0)
     for i, name in enumerate(names):

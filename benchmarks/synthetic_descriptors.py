@@ -1,18 +1,18 @@
 """Synthetic unit descriptors that are distributed like those of pictures.
 
-    rows = make(100_000, 512)                   # views of things, and single pictures
-    queries, things = queries_of(rows, 70)      # what they show: views_of(things[0])
+    rows = make(100_000, 512)                   # views of objects, and single pictures
+    queries, things = queries_of(rows, 70)      # positives of query 0: views_of(things[0])
 """
 
 import numpy as np
 
-VIEWS = 10          # of each thing, a step of the camera between one and the next
-STEP = 0.7          # similarity of two views a step apart; two steps apart it is the square
-THEMES = 64         # directions that half of each picture is mixed from: all are a little alike
+VIEWS = 10          # per object, with one step of the camera between neighbouring views
+STEP = 0.7          # similarity of views one step apart; two steps apart it is the square
+THEMES = 64         # directions that make up half of each picture, so all are slightly similar
 
 
 def make(count, dim, seed=0):
-    """Return count x dim float32 of unit length: VIEWS views per thing, then single pictures."""
+    """Return count x dim float32 unit rows: VIEWS views per object, then single pictures."""
     rng = np.random.default_rng(seed)
     themes = rng.standard_normal((THEMES, dim), np.float32) / THEMES ** 0.5
     rows = rng.standard_normal((count, dim), np.float32)
@@ -25,7 +25,7 @@ def make(count, dim, seed=0):
 
 
 def queries_of(rows, count, seed=0):
-    """Return queries, a step from a view each: count x dim of unit length, and their things."""
+    """Return queries (count x dim, unit length), each one step from a view, and their objects."""
     rng = np.random.default_rng(seed + 1)
     chosen = rng.integers(0, _things(rows) * VIEWS, count)
     noise = _unit(rng.standard_normal((count, rows.shape[1]), np.float32))
@@ -33,7 +33,7 @@ def queries_of(rows, count, seed=0):
 
 
 def views_of(thing):
-    """Return the rows of a thing's views."""
+    """Return the indices of the rows that are views of an object."""
     return range(thing * VIEWS, (thing + 1) * VIEWS)
 
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Compare a training iteration of this engine with genuine Caffe's: seconds and peak memory.
+"""Compare seconds and peak memory of a training iteration in this engine and in genuine Caffe.
 
     python benchmarks/training_rate.py --chroot FOLDER
 
-lifted: a frozen ResNet-101, a head of 512 outputs that learns, and the lifted loss. BVLC Caffe has
-no ROIPooling, Normalize and lifted loss: there a head of its own layers stands in, which takes a
-small share of the time. resnet50: a classifier that learns as a whole. The two engines take turns.
+lifted: a frozen ResNet-101, a learning head with 512 outputs, and the lifted loss. BVLC Caffe has
+no ROIPooling, Normalize or lifted loss, so a head of built-in layers replaces them there; it takes
+a small share of the time. resnet50: a classifier in which every layer learns. The two engines take
+turns.
 """
 
 import json

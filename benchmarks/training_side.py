@@ -1,4 +1,4 @@
-"""One side of training_rate.py, run by each engine in a process of its own (Python 3.9 suffices).
+"""One side of training_rate.py; each engine runs it in a separate process (Python 3.9 or later).
 
     python3 training_side.py SOLVER REPEATS
 

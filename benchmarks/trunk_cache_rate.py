@@ -3,9 +3,9 @@
 
     python benchmarks/trunk_cache_rate.py --net tiny
 
-Both runs get the same random batches of 12 images, each mirrored at random, for three passes, so
-their losses must agree. Printed for each pass: the share of images that the trunk had to compute,
-and seconds per iteration without and with the cache.
+Both runs get the same random batches of 12 images, randomly mirrored, for three passes, so their
+losses must agree. For each pass, the script prints the share of images that the trunk had to
+compute, and the seconds per iteration without and with the cache.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ def parse_args():
                         help='the trunk')
     parser.add_argument('--images', type=cli.positive, default=24, help='different images')
     parser.add_argument('--draws', type=cli.positive, default=8,
-                        help='how often a pass draws each image, on average')
+                        help='how often each image is drawn per pass, on average')
     return parser.parse_args()
 
 
@@ -34,7 +34,7 @@ def main(args):
     from deep_retrieval.training.trunk_cache import TrunkCache
     from training_rate import NETS, write
     if args.images < BATCH:
-        raise ValueError(f'--images {args.images}: a batch has {BATCH} different images; give at '
+        raise ValueError(f'--images {args.images}: a batch needs {BATCH} different images; give at '
                          'least as many')
     caffe.init_log(2)
     rng = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def main(args):
 
 
 def tiny(lifted):
-    """Return the lifted net on the narrow trunk, with the inputs of `lifted`."""
+    """Return the lifted net with the narrow trunk and the inputs of `lifted`."""
     from caffe.proto import caffe_pb2
     from google.protobuf import text_format
     net = text_format.Parse((paths.ROOT / TINY).read_text(), caffe_pb2.NetParameter())
@@ -72,7 +72,7 @@ def tiny(lifted):
 
 
 def filled(net):
-    """Give the net random weights, where its prototxt expects those of a file."""
+    """Fill the net with random weights where its prototxt expects those of a file."""
     for layer in net.layer:
         if layer.type in ('Convolution', 'InnerProduct'):
             field = 'convolution_param' if layer.type == 'Convolution' else 'inner_product_param'
@@ -81,7 +81,7 @@ def filled(net):
 
 
 def train(folder, images, batches, cache):
-    """Return the loss, the seconds and the share of computed images of each iteration."""
+    """Train; return loss, seconds and share of computed images of each iteration."""
     import caffe
     import numpy as np
     from training_side import set_statistics

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""Make weights of a deploy net, to try the toolkit before the real ones.
+"""Make demo weights for a deploy net, to try the toolkit without trained ones.
 
     python caffemodel/make_demo_model.py --dataset datasets/demo
     python caffemodel/make_demo_model.py --proto proto/deploy_resnet_tiny.prototxt \
         --components 128 --trunk caffemodel/resnet_tiny_classes_iter_1500.caffemodel --S 384 \
         --img_dir datasets/tiny/landmark/clean --output caffemodel/resnet_tiny.caffemodel
 
-Without a trained trunk the first convolution gets Gabor filters over brightness and colours, the
-others are random (He et al., 2015), from a seed, and the BatchNorm statistics are measured on
-images. The centring and the PCA are fitted to the regions of images: those of a folder, or the
-dataset's distractors, which no query's ground truth names. X.json beside X.caffemodel describes the
-weights.
+Without a trained trunk, the first convolution gets Gabor filters on brightness and colour, the
+others are random (He et al., 2015), and the BatchNorm statistics are measured on images. Centring
+and PCA are fitted to the regions of images: those of a folder, or the dataset's distractors (images
+that no query's ground truth names). X.json beside X.caffemodel describes the weights.
 """
 
 from deep_retrieval import cli, paths
@@ -21,16 +20,16 @@ def parse_args():
     parser.add_argument('--proto', default=paths.PROTO, help='prototxt of the net')
     parser.add_argument('--dataset', default=paths.DATASETS / 'demo',
                         help="folder in Oxford's layout, whose distractors are used")
-    parser.add_argument('--img_dir', help='folder of images to use instead, with all folders below')
-    parser.add_argument('--trunk', help='caffemodel with a trained trunk; else it is random')
+    parser.add_argument('--img_dir', help='folder of images to use instead, searched recursively')
+    parser.add_argument('--trunk', help='caffemodel with a trained trunk; random by default')
     parser.add_argument('--output', default=paths.DEMO_WEIGHTS, help='the caffemodel to write')
     parser.add_argument('--S', type=cli.positive, default=512,
                         help='longer side of the images that the PCA is fitted to')
     parser.add_argument('--components', type=cli.positive, default=128,
-                        help='directions that the PCA keeps; the other outputs are 0')
+                        help='number of PCA directions to keep; the other outputs are 0')
     parser.add_argument('--whitening', type=float, default=1,
-                        help='power of the standard deviations that directions are divided by: 0 '
-                             'leaves them as they are, 1 makes them equal')
+                        help='divide each direction by this power of its standard deviation: 0 for '
+                             'plain PCA, 1 for full whitening')
     parser.add_argument('--gpu', type=int, default=-1, help='GPU to compute on; -1 for the CPU')
     parser.add_argument('--seed', type=int, default=0, help='seed of the random weights')
     return parser.parse_args()

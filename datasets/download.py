@@ -4,8 +4,8 @@
     python datasets/download.py oxford
     python datasets/download.py paris --archive ~/paris_1-v1.tgz ~/paris_2-v1.tgz
 
-Images go into jpg/, the ground truth into lab/. An interrupted command is resumed when it is given
-again. Please read the terms of use first, at the datasets' home pages:
+Images go into jpg/, the ground truth into lab/. To resume an interrupted command, run it again.
+Please read the terms of use first, on the datasets' home pages:
 https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/ and .../parisbuildings/.
 """
 
@@ -24,7 +24,7 @@ def paris(args):
 
 
 def download(args, name):
-    """Download a dataset as the flags say, and print what it holds."""
+    """Download a dataset according to the flags, and print its size."""
     from deep_retrieval.making.archives import download_dataset
     dataset = download_dataset(name, args.output, subcommands.fetcher(args), args.home,
                                args.archive, args.delete, args.overwrite)
@@ -36,12 +36,12 @@ FLAGS = {
     **subcommands.FETCH_FLAGS,
     'output': dict(help='folder to make'),
     'archive': dict(nargs='+', default=(), metavar='FILE',
-                    help='archives that are already on this machine, by their names or those '
-                         'without -v1; the others are downloaded'),
-    'home': dict(metavar='URL', help="folder of the archives; by default the group's own"),
+                    help='archives that you already have, under their own names with or without '
+                         '-v1; the others are downloaded'),
+    'home': dict(metavar='URL', help="where the archives are; by default the group's website"),
     'delete': dict(action='store_true',
                    help='delete downloaded archives when everything is unpacked'),
-    'overwrite': dict(action='store_true', help='replace files that exist with other bytes'),
+    'overwrite': dict(action='store_true', help='replace existing files with other contents'),
 }
 
 NAMES = f'output archive home delete overwrite {subcommands.TRYING}'

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Render a small cover set: clips of moving scenes, and frames of them as they spread and change.
+"""Render a small cover set: clips of moving scenes, and edited frames of them.
 
     python datasets/make_cover_demo.py --output datasets/demo_cover
 
-videos/ has the clips. images/ has frames of 280 x 496 pixels: some of each clip, re-encoded,
+videos/ has the clips. images/ has frames of 280 x 496 pixels: some frames of each clip, re-encoded,
 cropped, letterboxed, captioned, brightened, mirrored or with a logo, as their names say; and single
 frames of other places. groups.txt has one line ID<TAB>NAME NAME ... per group of same-origin
-frames; a single frame is a group of its own. Every fourth clip, and every fourth single frame,
-looks like a clip but is another place. Equal arguments give equal bytes.
+frames; a single frame is its own group. Every fourth clip and every fourth single frame is a
+look-alike: it resembles a clip but shows another place. The same arguments give the same bytes.
 """
 
 from deep_retrieval import cli, paths
@@ -16,11 +16,11 @@ from deep_retrieval import cli, paths
 def parse_args():
     parser = cli.parser(__doc__)
     parser.add_argument('--output', default=paths.DATASETS / 'demo_cover', help='folder to make')
-    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of everything random')
+    parser.add_argument('--seed', type=cli.natural, default=0, help='random seed')
     parser.add_argument('--clips', type=cli.natural, default=44,
-                        help='videos; every fourth looks like the one before it')
+                        help='number of videos; every fourth looks like the one before it')
     parser.add_argument('--singles', type=cli.natural, default=120,
-                        help='frames of no video; every fourth looks like a video')
+                        help='number of frames without a video; every fourth looks like a video')
     parser.add_argument('--seconds', type=cli.positive, default=3, help='length of a video')
     parser.add_argument('--overwrite', action='store_true',
                         help='replace a set that was rendered with other flags')

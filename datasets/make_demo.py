@@ -3,8 +3,8 @@
 
     python datasets/make_demo.py --output datasets/demo
 
-The ground truth follows from the share of a facade's area that a view shows: good from 0.75 on, ok
-from 0.25 on, junk below (deep_retrieval/scenes/views.py). Equal arguments give equal bytes.
+The ground truth is the share of a facade's area that a view shows: good from 0.75, ok from 0.25,
+junk below (deep_retrieval/scenes/views.py). The same arguments give the same bytes.
 """
 
 from deep_retrieval import cli, paths
@@ -13,13 +13,13 @@ from deep_retrieval import cli, paths
 def parse_args():
     parser = cli.parser(__doc__)
     parser.add_argument('--output', default=paths.DATASETS / 'demo', help='folder to make')
-    parser.add_argument('--seed', type=cli.natural, default=0, help='seed of everything random')
+    parser.add_argument('--seed', type=cli.natural, default=0, help='random seed')
     parser.add_argument('--facades', type=cli.positive, default=24, help='buildings to search for')
-    parser.add_argument('--views', type=cli.positive, default=8, help='pictures of each')
+    parser.add_argument('--views', type=cli.positive, default=8, help='pictures per building')
     parser.add_argument('--distractors', type=cli.natural, default=120,
                         help='other pictures; every second one shows a look-alike of a building')
     parser.add_argument('--queries', type=cli.positive, default=1,
-                        help='greatest number of queries per building; they are good views')
+                        help='maximum number of queries per building, which are good views')
     parser.add_argument('--size', type=cli.positive, default=1024,
                         help='longer side of the largest pictures in pixels')
     parser.add_argument('--overwrite', action='store_true',

@@ -1,4 +1,4 @@
-"""The numbers of a table: each is the result of a function of the library.
+"""Measure the numbers of a table, each by one call of the library.
 
     measurer = Measurer(dataset, 'Oxford', weights, ...)
     rows = measurer.rows(table, students)       # as tables.yaml has the table
@@ -13,19 +13,19 @@ from typing import NamedTuple
 from deep_retrieval import cli, paths
 from steps import Step, score_covers
 
-# without and with --tiny: the released net, the one with all maps, and the demo's weights of both
+# without and with --tiny: the released net, the net with all maps, and the demo weights of both
 WHOLE = ('proto/deploy_resnet101.prototxt', 'proto/deploy_resnet_tiny.prototxt')
 BRANCHES = ('proto/offline/pca/pca_features_resnet101_normpython.prototxt',
             'proto/tiny/offline/pca/pca_features_resnet_tiny_normpython.prototxt')
 DEMO = ('caffemodel/demo_resnet101.caffemodel', 'caffemodel/demo_tiny.caffemodel')
-TRAINED = 'caffemodel/resnet_tiny.caffemodel'   # of the tiny net, by `make metric-demo`
+TRAINED = 'caffemodel/resnet_tiny.caffemodel'   # trained tiny net, from `make metric-demo`
 RELEASED = 'caffemodel/model.caffemodel'
 STUDENTS = 'caffemodel/students'
 STUDENT_CALLS = [{'call': 'evaluate', 'query_crop': 'full'}, {'call': 'cover'}]
 
 
 class Student(NamedTuple):
-    """A trained net: its name, its prototxt to describe images with, and its weights."""
+    """A trained net: its name, its deploy prototxt, and its weights."""
 
     name: str
     proto: str
@@ -33,7 +33,7 @@ class Student(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a table: the cells of its name, our and the published numbers, how ours came."""
+    """A row of a table: the cells of its name, our numbers, the published ones, and our method."""
 
     name: list
     ours: list
@@ -42,13 +42,13 @@ class Row(NamedTuple):
 
 
 def weights_of(tiny: bool) -> Path:
-    """Return the weights to take by default: released or trained ones, or else the demo's."""
+    """Return the default weights: the released or trained ones if they exist, or the demo's."""
     best = paths.ROOT / (TRAINED if tiny else RELEASED)
     return best if best.exists() else paths.ROOT / DEMO[tiny]
 
 
 def make_missing(dataset, weights, tiny: bool) -> None:
-    """Make the demo's dataset and weights if they are wanted and do not exist."""
+    """Make the demo's dataset and weights if they are selected but do not exist."""
     if Path(dataset) == paths.ROOT / 'datasets/demo' and not os.path.exists(dataset):
         Step('make_demo', {}, [dataset]).run()
     if Path(weights) == paths.ROOT / DEMO[tiny]:    # kept if they are of this net already
@@ -57,7 +57,7 @@ def make_missing(dataset, weights, tiny: bool) -> None:
 
 
 def students_in(folder, given) -> dict:
-    """Return students by name: those in the folders of a folder, and those given.
+    """Return students by name: those in the subfolders of a folder, and those given.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def students_in(folder, given) -> dict:
         if protos and weights:
             found[path.name] = Student(path.name, str(protos[0]), str(weights[-1]))
         else:
-            cli.warn(f'{path}: is not a student: a deploy prototxt and a caffemodel are expected')
+            cli.warn(f'{path}: is not a student (a deploy prototxt and a caffemodel are expected)')
     found.update((name, Student(name, proto, weights)) for name, proto, weights in given)
     return found
 
@@ -97,13 +97,13 @@ class Measurer:
     ----------
     dataset : Dataset
     weights : path
-        Of the net, for all rows but those of students.
+        Caffemodel of the net, for all rows except those of students.
     tiny : bool
-        Take the small nets.
+        Use the small nets.
     S : int
         Longer side in pixels.
     cover_dataset : path of a folder, or None to leave the column of covers empty
-    students : path of a folder, for the message about a student that is missing
+    students : path of a folder, named in the message about a missing student
     eval_binary, temp_dir : paths
         The compiled compute_ap, and the folder for features and rankings.
     """
@@ -141,7 +141,7 @@ class Measurer:
         published = row.get('published', ['-'] * len(table['published']))
         return Row(row['name'], ours, published, protocol)
 
-    # the calls of tables.yaml: each returns the mAP in percent and how it was measured, or '-'
+    # calls named in tables.yaml: each returns the mAP in percent, or '-', and how it was measured
 
     def _retrieve(self, _, **options):
         from deep_retrieval.studies.retrieval import retrieve
@@ -176,7 +176,7 @@ class Measurer:
                 'features_dir': os.path.join(self.temp_dir, 'maps'), 'rankings_dir': self.temp_dir}
 
     def _net(self, student):
-        """Prototxt, weights and blob of the descriptor, of a student the top of its last layer."""
+        """Prototxt, weights and descriptor blob; for a student, the top of its last layer."""
         if not student:
             return paths.ROOT / WHOLE[self.tiny], self.weights, 'rmac/normalized'
         from caffe.proto import caffe_pb2
@@ -186,5 +186,5 @@ class Measurer:
 
 
 def megabytes(path) -> str:
-    """Return the size of a file, as 187MB."""
+    """Return the size of a file as text, such as 187MB."""
     return f'{os.path.getsize(path) / 1e6:.3g}MB'

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Run a path of training from images to a scored student, on rendered pictures and a narrow trunk.
+"""Run a training recipe from images to a scored student, on rendered pictures and a narrow trunk.
 
     python experiments/recipes.py distill
 
-Prints each step as the command that you would type, does it, and ends with a table of mAP before
-and after. The pictures that score show none of the facades that were trained on. recipes.yaml has
-the steps. A finished step is not repeated while its flags and the files that it reads stay the
-same, in this recipe or another one.
+Prints each step as the command that you would type, runs it, and ends with a table of mAP before
+and after. Test pictures show other facades than training pictures. The steps are defined in
+recipes.yaml. A finished step is not repeated, in this recipe or another one, as long as its flags
+and the files that it reads stay the same.
 """
 
 import os
@@ -20,7 +20,7 @@ from steps import Step
 
 RECIPES = Path(__file__).with_name('recipes.yaml')
 TEMP = 'tmp/recipes'        # below the repository
-# they stand for the pictures that were rendered
+# files whose hashes identify the rendered pictures
 PICTURES = ('datasets/tiny/landmark/manifest.json', 'datasets/tiny/demo/manifest.json')
 
 
@@ -69,9 +69,9 @@ def _step(flags):
 
 
 def run_step(step: Step) -> None:
-    """Do a step, unless the files that it makes exist and were made from the same.
+    """Run a step, unless its output files exist and were made from the same inputs.
 
-    A step that makes a folder knows itself what is in it, so it is always called.
+    A step that makes a folder is always called, since it checks the contents itself.
     """
     if not step.makes:
         step.run()
@@ -89,8 +89,8 @@ def run_step(step: Step) -> None:
 def fingerprints(step: Step) -> dict:
     """Return the SHA-256 of the files that a step reads.
 
-    Those are the files that its flags name, the net that a solver names, and what the pictures were
-    rendered from.
+    These are the files named by its flags, the net of a solver, and the manifest of the rendered
+    pictures.
     """
     values = [word for value in step.flags.values()
               for word in (value if isinstance(value, list) else [value])]
@@ -102,7 +102,7 @@ def fingerprints(step: Step) -> dict:
 
 def mean_of(dataset, proto, weights, gpu=0, S=None, end=None, partial_weights=False,
             **options) -> float:
-    """Return the mean that test.py prints for its flags, 0 to 1."""
+    """Return the mAP (0 to 1) that test.py prints for these flags."""
     import deep_retrieval as dr
     cli.use_device(gpu)
     model = dr.load_model(weights, proto=proto, S=S, end=end, partial_weights=partial_weights)

@@ -1,4 +1,4 @@
-"""Tables with published numbers: read from tables.yaml, written as Markdown and CSV."""
+"""Tables with published numbers: read them from tables.yaml, write them as Markdown and CSV."""
 
 import csv
 import io
@@ -18,12 +18,12 @@ def load_tables() -> dict:
 
 
 def is_rendered(dataset) -> bool:
-    """Whether a folder holds pictures that make_demo.py rendered, not photographs."""
+    """Whether the pictures in a folder were rendered by make_demo.py, not photographed."""
     return os.path.exists(os.path.join(dataset, 'manifest.json'))
 
 
 def differences(table, rows, args, dataset) -> list[str]:
-    """Return lines that say what the published numbers and ours were measured with."""
+    """Return lines that say how the published numbers and ours were measured."""
     rendered = ' of rendered pictures, another dataset' * is_rendered(args.dataset)
     net = 'the tiny net, ' * args.tiny
     lines = [f'published: {table["setting"]} ({table["source"]})',
@@ -38,7 +38,7 @@ def differences(table, rows, args, dataset) -> list[str]:
 
 
 def made_of(weights) -> str:
-    """Return how make_demo_model.py made these weights, in brackets; '' for other weights."""
+    """Return how make_demo_model.py made these weights, in parentheses; '' for other weights."""
     from deep_retrieval.model import read_info
     from deep_retrieval.surgery.demo_weights import SOURCE
     info = read_info(weights)
@@ -61,7 +61,7 @@ def cells(row) -> list[str]:
 
 
 def markdown(table, rows, notes) -> str:
-    """Return the table as Markdown that is aligned in a terminal, too."""
+    """Return the table as Markdown that is also aligned in a terminal."""
     lines = [header(table), *map(cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ['-' * width for width in widths])

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measure a table of the original's README again, and print our numbers beside the published ones.
+"""Reproduce a table of the original's README, and print our numbers beside the published ones.
 
     python experiments/run.py offline
     python experiments/run.py multires --dataset datasets/Paris --dataset_name Paris
 
-Runs on the demo's data by default, and makes what is missing of it. The table goes to stdout, and
-as TABLE.md and TABLE.csv to --output. Features are kept: another run resumes from them. tables.yaml
-has the published numbers, and what is measured in each row.
+By default it runs on the demo data, which is made if necessary. The table is printed, and written
+to --output as TABLE.md and TABLE.csv. Features are kept, so a later run resumes from them.
+tables.yaml has the published numbers and the measurement of each row.
 """
 
 import os
@@ -23,24 +23,24 @@ def parse_args():
     parser.add_argument('table', choices=sorted(tables), metavar='TABLE', help='; '.join(
         f'{name}: {table["title"]}' for name, table in sorted(tables.items())))
     parser.add_argument('--tiny', action='store_true',
-                        help='take the small nets of proto/tiny, which need a minute, instead of '
-                             'ResNet-101; trained, if `make metric-demo` was run')
+                        help='use the small nets of proto/tiny, which take a minute, instead of '
+                             'ResNet-101; they are trained if `make metric-demo` was run')
     parser.add_argument('--weights', help='caffemodel of the net; by default the released one in '
                         "caffemodel/ or, if that does not exist, the demo's")
     parser.add_argument('--dataset', default=paths.DATASETS / 'demo',
-                        help='folder that holds jpg/ and lab/')
+                        help='folder with jpg/ and lab/')
     parser.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')
-    parser.add_argument('--cover_dataset', help='folder that test_on_cover.py takes, for the '
-                        'column of the distilling table that is otherwise empty')
+    parser.add_argument('--cover_dataset', help='dataset folder for test_on_cover.py; fills the '
+                        'cover column of the distilling table, which is empty by default')
     parser.add_argument('--S', type=cli.positive, help='longer side of images in pixels; by '
                         "default the table's own, or 512 for rendered data")
-    parser.add_argument('--students', help='folder with a folder NAME for each trained student, '
-                        'which holds a deploy prototxt and a caffemodel (the last one of several '
-                        f'snapshots); by default {measuring.STUDENTS}, if that exists')
+    parser.add_argument('--students', help='folder with a subfolder NAME per trained student, '
+                        'which has a deploy prototxt and a caffemodel (the last of several '
+                        f'snapshots is used); by default {measuring.STUDENTS}, if it exists')
     parser.add_argument('--student', nargs=3, action='append', default=[],
                         metavar=('NAME', 'PROTO', 'WEIGHTS'),
-                        help='a trained student elsewhere; may be repeated')
+                        help='a trained student in another place; may be repeated')
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
     parser.add_argument('--eval_binary', default=paths.EVAL_BINARY,
                         help='the compiled compute_ap')

@@ -1,10 +1,10 @@
-"""The steps of the recipes: each is a script's command, run as a call of the library.
+"""The steps of the recipes: each stands for a script's command, but calls the library.
 
     step = Step('train', {'gpu': -1, 'solver': 'proto/x_solver.prototxt'}, ['caffemodel/x'])
     step.command()      # myPython/train.py --gpu -1 --solver proto/x_solver.prototxt
     step.run()
 
-A step's flags are those of its script; they are the keyword arguments of its function in STEPS.
+A step's flags are those of its script, passed as keyword arguments to its function in STEPS.
 """
 
 import os
@@ -15,18 +15,18 @@ from deep_retrieval import cli, paths
 
 
 class Step(NamedTuple):
-    """A step: its name in STEPS, its flags, and the files that it leaves."""
+    """A step: its name in STEPS, its flags, and the files that it makes."""
 
     name: str
     flags: dict
     makes: list
 
     def command(self) -> str:
-        """Return the command that does the same, as a reader types it."""
+        """Return the equivalent command, as a reader would type it."""
         return shlex.join([*STEPS[self.name][0].split(), *words(self.flags)])
 
     def run(self) -> None:
-        """Do the step in this process; RuntimeError if it does not leave what it should."""
+        """Run the step in this process; RuntimeError if an expected file is missing afterwards."""
         STEPS[self.name][1](**self.flags)
         for path in self.makes:
             if not os.path.exists(path):
@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 def words(flags: dict) -> list[str]:
-    """Return flags as words of a command line: True is a bare flag, a list several words."""
+    """Return flags as words of a command line: True becomes a bare flag, a list several words."""
     found = []
     for flag, value in flags.items():
         values = [] if value is True else value if isinstance(value, list) else [value]
@@ -63,7 +63,7 @@ def train(solver, weights=(), cache_trunk=None, set=(), gpu=0):
     cli.use_device(gpu)
     done = solving.train(solver, weights=weights, settings=set, cache_trunk=cache_trunk)
     if not done.finished:
-        raise KeyboardInterrupt     # the solver has caught it, and has left a snapshot
+        raise KeyboardInterrupt     # the solver has caught Ctrl-C and written a snapshot
 
 
 def clip(proto, weights, output_proto, output, layer='pooled_rois/pca', new_layer=None, dim=None,
@@ -96,7 +96,7 @@ def fit_pca(proto, weights, img_dir, output, S, gpu=0):
                           project='pooled_rois/reduce')
 
 
-# step -> the command that a reader types, and the function that does the same
+# step -> the command that a reader would type, and the equivalent function
 STEPS = {
     'make_demo': ('datasets/make_demo.py', make_demo),
     'make_training_demo': ('datasets/make_training_demo.py', make_training_demo),

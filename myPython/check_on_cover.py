@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Group near-duplicate images of a mapped file, and choose the similarity threshold for them.
+"""Group the near-duplicate images in a mapped file, and choose the similarity threshold.
 
     python myPython/check_on_cover.py sweep --mapped tmp/mapped.txt \\
         --groups datasets/demo_cover/groups.txt --low 0.60 --high 0.70
@@ -16,8 +16,8 @@ from deep_retrieval.duplicates.decimals import decimal, steps
 
 
 def groups(args):
-    """Group the images with a similarity of at least a threshold: each anchor with its items, or
-    connected components (the original's make_anchor_list_and_save_groups)."""
+    """Group images with similarity >= threshold: each anchor with its items, or connected
+    components (the original's make_anchor_list_and_save_groups)."""
     from deep_retrieval.duplicates import cover_groups, group_folders, mapped_files
     found = cover_groups.group_mapped(
         args.mapped, args.threshold, more_than=args.min_img_num_per_group,
@@ -44,7 +44,7 @@ def save(args):
 
 
 def check(args):
-    """Count what is left in folders of groups at a higher threshold (the original's
+    """Count what remains of saved groups at a higher threshold (the original's
     check_threshold)."""
     from deep_retrieval.duplicates import group_folders
     left = group_folders.count(group_folders.read(args.src_dir), args.threshold)
@@ -53,7 +53,7 @@ def check(args):
 
 
 def sample(args):
-    """Copy groups drawn at random, to annotate them by hand (the original's
+    """Copy randomly drawn groups, to annotate them by hand (the original's
     select_random_n_groups)."""
     from deep_retrieval.duplicates import group_folders
     tell(args, group_folders.sample(args.src_dir, args.dst_dir, args.n, args.seed,
@@ -70,7 +70,7 @@ def copy(args):
 
 
 def count(args):
-    """Count pairs, images and groups at each threshold, of all anchors or of those in the queries
+    """Count pairs, images and groups at each threshold, for all anchors or those in the queries
     file (the original's count_img_num_in_mapped_file)."""
     from deep_retrieval.duplicates import mapped_files
     good = mapped_files.read_names(args.queries_file) if args.queries_file else None
@@ -78,13 +78,13 @@ def count(args):
 
 
 def count_good(args):
-    """Count pairs, images and groups at each threshold, of the same-origin groups, whose anchors
+    """Count pairs, images and groups at each threshold, for the same-origin groups, whose anchors
     are in the queries file (the original's count_good_img_num)."""
     count(args)
 
 
 def count_junk(args):
-    """Count pairs, images and groups at each threshold, of the unrelated groups: those in a folder
+    """Count pairs, images and groups at each threshold, for the unrelated groups: those in a folder
     whose anchors are not in the queries file (the original's count_junk_img_num)."""
     from deep_retrieval.duplicates import group_folders, mapped_files
     good = mapped_files.read_names(args.queries_file)
@@ -92,11 +92,11 @@ def count_junk(args):
 
 
 def sweep(args):
-    """Count same-origin and unrelated pairs at each threshold, with precision and recall: by the
-    ground truth's groups or, as the original does, by the anchors in the queries file."""
+    """Count same-origin and unrelated pairs at each threshold, with precision and recall, using
+    ground-truth groups or, as the original does, the anchors in the queries file."""
     from deep_retrieval.duplicates import mapped_files, sweep_report, thresholds
     if args.plot:
-        sweep_report.check_plot(args.plot)      # before hours of counting
+        sweep_report.check_plot(args.plot)      # fail before hours of counting
     truth = ({'anchors': mapped_files.read_names(args.queries_file)} if args.queries_file else
              {'groups': args.groups})
     table = thresholds.sweep(args.mapped, steps(args.low, args.high, args.step),
@@ -109,7 +109,7 @@ def sweep(args):
 
 
 def print_counts(args, anchors, kind):
-    """Print the counts of some anchors, or of all for None."""
+    """Print the counts of some anchors; None for all."""
     from deep_retrieval.duplicates import sweep_report, thresholds
     table = thresholds.sweep(args.mapped, steps(args.low, args.high, args.step), anchors=anchors,
                              missing=args.missing)
@@ -117,7 +117,7 @@ def print_counts(args, anchors, kind):
 
 
 def described(group):
-    """A group in one line."""
+    """Return a group as one line of text."""
     from deep_retrieval.duplicates.mapped_files import printable
     line = f'{printable(group.anchor)}: {len(group.names)} images'
     if group.component is None:
@@ -134,25 +134,25 @@ def tell(args, made):
 FLAGS = {
     'mapped': dict(default=paths.TEMP / 'mapped.txt', help='mapped file'),
     'threshold': dict(type=decimal, default=decimal('0'),
-                      help='least similarity; 0 takes everything in the mapped file'),
+                      help='minimum similarity; 0 takes everything in the mapped file'),
     'min_img_num_per_group': dict(type=cli.natural, default=5,
-                                  help='leave out groups that have no more images than this'),
-    'run_groups': dict(type=cli.positive, help='keep only this many groups, the first ones'),
-    'components': dict(action='store_true', help='group all images that similar pairs connect, '
-                       'each image in one group'),
+                                  help='leave out groups with this many images or fewer'),
+    'run_groups': dict(type=cli.positive, help='keep only the first groups, this many'),
+    'components': dict(action='store_true', help='group all images connected by similar pairs, so '
+                       'that each image is in one group'),
     'giant': dict(type=cli.positive, default=GIANT,
-                  help='warn of a component with more images than this'),
-    'show': dict(type=cli.natural, default=10, help='groups to print'),
+                  help='warn about components with more images than this'),
+    'show': dict(type=cli.natural, default=10, help='number of groups to print'),
     'output': dict(default=paths.TEMP / 'grouping.txt', help='grouping to write, in the format of '
-                   'mapped files; its first fields are the list of anchors'),
+                   'mapped files; the first fields of its lines are the anchors'),
     'img_dir': dict(default=paths.DATASETS / 'demo_cover/images', help='folder of the images'),
     'src_dir': dict(default=paths.TEMP / 'groups', help='folder with one folder of pictures per '
                     'group'),
     'dst_dir': dict(help='folder to make, with one folder of pictures per group'),
-    'queries_file': dict(help='text with one anchor per line, or a grouping or mapped file'),
+    'queries_file': dict(help='text file with one anchor per line, or a grouping or mapped file'),
     'groups': dict(default=paths.DATASETS / 'demo_cover/groups.txt',
                    help='ground truth, lines of ID<TAB>NAME NAME ...'),
-    'n': dict(type=cli.positive, default=1000, help='groups to draw'),
+    'n': dict(type=cli.positive, default=1000, help='number of groups to draw'),
     'low': dict(type=decimal, default=decimal('0.60'), help='first threshold'),
     'high': dict(type=decimal, default=decimal('0.70'), help='last threshold'),
     'step': dict(type=decimal, default=decimal('0.01'), help='difference between two thresholds'),
@@ -160,11 +160,11 @@ FLAGS = {
                       help='print the lowest threshold with this precision'),
     'csv': dict(help='table to write'),
     'plot': dict(help='plot to draw: .png, .svg or .pdf'),
-    'missing': dict(help='list of missing anchors to write'),
+    'missing': dict(help='file to write the missing anchors to'),
 }
 PICTURES = f'img_dir dst_dir {subcommands.COPYING}'
 RANGE = 'mapped low high step missing'
-QUERIES = {'queries_file': paths.TEMP / 'grouping.txt'}     # what groups writes
+QUERIES = {'queries_file': paths.TEMP / 'grouping.txt'}     # written by `groups`
 
 MODES = {
     'groups': (groups, 'mapped threshold min_img_num_per_group run_groups components giant show '

@@ -1,4 +1,4 @@
-"""The nets' own Python layers, written for pycaffe's interface; prototxts name these classes.
+"""Python layers for pycaffe; prototxts refer to these classes by name.
 
     layer { type: "Python" python_param { module: "custom_layers" layer: "NormalizeLayer" } }
 
@@ -34,15 +34,15 @@ from deep_retrieval.training.pair_losses import pair_l2, pair_lifted
 from deep_retrieval.vectors import EPSILON, normalize
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 
-LEVELS = 2          # of the rigid grid
+LEVELS = 2          # levels of the rigid grid
 
 logger = logging.getLogger('deep_retrieval.custom_layers')
 
 
 def normalize_backward(x: np.ndarray, diff: np.ndarray) -> np.ndarray:
-    """Return the gradient to x (N x D x ...), where `diff` is the one to normalize(x)."""
+    """Return the gradient w.r.t. x (N x D x ...); `diff` is the gradient w.r.t. normalize(x)."""
     norm = np.linalg.norm(x, axis=1, keepdims=True)
-    # the norm's own gradient is x / norm; it has none at 0, where 0 is taken
+    # the gradient of the norm is x / norm; at 0, where it does not exist, 0 is used
     direction = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
     along = np.sum(diff * x, axis=1, keepdims=True) / (EPSILON + norm)
     return (diff - direction * along) / (EPSILON + norm)
@@ -73,20 +73,27 @@ def resize_planes(x: np.ndarray, h: int, w: int) -> np.ndarray:
 
 
 def resize_planes_backward(diff: np.ndarray, H: int, W: int) -> np.ndarray:
-    """Return the gradient to ... x H x W, where `diff` (... x h x w) is the one to its resized."""
+    """Return the gradient w.r.t. the ... x H x W input; `diff` is that of its resized ... x h x w.
+    """
     h, w = diff.shape[-2:]
-    # resizing is a matrix along each axis: what it makes of the unit vectors
+    # resizing is a matrix along each axis, whose columns are the resized unit vectors
     rows, columns = cv2.resize(np.eye(H), (H, h)), cv2.resize(np.eye(W), (W, w))
     return rows.T @ diff @ columns
 
 
 def pick_rows(features: np.ndarray, labels: np.ndarray, path: str) -> np.ndarray:
-    """Return the rows of `features` (N x D, of the file `path`) with the numbers `labels` (B).
+    """Return the rows of `features` at the indices `labels`.
+
+    Parameters
+    ----------
+    features : N x D
+    labels : B indices of rows
+    path : file of the features, for messages
 
     Raises
     ------
     ValueError
-        There is no such row, or it is not finite.
+        A row does not exist or is not finite.
     """
     good = (labels >= 0) & (labels < len(features)) & (labels == np.floor(labels))
     if not good.all():
@@ -101,7 +108,7 @@ def pick_rows(features: np.ndarray, labels: np.ndarray, path: str) -> np.ndarray
 
 
 class NormalizeLayer(caffe.Layer):
-    """Scale each vector along axis 1 to unit length."""
+    """Scale each vector along axis 1 to unit L2 norm."""
 
     def setup(self, bottom, top):
         check_counts(self, bottom, top, (1,))
@@ -120,16 +127,17 @@ class NormalizeLayer(caffe.Layer):
 class GeMLayer(caffe.Layer):
     """Generalized-mean pooling of each channel, with a learnable power (B x C x H x W).
 
-    The top is B x C x 1 x 1, the mean over the whole map. The optional second bottom, the rois
-    (R x 5, as ROIPooling reads them), makes it R x C x 1 x 1, the mean over each region; 0 for a
-    region outside the map. `p` (3) is the power to start with, `eps` (1e-6) the least value of a
-    cell, `spatial_scale` (1) the number of cells per pixel of the rois. The power is parameter 0 of
-    the layer, so that `param { lr_mult: 10 }` sets its learning rate. See `gem.py`.
+    The top is B x C x 1 x 1, the mean over the whole map. With the rois as an optional second
+    bottom (R x 5, as for ROIPooling), it is R x C x 1 x 1, the mean over each region, or 0 for a
+    region outside the map. The parameters (and defaults) are `p` (3), the initial power; `eps`
+    (1e-6), to which smaller values are raised; and `spatial_scale` (1), the number of cells per
+    pixel of the rois. The power is parameter 0 of the layer, so `param { lr_mult: 10 }` sets its
+    learning rate. See `gem.py`.
     """
 
     @staticmethod
     def parameters(layer_param):
-        """Names of the parameters, which this repository's engine asks for."""
+        """Return the names of the parameters, for this repository's engine."""
         return ['power']
 
     def setup(self, bottom, top):
@@ -170,7 +178,7 @@ class GeMLayer(caffe.Layer):
     def _power(self):
         p = float(self.blobs[0].data[0])
         if not p > 0:
-            raise ValueError(f'GeMLayer: its power has become {p:g}, but must be positive; lower '
+            raise ValueError(f'GeMLayer: the power has become {p:g}, but must be positive; lower '
                              'its lr_mult')
         return p
 
@@ -209,7 +217,7 @@ class AggregateLayer(caffe.Layer):
             bottom[0].diff[...] = top[0].diff[self.images]
 
     def _images(self, bottom):
-        """The image index of each row of bottom[0]."""
+        """Return the image index of each row of bottom[0]."""
         rows = bottom[0].shape[0]
         if len(bottom) == 2:
             images = bottom[1].data.reshape(-1, 5)[:, 0].astype(int)
@@ -225,13 +233,13 @@ class AggregateLayer(caffe.Layer):
 
 
 class FeatureLayer(ConstantLayer):
-    """Look up rows of the N x D array in `features`, an .npy, by label (B -> B x D x 1 x 1)."""
+    """Look up rows of the .npy file `features` (N x D) by label (B -> B x D x 1 x 1)."""
 
     def setup(self, bottom, top):
         check_counts(self, bottom, top, (1,))
         self.path = str(parameters(self, 'features')['features'])
         with store.reading(self.path, 'an .npy file'):
-            # rows are read when they are needed: all of them may not fit into memory
+            # rows are read on demand, because all of them may not fit into memory
             self.features = np.load(self.path, mmap_mode='r', allow_pickle=False)
         if getattr(self.features, 'ndim', 0) != 2 or self.features.dtype.kind not in 'fiu':
             raise ValueError(f'FeatureLayer: {self.path}: is not an N x D array of numbers')
@@ -245,9 +253,9 @@ class FeatureLayer(ConstantLayer):
 
 
 class RigidGridLayer(ConstantLayer):
-    """Make the regions of a batch of images (B x C x H x W -> R x 5, as ROIPooling reads them).
+    """Make the regions of a batch of images (B x C x H x W -> R x 5, as for ROIPooling).
 
-    With the `dataset` cover, paris or landmark they are those of that dataset's size of images,
+    If `dataset` is cover, paris or landmark, the regions are those of that dataset's image size;
     otherwise those of H x W.
     """
 
@@ -261,7 +269,7 @@ class RigidGridLayer(ConstantLayer):
             self.shape = tuple(bottom[0].shape)
             self.rois = self._rois(self.shape[0], self.shape[2:])
         top[0].reshape(*self.rois.shape)
-        # here too, because an AggregateLayer above takes its top's shape from them before a forward
+        # filled here too: a later AggregateLayer derives its shape from them before a forward
         top[0].data[...] = self.rois
 
     def forward(self, bottom, top):
@@ -277,7 +285,7 @@ class RigidGridLayer(ConstantLayer):
 
 
 class ResizeLayer(caffe.Layer):
-    """Resize images to `h` x `w` pixels, and subtract `mean`, one number per channel."""
+    """Resize images to `h` x `w` pixels, and subtract `mean`, one value per channel."""
 
     def setup(self, bottom, top):
         check_counts(self, bottom, top, (1,))
@@ -299,7 +307,7 @@ class ResizeLayer(caffe.Layer):
 class PairLossLayer(caffe.Layer):
     """Base of losses over the pairs of a batch: student (B x D), teacher (B x E) -> loss.
 
-    `loss` returns the loss and its gradient to the student; the one to the teacher is 0.
+    `loss` returns the loss and its gradient w.r.t. the student; that of the teacher is 0.
     """
 
     def setup(self, bottom, top):
@@ -318,7 +326,7 @@ class PairLossLayer(caffe.Layer):
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
             gradient = self.loss(*embeddings(bottom))[1]
-            # the top's diff is the loss's weight
+            # the top's diff is the loss weight
             bottom[0].diff[...] = (top[0].diff[0] * gradient).reshape(bottom[0].data.shape)
         if propagate_down[1]:
             bottom[1].diff[...] = 0

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Fit a net's centring and projection to the PCA of what enters them, on a folder's images.
+"""Fit a net's centring and projection layers by PCA of their inputs, on a folder's images.
 
     python myPython/fit_pca.py --proto proto/reduce/serial/deploy_resnet101_pca512.prototxt \
         --weights caffemodel/model.caffemodel --img_dir datasets/landmark/clean
 
-With it the serial reduction of the pair losses starts from the PCA of the whole descriptors.
+Use it to start the serial reduction of the pair losses from the PCA of the full descriptors.
 """
 
 from deep_retrieval import cli, paths
@@ -18,7 +18,7 @@ def parse_args():
     parser.add_argument('--weights', default=paths.WEIGHTS,
                         help='caffemodel with all layers of the net before the centring')
     parser.add_argument('--img_dir', default=paths.DATASETS / 'landmark/clean',
-                        help='folder of images; folders in it are searched too')
+                        help='folder of images, searched recursively')
     parser.add_argument('--centre', default='pooled_rois/shift', metavar='LAYER',
                         help='the Scale layer that centres')
     parser.add_argument('--project', default='pooled_rois/reduce', metavar='LAYER',
@@ -27,8 +27,8 @@ def parse_args():
                         help='longer side of the images in pixels')
     parser.add_argument('--L', type=cli.natural, default=2, help='levels of the rigid grid')
     parser.add_argument('--whitening', type=float, default=0,
-                        help='power of the standard deviations that directions are divided by: 0 '
-                             'leaves them as they are, 1 makes them equal')
+                        help='divide each direction by this power of its standard deviation: 0 for '
+                             'plain PCA, 1 for full whitening')
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
     parser.add_argument('--output', default=paths.ROOT
                         / 'caffemodel/reduce_serial_start.caffemodel',

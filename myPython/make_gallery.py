@@ -16,7 +16,7 @@ from deep_retrieval.datasets import DATASETS
 
 
 def ranking(args):
-    """Show rankings of test.py: each query and its first hits, marked by the ground truth."""
+    """Show rankings of test.py: each query with its first hits, marked by the ground truth."""
     import deep_retrieval as dr
     from deep_retrieval.gallery import show
     dataset = dr.open_dataset(args.dataset, args.dataset_name)
@@ -25,7 +25,7 @@ def ranking(args):
 
 
 def groups(args):
-    """Show the groups of a mapped file: each anchor and its items."""
+    """Show the groups of a mapped file: each anchor with its items."""
     from deep_retrieval.gallery import show
     tell(args, 'groups', show.groups(
         args.output, args.mapped, args.images, truth=args.truth, most=args.groups,
@@ -33,7 +33,7 @@ def groups(args):
 
 
 def strip(args):
-    """Draw anchors of a mapped file and their first items as one picture, one row per anchor."""
+    """Draw anchors of a mapped file with their first items as one picture, one row per anchor."""
     from deep_retrieval.gallery import show
     done = show.strip(args.output, args.mapped, args.images, truth=args.truth, top=args.top,
                       most=args.groups, anchors=args.anchors)
@@ -41,7 +41,7 @@ def strip(args):
 
 
 def page_options(args):
-    """The flags that all galleries have."""
+    """Return the values of the flags that all galleries have."""
     return {'top': args.top, 'title': args.title, 'per_page': args.per_page, 'side': args.thumb,
             'overwrite': args.overwrite}
 
@@ -55,7 +55,7 @@ def tell(args, noun, done):
 # flag -> its arguments for argparse
 FLAGS = {
     'rankings': dict(default=paths.TEMP, help='folder of NAME.rnk: the --temp_dir of test.py'),
-    'dataset': dict(default=paths.OXFORD, help='folder that holds jpg/ and lab/'),
+    'dataset': dict(default=paths.OXFORD, help='folder with jpg/ and lab/'),
     'dataset_name': dict(choices=sorted(DATASETS),
                          help='layout of that folder; by default it is recognized'),
     'features': dict(nargs='+', metavar='STEM',
@@ -64,10 +64,10 @@ FLAGS = {
     'mapped': dict(default=paths.TEMP / 'mapped.txt',
                    help='mapped file, one line ANCHOR<TAB>ITEM:SCORE ITEM:SCORE ... per group'),
     'images': dict(default=paths.DATASETS / 'demo_cover/images',
-                   help='folder that the names in it are relative to'),
+                   help='folder that the names in the mapped file are relative to'),
     'truth': dict(metavar='FILE',
                   help='mark hits by this ground truth, one line ID<TAB>NAME NAME ... per group'),
-    'groups': dict(type=cli.positive, default=10000, help='groups to show, the first of the file'),
+    'groups': dict(type=cli.positive, default=10000, help='groups to show, in file order'),
     'anchors': dict(nargs='+', metavar='NAME', help='show only the groups of these anchors'),
     'top': dict(type=cli.positive, default=50, help='hits to show per query or group'),
     'output': dict(default=paths.TEMP / 'gallery', help='folder to make'),
@@ -75,7 +75,7 @@ FLAGS = {
     'per_page': dict(type=cli.positive, default=20, help='queries or groups per page'),
     'thumb': dict(type=cli.positive, default=256, help='longest side of a thumbnail in pixels'),
     'overwrite': dict(action='store_true',
-                      help='delete what the output folder holds, even if it is not a gallery'),
+                      help='delete the contents of the output folder, even if it is not a gallery'),
 }
 PAGES = 'top output title per_page thumb overwrite'
 MAPPED = 'mapped images truth groups anchors'

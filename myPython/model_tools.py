@@ -11,7 +11,7 @@ from deep_retrieval import cli, paths, subcommands
 
 
 def tools(proto, weights=None):
-    """The original's class; importing it loads the engine."""
+    """Return the original's class for a net; importing it loads the engine."""
     from deep_retrieval.surgery.tools import ModelTools
     return ModelTools(proto, weights)
 
@@ -23,7 +23,7 @@ def shapes(args):
 
 
 def data(args):
-    """Print statistics of layers' parameters and, for an image, of their blobs."""
+    """Print statistics of the layers' parameters and, given an image, of their blobs."""
     cli.use_device(args.gpu)
     found = tools(args.proto, args.weights).check_blob_data(args.layers, image=args.image,
                                                             S=args.S, L=args.L)
@@ -33,7 +33,7 @@ def data(args):
 
 
 def compare(args):
-    """Print the layers with parameters that another net lacks, adds or has in other sizes."""
+    """Print the layers with parameters that differ from another net: missing, added or resized."""
     for what, names in tools(args.proto).compare_model(args.other).items():
         for name in names:
             print(f'{what}\t{name}')
@@ -45,30 +45,31 @@ def strip(args):
 
 
 def add(args):
-    """Set lr_mult 0 in Convolution, BatchNorm and Scale layers, so that they do not learn."""
+    """Freeze Convolution, BatchNorm and Scale layers by setting their lr_mult to 0."""
     tools(args.proto).add_learning_params(args.output_proto, args.first, args.last)
 
 
 def make_teacher(args):
-    """Make the teacher of a deploy net: the sum of the net at three resolutions, l_, m_ and h_."""
+    """Make the teacher of a deploy net: the sum of its descriptors at three resolutions (l_, m_,
+    h_)."""
     tools(args.proto).make_teacher_network(args.output_proto, height=args.height,
                                            width=args.width)
 
 
 def save_teacher_weights(args):
-    """Make the weights of a teacher or triplet net from those of the net that it copies."""
+    """Make the weights of a teacher or triplet net from those of the net that it was made from."""
     tools(None, args.weights).save_teacher_network_weights(args.teacher_proto, args.output)
 
 
 def make_triplet(args):
-    """Make the triplet net of a deploy net: the net for anchor, positive (p_), negative (n_)."""
+    """Make the triplet net of a deploy net: copies for anchor, positive (p_) and negative (n_)."""
     tools(args.proto).make_triplet_network(
         args.output_proto, cls_dir=str(args.cls_dir), batch_size=args.batch_size,
         margin=args.margin, learn=args.learn)
 
 
 def clip(args):
-    """Keep the first outputs of a projection, or given ones: how a reduced student starts."""
+    """Keep the first outputs of a projection, or selected ones, to initialize a reduced student."""
     from deep_retrieval.surgery import tools
     tools.clip_layer(args.proto, args.weights, args.output_proto, args.output, layer=args.layer,
                      new_layer=args.new_layer, dim=args.dim, rows=args.rows,
@@ -83,7 +84,7 @@ def fold(args):
 
 
 def import_torch(args):
-    """Make net and weights from a PyTorch ResNet-50 or 101 in torchvision's layout."""
+    """Convert a PyTorch ResNet-50 or 101 in torchvision's layout to a net and weights."""
     from deep_retrieval.surgery import tools
     unused = tools.import_torch(args.proto, args.state_dict, args.output_proto, args.output,
                                 args.mean, args.std)
@@ -92,13 +93,13 @@ def import_torch(args):
 
 
 def export_onnx(args):
-    """Write a deploy net as ONNX, for any size, number of images and number of regions."""
+    """Export a deploy net to ONNX, for any image size and any number of images and regions."""
     from deep_retrieval.surgery import tools
     tools.export_onnx(args.proto, args.weights, args.end, args.output)
 
 
 def dims(shape):
-    """A shape as text."""
+    """Return a shape as text."""
     return ' x '.join(map(str, shape)) or 'one number'
 
 
@@ -125,36 +126,35 @@ FLAGS = {
                    help='height of the middle resolution in pixels'),
     'width': dict(type=cli.positive, default=512, help='width of the middle resolution in pixels'),
     'teacher_proto': dict(default=paths.TEMP / 'make-teacher.prototxt',
-                          help='prototxt of the net of copies'),
+                          help='prototxt of the teacher or triplet net'),
     'cls_dir': dict(default='datasets/Paris/triplet/',
                     help='folder with one folder of images per class'),
     'batch_size': dict(type=cli.positive, default=2, help='triplets per batch in training'),
     'margin': dict(type=float, default=1,
-                   help='by how much the negative should be farther than the positive'),
+                   help='margin between the squared distances of negative and positive'),
     'learn': dict(nargs='+', default=(), metavar='LAYER', help='layers that learn'),
     'layer': dict(default='pooled_rois/pca', help='the InnerProduct layer to clip'),
-    'new_layer': dict(metavar='NAME', help='its new name; by default LAYER_DIM'),
-    'dim': dict(type=cli.positive, default=512, help='number of first outputs to keep'),
-    'rows': dict(metavar='FILE', help='text file with the numbers of the outputs to keep, from 0, '
+    'new_layer': dict(metavar='NAME', help='new name of the layer; by default LAYER_DIM'),
+    'dim': dict(type=cli.positive, default=512, help='number of outputs to keep, the first ones'),
+    'rows': dict(metavar='FILE', help='text file with the indices of the outputs to keep, from 0, '
                                       'instead of --dim'),
-    'mix_weights': dict(metavar='FILE', help='caffemodel with a layer each of whose rows mixes '
-                                             'the outputs to a new one, instead of --dim'),
+    'mix_weights': dict(metavar='FILE', help='caffemodel with a layer whose rows are the new '
+                                             'outputs as mixtures of the old, instead of --dim'),
     'mix_layer': dict(default='pooled_rois/reduce', metavar='LAYER',
                       help='the InnerProduct layer of --mix_weights'),
     'state_dict': dict(default=paths.ROOT / 'caffemodel/resnet101.pth',
-                       help='.pth file, from which nothing but tensors is loaded, or '
-                            '.safetensors'),
+                       help='.pth file (only tensors are loaded from it) or .safetensors file'),
     'mean': dict(type=float, nargs=3, default=(0.485, 0.456, 0.406), metavar=('R', 'G', 'B'),
                  help='mean that the PyTorch net subtracts from its input, which is from '
                       '0 to 1'),
     'std': dict(type=float, nargs=3, default=(0.229, 0.224, 0.225), metavar=('R', 'G', 'B'),
-                help='deviation that it divides it by'),
+                help='standard deviation that the PyTorch net divides its input by'),
     'end': dict(default='rmac/normalized', help='blob of the output'),
 }
 
 
 def outputs(mode, *names):
-    """Default files to write of a subcommand."""
+    """Return the default output files of a subcommand."""
     ends = {'output_proto': 'prototxt', 'output': 'caffemodel'}
     return {name: str(paths.TEMP / f'{mode}.{ends[name]}') for name in names}
 

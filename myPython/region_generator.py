@@ -7,15 +7,15 @@ import math
 
 import numpy as np
 
-OVERLAP = 0.4           # share of a region that should overlap with the next one
-STEPS = range(2, 8)     # numbers of the largest regions that may lie along the longer side
+OVERLAP = 0.4           # target overlap of neighbouring regions, as a share of a region
+STEPS = range(2, 8)     # possible numbers of level-1 regions along the longer side
 
 
 def get_rmac_region_coordinates(H: int, W: int, L: int) -> np.ndarray:
     """Return the regions of levels 1 to L of an image.
 
-    At level l, l regions of side 2 min(H, W) / (l + 1) lie along the shorter side, and more along
-    the longer one, so that neighbours overlap by about 40 %.
+    At level l, there are l regions of side 2 min(H, W) / (l + 1) along the shorter side, and more
+    along the longer side, so that neighbours overlap by about 40 %.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def pack_regions_for_network(regions: list[np.ndarray]) -> np.ndarray:
 
 
 def _extra_regions(H, W):
-    """How many more regions a level has along the longer side than along the shorter one."""
+    """Return how many more regions a level has along the longer side than along the shorter one."""
     if H == W:
         return 0
     side = min(H, W)
@@ -84,9 +84,9 @@ def _extra_regions(H, W):
 
 
 def _starts(length, side, count):
-    """The first pixels of `count` regions of `side` pixels, spread evenly along `length`."""
+    """Return the first pixels of `count` regions of `side` pixels, spaced evenly along `length`."""
     half = math.floor(side / 2 - 1)
     step = (length - side) / (count - 1) if count > 1 else 0
-    # by the centres, as in the paper's code: where half is -1, the two roundings differ
+    # via the centres, as in the paper's code: if half is -1, rounding makes a difference
     starts = [math.floor(half + step * k) - half for k in range(count)]
     return [min(start, length - side) for start in starts]

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Rank a dataset again from the descriptors that test.py saved, and score it; no net is run.
+"""Rank a dataset by other methods, from descriptors that test.py saved, and score the rankings.
 
     python myPython/rerank.py alpha_qe --features tmp/demo/Oxford_S512_L2 --dataset datasets/demo
     python myPython/rerank.py diffusion --gnd datasets/gnd_roxford5k.json \
         --features tmp/ROxford_S800_L2 --dataset datasets/Oxford
 
-Prints the AP of every query, their mean, and what the plain ranking gives; or, with --gnd, the
-figures of the revisited metrics. The protocol's name stands beside each number.
+Prints the AP of every query, the mean, and the mean of the plain ranking; with --gnd, it prints
+the metrics of the revisited protocols. Each number comes with the name of its protocol.
 """
 
 from deep_retrieval import cli, paths, subcommands
@@ -33,8 +33,8 @@ def learn_whitening(args):
         source = datasets.open_dataset(args.learn_dataset, args.learn_name)
         learn_from = saved_features.load(args.learn_features, source)
     else:
-        cli.warn('learning the whitening on the dataset that it is scored on, which flatters it; '
-                 '--learn_features takes another')
+        cli.warn('the whitening is learned on the dataset that it is scored on, which inflates the '
+                 'score; give other features by --learn_features')
         source, learn_from = dataset, saved
     fitted = saved_features.fit_whitening(learn_from, source, args.kind, args.dims, args.shrinkage)
     fitted.save(args.output)
@@ -58,7 +58,7 @@ def report(args, dataset, features, *method, **values):
 
 
 def method_flags():
-    """The flags of all methods; one that several methods have says what it is for each."""
+    """Return the flags of all methods; the help of a shared flag explains it for each method."""
     flags = {}
     for name, method in METHODS.items():
         for flag, parameter in method.parameters.items():
@@ -74,11 +74,11 @@ def method_flags():
 COMMON = 'features dataset dataset_name gnd uni whitening eval_binary temp_dir'
 FLAGS = {
     'features': {'nargs': '+', 'default': [str(paths.TEMP / 'demo/Oxford_S512_L2')],
-                 'metavar': 'STEM', 'help': 'STEM_queries.npy and STEM_dataset.npy as test.py '
-                 'saves them, without the hash of the model in the name or with it; those of '
-                 'several scales are summed'},
+                 'metavar': 'STEM', 'help': 'STEM_queries.npy and STEM_dataset.npy as saved by '
+                 'test.py; the hash of the model in the name may be left out; those of several '
+                 'scales are summed'},
     'dataset': {'default': paths.DATASETS / 'demo',
-                'help': 'folder that holds jpg/ and, unless --gnd is given, lab/'},
+                'help': 'folder with jpg/ and, unless --gnd is given, lab/'},
     'dataset_name': {'choices': OXFORD_LAYOUT, 'default': 'Oxford',
                      'help': 'how the folder is read: Paris has damaged images to ignore'},
     'gnd': {'metavar': 'FILE', 'help': 'score by the revisited protocols with this gnd_*.json '
@@ -86,22 +86,22 @@ FLAGS = {
     'uni': {'action': 'store_true',
             'help': 'check that all images have one size, and print it with the scores'},
     'whitening': {'metavar': 'FILE',
-                  'help': 'first whiten the descriptors with what the mode whiten has learned'},
+                  'help': 'first whiten the descriptors with a file saved by the mode whiten'},
     'eval_binary': {'default': paths.EVAL_BINARY, 'help': 'the compiled compute_ap'},
     'temp_dir': {'default': paths.TEMP / 'rerank', 'help': 'folder for rankings'},
     **method_flags(),
     'kind': {'choices': ('pca', 'pairs'), 'default': 'pca',
-             'help': 'by PCA, or by pairs of images of one query (good and ok)'},
+             'help': 'learn by PCA, or from pairs of images of one query (good and ok)'},
     'dims': {'type': cli.positive, 'help': "dimensions to keep; by default the descriptors' rank"},
     'shrinkage': {'type': float, 'default': 0.0,
                   'help': "share of the pairs' covariance, 0 to 1, that is replaced by a multiple "
-                          'of the identity; few pairs need some'},
+                          'of the identity; needed if there are few pairs'},
     'learn_features': {'nargs': '+', 'metavar': 'STEM',
                        'help': 'features to learn from; by default those that are ranked'},
     'learn_dataset': {'default': paths.DATASETS / 'Paris', 'help': 'their dataset'},
     'learn_name': {'choices': OXFORD_LAYOUT, 'default': 'Paris',
                    'help': 'how that folder is read'},
-    'output': {'default': paths.TEMP / 'whitening.npz', 'help': 'file to write it to'},
+    'output': {'default': paths.TEMP / 'whitening.npz', 'help': 'file to save the whitening to'},
 }
 MODES = {
     **{name: (mode_of(method), ' '.join([*method.parameters, COMMON]),

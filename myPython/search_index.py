@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Search descriptors with an index of faiss, or in Milvus.
+"""Search descriptors with a faiss index, or in Milvus.
 
     python myPython/search_index.py build --features tmp/features --kind ivfpq --index tmp/index
     python myPython/search_index.py search --queries tmp/queries --index tmp/index --k 10
     python myPython/search_index.py milvus_load --features tmp/features --uri tmp/milvus.db
     python myPython/search_index.py milvus_search --queries tmp/queries --uri tmp/milvus.db
 
-Features are folders of convert_images2shards.py, .npy files with a text that names their rows, or
-STEMs of test.py's features, which need their dataset. Hits are written as a mapped file,
-QUERY<TAB>IMAGE:SCORE IMAGE:SCORE ...
+Features are folders from convert_images2shards.py, .npy files with a text file that names their
+rows, or STEMs of test.py's features, which need their dataset. Hits are written to a mapped file
+with lines QUERY<TAB>IMAGE:SCORE IMAGE:SCORE ...
 """
 
 import os
@@ -20,7 +20,7 @@ from deep_retrieval.search import INDEX_KINDS, MILVUS_KINDS
 
 
 def build(args):
-    """build an index of faiss and save it"""
+    """build a faiss index and save it"""
     from deep_retrieval.search import faiss_index
     features = opened(args, args.features, 'database')
     start = time.perf_counter()
@@ -33,7 +33,7 @@ def build(args):
 
 
 def search(args):
-    """search an index of faiss"""
+    """search a faiss index"""
     from deep_retrieval.search import faiss_index
     stored, queries = faiss_index.load(args.index), opened(args, args.queries, 'queries')
     start = time.perf_counter()
@@ -61,7 +61,7 @@ def milvus_search(args):
 
 
 def opened(args, path, part):
-    """Saved features of any kind; `part` is that of a STEM."""
+    """Open saved features of any kind; `part` selects the queries or images of a STEM."""
     import deep_retrieval as dr
     return dr.open_features(path, dataset=lambda: dr.open_dataset(args.dataset, args.dataset_name),
                             part=part)
@@ -77,30 +77,31 @@ def write(path, names, hits, seconds):
 
 SAVED = paths.TEMP / 'demo/Oxford_S512_L2'
 FLAGS = {
-    'features': dict(default=SAVED, help='what is searched: a folder of shards, an .npy file, or a '
-                     "STEM of test.py's features"),
-    'queries': dict(default=SAVED, help='what is searched for, likewise'),
+    'features': dict(default=SAVED, help='features to search in: a folder of shards, an .npy file, '
+                     "or a STEM of test.py's features"),
+    'queries': dict(default=SAVED, help='features to search for, in the same formats'),
     'dataset': dict(default=paths.DATASETS / 'demo', help='dataset of a STEM'),
     'dataset_name': dict(choices=sorted(DATASETS),
                          help='layout of that folder; by default it is recognized'),
     'index': dict(default=paths.TEMP / 'index', metavar='PATH',
                   help='the files PATH.faiss and PATH.json'),
     'kind': dict(choices=INDEX_KINDS, default='flat',
-                 help='flat compares with every row, ivfpq with the codes of some'),
+                 help='flat compares a query with every row, ivfpq with compressed rows of the '
+                      'nearest cells'),
     'cells': dict(type=cli.positive, help='cells of ivfpq; by default about 4 sqrt(rows)'),
     'code_bytes': dict(type=cli.positive,
                        help='bytes per code; by default an eighth of the dimensions'),
     'refine': dict(action='store_true',
-                   help='keep the rows beside the codes, and score the best hits by them'),
+                   help='also keep the full rows, and rescore the best hits with them'),
     'seed': dict(type=cli.natural, default=0, help='seed of k-means'),
     'k': dict(type=cli.positive, default=10, help='hits per query'),
-    'probes': dict(type=cli.positive, default=16, help='cells that are searched for a query'),
+    'probes': dict(type=cli.positive, default=16, help='cells to search per query'),
     'output': dict(default=paths.TEMP / 'hits.txt', help='mapped file to write'),
     'uri': dict(default=paths.TEMP / 'milvus.db',
                 help='a .db of Milvus Lite, or a server such as http://localhost:19530'),
     'collection': dict(default='descriptors', help='name of the collection in Milvus'),
     'milvus_index': dict(choices=MILVUS_KINDS, default='FLAT',
-                         help="kind of Milvus's index; FLAT is exact"),
+                         help='type of the Milvus index; FLAT is exact'),
     'overwrite': dict(action='store_true', help='drop a collection of other descriptors'),
 }
 DATASET = 'dataset dataset_name'

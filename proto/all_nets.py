@@ -1,4 +1,4 @@
-"""The table of all nets and solvers, NETS: path below proto/ -> function that returns it."""
+"""The table of all nets and solvers, NETS: path relative to proto/ -> function that returns it."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ def deploy_whole(size):
 
 
 def deploy_whole_normpython(size):
-    """The released net without layers of forks."""
+    """The released net without layers that only forks of Caffe have."""
     return deploy(size, partial(heads.whole_in_python, dim=size.dim), data=[1, 3, 512, 512],
                   rois=[1, 1, 1, 5])
 

@@ -1,4 +1,4 @@
-"""The blocks that the nets consist of.
+"""The building blocks of the nets.
 
 A block adds layers to `n`, a NetSpec or a Branch of one, and returns its last top. Names, shapes
 and fields are those of the released weights and of the original's nets.
@@ -8,7 +8,7 @@ from collections import namedtuple
 
 from caffe import layers as L
 
-# A feature map: its top, its number of channels, and how many times smaller than the image it is.
+# A feature map: its top, its number of channels, and its stride relative to the image.
 Features = namedtuple('Features', 'top channels stride')
 
 
@@ -16,7 +16,7 @@ class Trunk(namedtuple('Trunk', 'blocks widths conv1_bias', defaults=[False])):
     """The names of the bottleneck blocks of stages 2 to 5, and the width of each stage."""
 
     def features(self, n, number):
-        """The Features of the last block of stage `number` in `n`."""
+        """Return the Features of the last block of stage `number` in `n`."""
         last = f'res{number}{self.blocks[number - 2][-1]}'
         return Features(n[last], 4 * self.widths[number - 2], 2 ** number)
 
@@ -49,7 +49,7 @@ class Branch:
 # Trunks. How their layers learn is a function of a layer's type and name that returns ParamSpecs.
 
 def params(*rates, name=None):
-    """Return the ParamSpecs of a layer's blobs from their (lr_mult, decay_mult); None is not set.
+    """Return the ParamSpecs of a layer's blobs from (lr_mult, decay_mult) pairs; None is not set.
 
     Layers with the same `name` share their blobs: `name`_1, `name`_2.
     """
@@ -100,7 +100,7 @@ def conv_bn(n, name, bottom, num_output, kernel_size, pad=0, stride=1, relu=Fals
 def bottleneck(n, name, bottom, width, stride=1, project=False, eltwise=None, **learned):
     """1x1, 3x3 and 1x1 convolutions, added to the bottom or, with `project`, to a 1x1 of it.
 
-    The first 1x1 has the stride, as in the release of He et al. `eltwise` has fields of the sum.
+    The first 1x1 has the stride, as in the release of He et al. `eltwise` sets fields of the sum.
     """
     shortcut = bottom
     if project:
@@ -114,7 +114,7 @@ def bottleneck(n, name, bottom, width, stride=1, project=False, eltwise=None, **
 
 
 def stem(n, bottom, trunk, **learned):
-    """conv1 and pool1, which reduce the image's size to 1/4."""
+    """conv1 and pool1, with stride 4 in total."""
     top = conv_bn(n, 'conv1', bottom, trunk.widths[0], 7, pad=3, stride=2, relu=True,
                   bias_term=trunk.conv1_bias, **learned)
     n['pool1'] = L.Pooling(top, pool='MAX', kernel_size=3, stride=2)
@@ -122,7 +122,7 @@ def stem(n, bottom, trunk, **learned):
 
 
 def stage(n, bottom, trunk, number, **learned):
-    """Stage `number`, 2 to 5; all but the first halve the size."""
+    """Stage `number`, 2 to 5; all except the first have stride 2."""
     top = bottom
     for block in trunk.blocks[number - 2]:
         first = top is bottom
@@ -132,7 +132,7 @@ def stage(n, bottom, trunk, number, **learned):
 
 
 def resnet(n, bottom, trunk, eltwise=None, **learned):
-    """A whole trunk, conv1 to res5c, which reduces the image's size to 1/32.
+    """A whole trunk, conv1 to res5c, with stride 32 in total.
 
     `learned` is passed to each conv_bn: `param` (default_param, frozen, shared),
     `use_global_stats`, and fields of the convolutions such as `weight_filler`. A trunk whose parts
@@ -167,7 +167,7 @@ def reshape(n, name, bottom, dim):
 
 
 def pool_regions(n, name, features, rois, python=False):
-    """The maximum over each region, normalized."""
+    """Max-pool each region, and normalize."""
     n[name] = L.ROIPooling(features.top, rois, pooled_w=1, pooled_h=1,
                            spatial_scale=1 / features.stride)
     return normalize(n, f'{name}/normalized', n[name], python)
@@ -180,7 +180,7 @@ def region_vectors(n, name, features, rois, python=False, dim=(1, 1)):
 
 
 def centre(n, name, bottom, param=()):
-    """Subtract the mean: a Scale whose bias holds minus the mean."""
+    """Subtract the mean: a Scale whose bias is minus the mean."""
     n[name] = L.Scale(bottom, bias_term=True, filler=dict(type='constant', value=1),
                       bias_filler=dict(type='constant', value=0), param=param)
     return n[name]
@@ -190,9 +190,9 @@ def project(n, name, bottom, num_output, layer=None, dim=(0, 0, 1, 1), relu=Fals
             param=()):
     """An InnerProduct, then `name`/reshaped and `name`/normalized.
 
-    The InnerProduct is called `layer`, by default `name`. With `dim` None there is no reshape. With
-    our Python layer, which normalizes N x D directly, nothing reads the reshaped blob, as in the
-    original.
+    The InnerProduct is called `layer`, by default `name`. If `dim` is None, there is no reshape.
+    With our Python layer, which normalizes N x D directly, no layer reads the reshaped blob, as in
+    the original.
     """
     layer = layer or name
     n[layer] = L.InnerProduct(bottom, num_output=num_output, weight_filler=dict(type='xavier'),
@@ -213,10 +213,10 @@ def pca(n, name, bottom, num_output, centred_param=(), pca_param=(), **projectio
 
 
 def aggregate(n, name, regions, rois=None, python=False, **param_str):
-    """The sum of each image's regions, normalized.
+    """Sum each image's regions, and normalize.
 
     With the rois as second bottom, images may have different numbers of regions; without them, each
-    has `num_rois`.
+    image has `num_rois`.
     """
     bottoms = [regions] if rois is None else [regions, rois]
     n[name] = python_layer('AggregateLayer', param_str, *bottoms)
@@ -225,7 +225,7 @@ def aggregate(n, name, regions, rois=None, python=False, **param_str):
 
 def rmac(n, features, rois, num_output, suffix='', rois_to_aggregate=True, python=False,
          param_str=None, **projection):
-    """Regional maximum activations of `features`: pooled, centred, projected and summed.
+    """Regional maximum activations (R-MAC) of `features`: pooled, centred, projected and summed.
 
     `suffix` is appended to the names pooled_rois and rmac, `param_str` is the AggregateLayer's, and
     `projection` is passed to `pca`.

@@ -1,7 +1,7 @@
-"""The net with which a narrow trunk starts: it learns to classify images.
+"""The net to train a narrow trunk with: it learns to classify images.
 
-The original's trunk came trained. The trunk of its tiny twin is trained with this net, on images
-that datasets/make_training_demo.py renders.
+The original uses a pretrained trunk. The trunk of its tiny counterpart is trained with this net, on
+images rendered by datasets/make_training_demo.py.
 """
 
 from blocks import default_param, resnet
@@ -16,7 +16,7 @@ CLASSES = 120
 
 
 def classes(size):
-    """The trunk, the average over each of its last maps, and the classes."""
+    """The trunk, average pooling of its last map, and the classes."""
     folder = f'{size.datasets}/{LANDMARK_CLASSES}'
     n = NetSpec()
     n.data, n.label = L.ImageData(

@@ -1,4 +1,4 @@
-"""What the training nets read, and the layers that read it.
+"""The training data of the nets, and the layers that read it.
 
 A block adds layers to the NetSpec `n` for one phase; `size` is the Size of its net.
 """
@@ -10,11 +10,11 @@ from caffe import layers as L
 from deep_retrieval import image_means
 from deep_retrieval.images import MEAN
 
-# as published: float32 would print further digits
+# as published: float32 would print more digits
 MEAN = [round(float(channel), 8) for channel in MEAN]       # B, G, R
 
-# Images in an LMDB whose labels are rows of `features`, the teacher's. Paths are relative to the
-# Size's folder of datasets; `grid` names the dataset whose regions the images have.
+# Images in an LMDB whose labels are rows of the teacher's `features`. Paths are relative to the
+# Size's folder of datasets; `grid` is the dataset that defines the images' regions.
 Source = namedtuple('Source', 'lmdb features grid mean', defaults=[MEAN])
 
 COVER = Source('cover/training/cover_training_lmdb', 'cover/training/features.npy', 'cover',
@@ -31,7 +31,7 @@ PARIS_TRIPLETS = 'Paris/triplet/'
 
 
 def grid(n, size, dataset, data='data', rois='rois'):
-    """The regions of the images in the blob `data`, as the blob `rois`."""
+    """The blob `rois` with the regions of the images in the blob `data`."""
     n[rois] = python_layer('RigidGridLayer', {'dataset': size.grid(dataset)}, n[data])
     return n[rois]
 

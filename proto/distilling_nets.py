@@ -1,6 +1,6 @@
-"""The nets of distilling: teachers with three resolutions, and students with one.
+"""The nets for distilling: teachers with three resolutions, and students with one.
 
-A student learns the teacher's descriptors of its images by the Euclidean loss.
+A student learns the teacher's descriptors of its images with the Euclidean loss.
 """
 
 from functools import partial
@@ -63,9 +63,9 @@ def whole_trunk_learns(n, trunk):
 
 
 def student(size, head, train, test, trunk_layers=frozen_trunk, trunk=None, name=None, apart=()):
-    """The net that learns features by head(n, trunk, rois, train), on a trunk of `trunk_layers`.
+    """The net that learns features with head(n, trunk, rois, train) on a trunk of `trunk_layers`.
 
-    `train` and `test` are each a Source and a batch size.
+    `train` and `test` are pairs of a Source and a batch size.
     """
     trunk = trunk or size.trunk
 

@@ -1,7 +1,7 @@
-"""What all nets have in common: their two sizes, deploy nets, training nets and solvers.
+"""Shared by all nets: the two sizes, deploy nets, training nets and solvers.
 
-Each net is a function of a Size. With FULL it is the original's net, with TINY its twin in
-proto/tiny/: the same layers on a narrow trunk, which trains in minutes on a CPU.
+Each net is a function of a Size. With FULL it is the original's net; with TINY it is its
+counterpart in proto/tiny/: the same layers on a narrow trunk, which trains in minutes on a CPU.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SQUARE = [1, 3, 224, 224]
 
 @dataclass(frozen=True)
 class Size:
-    """The differences between a net and its twin."""
+    """The differences between a net and its tiny counterpart."""
     folder: str         # of its nets, below proto/
     trunk: Trunk
     trunk50: Trunk      # of ResNet-50
@@ -32,7 +32,7 @@ class Size:
     datasets: str       # folder of the training data
     own_grids: bool     # images and regions have the original's sizes; otherwise any 4:3 size
     sides: tuple        # (h, w) of the teacher's low, middle and high resolution
-    hurry: int          # how many of the original's iterations one iteration replaces
+    hurry: int          # number of the original's iterations that one iteration replaces
     solver_mode: str
 
     def path(self, template):
@@ -40,7 +40,7 @@ class Size:
         return self.folder + template.format(half=self.reduced // 2, **vars(self))
 
     def grid(self, dataset):
-        """Return the name for the images' size and regions: `dataset`, or other for their own."""
+        """Return the `dataset` that defines the images' regions; 'other' for their own size."""
         return dataset if self.own_grids else 'other'
 
 
@@ -59,14 +59,14 @@ TINY = Size(
 
 
 def named(name, n):
-    """Return the net of a NetSpec, with a name."""
+    """Return the net of a NetSpec with the given name."""
     net = n.to_proto()
     net.name = name
     return net
 
 
 def deploy(size, head, trunk=None, data=IMAGE, rois=ROIS):
-    """Return a net from `data` and `rois` of these shapes to head(n, trunk, rois)."""
+    """Return a net with inputs `data` and `rois` of these shapes and head(n, trunk, rois)."""
     trunk = trunk or size.trunk
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=data))
@@ -79,7 +79,7 @@ def deploy(size, head, trunk=None, data=IMAGE, rois=ROIS):
 def merge_phases(train, test, apart=()):
     """Merge two nets whose layers have the same names in the same order into one.
 
-    Equal layers occur once; different ones, and those named in `apart`, once per phase.
+    Equal layers are written once; different ones, and those in `apart`, once per phase.
     """
     net = caffe_pb2.NetParameter(name=train.name)
     for in_train, in_test in zip(train.layer, test.layer, strict=True):
@@ -97,7 +97,7 @@ def merge_phases(train, test, apart=()):
 
 def solver(size, net, snapshot_prefix, base_lr, tiny_lr, max_iter, snapshot, stepvalue=(),
            test_iter=0, test_interval=100000, **fields):
-    """Return a SolverParameter for `net`, a template of `size`; the numbers given are FULL's.
+    """Return a SolverParameter for `net`, a path template of `size`; numbers are those of FULL.
 
     `tiny_lr` is the base_lr of TINY. Snapshots are
     caffemodel/FILE_`snapshot_prefix`_iter_N.caffemodel, where FILE is `file` of the size.

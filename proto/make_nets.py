@@ -17,7 +17,7 @@ FIRST_LINE = '# written by proto/make_nets.py\n'
 
 
 def net_texts() -> dict[str, str]:
-    """Return the prototxt of every net by its path below this folder."""
+    """Return the prototxt of every net by its path relative to this folder."""
     import all_nets  # not above, because the engine takes seconds to import
     from google.protobuf import text_format
     return {path: FIRST_LINE + text_format.MessageToString(net())
@@ -42,8 +42,8 @@ def check(folder: Path) -> list[str]:
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description='Write the nets of the folder proto.')
     parser.add_argument('--check', action='store_true',
-                        help='write nothing; exit with status 1 and the names of the nets that '
-                             'differ')
+                        help='write nothing; if nets differ, print their names and exit with '
+                             'status 1')
     return parser.parse_args(argv)
 
 

@@ -27,11 +27,11 @@ from data_layers import (
 from distilling_nets import deploy_reduced, reduced_student
 from frames import NUM_ROIS, deploy, merge_phases, named, solver
 
-LEARNS = (1, 1), (2, 0)     # rates of a projection whose blobs have names
+LEARNS = (1, 1), (2, 0)     # rates of a projection with named blobs
 
 
 def lifted(size):
-    """Lifted structured similarity, over batches of several images of one class and of others."""
+    """Lifted structured similarity, on batches of several images of one class and of others."""
     def phase(batch_size):
         n = NetSpec()
         images_of_classes(n, 'BinDataLayer', size, LANDMARK_CLASSES, batch_size,
@@ -48,7 +48,7 @@ def lifted(size):
 
 
 def triplet(size):
-    """Three branches with shared weights: an image, one of its class, and one of another."""
+    """Three branches with shared weights: an image, one of its class, and one of another class."""
     def phase(batch_size):
         n = NetSpec()
         images_of_classes(n, 'TripletDataLayer', size, PARIS_TRIPLETS, batch_size,
@@ -66,7 +66,7 @@ def triplet(size):
 
 
 def in_parallel(n, trunk, rois, size, train=False):
-    """A shorter projection of the regions; a training net also has the whole one, as the target."""
+    """A shorter projection of the regions; the training net also has the full one, as target."""
     frozen = heads.frozen_by_name() if train else dict(centred_param=(), pca_param=())
     regions = region_vectors(n, 'pooled_rois', trunk.features(n, 5), rois)
     regions = centre(n, 'pooled_rois/centered', regions, frozen['centred_param'])
@@ -81,7 +81,7 @@ def in_parallel(n, trunk, rois, size, train=False):
 
 
 def in_series(n, trunk, rois, size, train=False):
-    """A projection of the whole descriptor; the deploy net has learning rates too."""
+    """A projection of the full descriptor; the deploy net has learning rates too."""
     whole = heads.whole(n, trunk, rois, size.dim, train, **heads.frozen_by_name())
     name = 'pooled_rois/shift'
     top = centre(n, name, whole, params(FROZEN, (2, 0), name=name))
@@ -90,7 +90,7 @@ def in_series(n, trunk, rois, size, train=False):
 
 
 def reduction(size, head):
-    """A net whose `head` learns a short descriptor with the distances of the whole one."""
+    """A net whose `head` learns a short descriptor with the same distances as the full one."""
     def phase(folder):
         n = NetSpec()
         images_of_classes(n, 'BinDataWithoutLabelLayer', size, folder, 15,
@@ -114,7 +114,7 @@ def deploy_half(size):
 
 def lifted_solver(size):
     return solver(size, 'triplet/pca{reduced}/train_{file}_lifted_pca{reduced}.prototxt',
-                  # with ten times this rate all descriptors of the tiny net become equal
+                  # with ten times this rate, all descriptors of the tiny net become equal
                   'lifted', base_lr=0.0002, tiny_lr=0.0002, lr_policy='multistep', gamma=0.25,
                   stepvalue=[4166, 8332], max_iter=16664, snapshot=3000)
 

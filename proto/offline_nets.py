@@ -1,6 +1,7 @@
-"""The nets whose region features are saved for experiments with PCA, without layers of forks.
+"""The nets whose region features are saved for experiments with PCA.
 
-Besides the map of the last stage they pool those of stages 2 to 4; names end in a map's stride.
+They pool the maps of stages 2 to 5, whose names end in the stride, and have no layers that only
+forks of Caffe have.
 """
 
 from blocks import aggregate, pca, pool_regions, region_vectors, stage, stem
@@ -25,7 +26,7 @@ def raw_rmac(n, trunk, rois, number, suffix='_branch'):
 
 
 def master_of(n, regions, rois, dim):
-    """The released net's descriptor from its pooled regions."""
+    """The released net's descriptor, made from its pooled regions."""
     top = pca(n, 'pooled_rois', regions, dim, dim=None, python=True)
     return aggregate(n, 'rmac', top, rois, python=True)
 

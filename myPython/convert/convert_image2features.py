@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Write the descriptors of a folder's images by a net that makes its own regions, the teacher.
+"""Describe the images of a folder with a net that makes its own regions, such as the teacher.
 
     python myPython/convert/convert_image2features.py --img_dir datasets/landmark/clean \
         --proto proto/distilling/deploy_resnet101_teacher_pca512.prototxt \
         --weights caffemodel/teacher.caffemodel \
         --features_npy features.npy --features_txt features.txt
 
-The text has one line `IMAGE.jpg ROW` per image, shuffled: the list that convert_imageset makes an
-LMDB from. An interrupted run resumes.
+The text file has one line `IMAGE.jpg ROW` per image, shuffled: a list for convert_imageset, which
+makes an LMDB from it. An interrupted run resumes.
 """
 
 from deep_retrieval import cli, convert_flags

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Write the descriptors of a folder's images, summed over three scales and normalized.
+"""Describe the images of a folder: descriptors of three scales, summed and normalized.
 
     python myPython/convert/convert_image2features_multires.py --img_dir datasets/landmark/clean \
         --proto proto/deploy_resnet101.prototxt --weights caffemodel/model.caffemodel \
         --features_npy features.npy --features_txt features.txt
 
-The net has the inputs `data` and `rois`. The files are those of convert_image2features.py; the
-features of each scale stay beside them, and a later run resumes from these.
+The net must have the inputs `data` and `rois`. The files have the format of
+convert_image2features.py; the features of each scale are kept beside them, to resume from.
 """
 
 from deep_retrieval import cli, convert_flags, paths
@@ -18,7 +18,7 @@ def parse_args():
     convert_flags.add_seed(parser)
     convert_flags.add_outputs(parser, '`IMAGE.jpg ROW`')
     parser.add_argument('--scales', type=cli.positive, nargs='+', default=[256, 512, 768],
-                        help='longer sides in pixels that images are resized to')
+                        help='longer sides in pixels that images are resized to, one per scale')
     parser.add_argument('--L', type=cli.natural, default=2,
                         help='levels of the rigid grid; 0 for the whole image as one region')
     parser.add_argument('--end', default='rmac/normalized', help="blob of the net's descriptor")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Write the descriptors of a folder's images as shards, which several processes can share.
+"""Describe the images of a folder and write the descriptors in shards, in one or more processes.
 
     python myPython/convert/convert_images2shards.py --img_dir datasets/photos \
         --features_dir tmp/features --weights caffemodel/model.caffemodel
 
-An interrupted run resumes, and a later one adds new images. Damaged images are reported, and listed
-in bad.txt beside the shards. With `--shard 0/4` to `--shard 3/4`, or by `torchrun --nproc_per_node
-4`, whose processes take one GPU each, four processes fill one folder together.
+An interrupted run resumes, and a later run adds new images. Damaged images are reported, and listed
+in bad.txt beside the shards. Four processes can fill one folder together: run them with `--shard
+0/4` to `--shard 3/4`, or with `torchrun --nproc_per_node 4`, which uses one GPU per process.
 """
 
 import os
@@ -27,16 +27,16 @@ def parse_args():
     parser.add_argument('--shard_size', type=cli.positive, default=512,
                         help='images in a new shard')
     parser.add_argument('--shard', metavar='I/N',
-                        help="take the I-th of N parts, counted from 0; by default torchrun's, or "
-                             'all')
+                        help="process part I of N, counted from 0; by default torchrun's part, or "
+                             'everything')
     parser.add_argument('--max_pixels', type=cli.positive, default=80_000_000,
-                        help='leave images with more pixels out, as damaged ones are')
+                        help='leave out images with more pixels, as if they were damaged')
     parser.add_argument('--again', action='store_true',
                         help='recompute the shards that have bad images, although those have not '
                              'changed')
     parser.add_argument('--overwrite', action='store_true',
-                        help='discard features that were made otherwise, and write beside '
-                             'what else is in the folder')
+                        help='discard features that were made with other settings, and write into '
+                             'a folder with other files')
     return parser.parse_args()
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Write a mapped file: for each image, every image with a similarity of at least a threshold.
+"""Write a mapped file: for each image, every image with similarity >= threshold.
 
     python myPython/convert/features2mapped.py --features tmp/features --threshold 0.6 \
         --output tmp/mapped.txt
 
-The features are a folder of convert_images2shards.py, an .npy file with a text that names its rows
-(lines `NAME ROW` or `ROW<TAB>NAME`), or a STEM of test.py's features. A line of the mapped file is
-`ANCHOR<TAB>ITEM:SCORE ITEM:SCORE ...`. An interrupted search resumes where it ended.
+The features are a folder from convert_images2shards.py, an .npy file with a text file that names
+its rows (lines `NAME ROW` or `ROW<TAB>NAME`), or a STEM of test.py's features. Each line of the
+mapped file is `ANCHOR<TAB>ITEM:SCORE ITEM:SCORE ...`. An interrupted search resumes.
 """
 
 from deep_retrieval import cli, paths
@@ -20,24 +20,24 @@ def parse_args():
     parser.add_argument('--features', default=paths.TEMP / 'features',
                         help="folder of features, an .npy file, or a STEM of test.py's features")
     parser.add_argument('--features_txt',
-                        help='names of the rows of an .npy file; by default the file beside it '
-                             'that ends in .txt')
+                        help='names of the rows of an .npy file; by default the .txt file beside '
+                             'it')
     parser.add_argument('--dataset', default=paths.DATASETS / 'demo',
                         help='dataset of a STEM, whose images are compared')
     parser.add_argument('--dataset_name', choices=sorted(DATASETS),
                         help='layout of that dataset; by default it is recognized')
     parser.add_argument('--output', default=paths.TEMP / 'mapped.txt', help='mapped file to write')
     parser.add_argument('--threshold', type=decimal, default='0.6',
-                        help='least similarity, a cosine')
+                        help='minimum similarity (cosine)')
     parser.add_argument('--decimals', type=cli.natural, default=DECIMALS,
                         help='decimals of the scores, which are rounded down')
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
     parser.add_argument('--approximate', action='store_true',
-                        help='find pairs with an index of faiss: faster with millions of images, '
-                             'but some pairs are missed')
+                        help='find pairs with a faiss index: faster for millions of images, but '
+                             'some pairs are missed')
     parser.add_argument('--probes', type=cli.positive, default=16,
-                        help='cells of that index to search for each image; with more, fewer pairs '
-                             'are missed')
+                        help='cells of the faiss index to search per image; more cells miss fewer '
+                             'pairs')
     return parser.parse_args()
 
 

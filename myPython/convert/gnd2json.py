@@ -3,8 +3,8 @@
 
     python myPython/convert/gnd2json.py datasets/gnd_roxford5k.pkl datasets/gnd_rparis6k.pkl
 
-Each becomes a .json beside it. No code in a pickle is run: one that holds more than data is
-refused.
+Each JSON file is written beside its pickle. No code in a pickle is run: a pickle with anything but
+data is refused.
 """
 
 import os

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Make what a student learns from: a teacher's features of a folder's images, and their LMDB.
+"""Make a student's training data: a teacher's features of a folder's images, and their LMDB.
 
     python myPython/convert/make_features_lmdb.py --img_dir datasets/landmark/clean \
         --proto proto/distilling/deploy_resnet101_teacher_pca512.prototxt \
         --weights caffemodel/teacher.caffemodel \
         --train_proto proto/distilling/pca512/train_resnet101_student_pca512.prototxt
 
-The files go where the training net reads them; its paths are relative to the current folder. The
-list of the images is features.txt beside features.npy. An interrupted run is resumed.
+The files are written where the training net reads them; its paths are relative to the current
+folder. The list of images is features.txt beside features.npy. An interrupted run resumes.
 """
 
 import os

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Write the descriptors of a folder's images, each at its original size.
+"""Describe the images of a folder, each at its original size.
 
     python myPython/convert/test_image2features.py --img_dir datasets/Oxford/jpg \
         --proto proto/deploy_resnet101.prototxt --weights caffemodel/model.caffemodel \
         --features_npy features.npy --features_txt features.txt
 
-The text has one line `ROW<TAB>NAME` per image, in the order of the rows: the list that
+The text file has one line `ROW<TAB>NAME` per image, in the order of the rows: the list that
 test_SimilarCluster.py reads. An interrupted run resumes.
 """
 

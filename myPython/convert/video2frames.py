@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Save frames of all videos in a folder, at an interval or where the scene changes.
+"""Save frames of all videos in a folder, at regular intervals or at scene changes.
 
     python myPython/convert/video2frames.py --video_dir datasets/videos --frames_dir tmp/frames \\
         --every 2
 
-The frames of the video one/a.mp4 are one/a.mp4/a_000012.340.jpg and so on, with their time in
-seconds. Damaged videos are reported, listed in bad.txt, and tried again by the next run. A run that
-was interrupted is resumed with the videos that have no folder of frames yet.
+The frames of the video one/a.mp4 are one/a.mp4/a_000012.340.jpg and so on, named by their time in
+seconds. Damaged videos are reported, listed in bad.txt, and tried again in the next run. An
+interrupted run resumes with the videos that have no folder of frames yet.
 """
 
 import argparse
@@ -17,36 +17,36 @@ from deep_retrieval import cli, paths
 def parse_args():
     parser = cli.parser(__doc__)
     parser.add_argument('--video_dir', default=paths.DATASETS / 'demo_cover/videos',
-                        help='folder of the videos, including those in folders below it')
+                        help='folder of the videos, searched recursively')
     parser.add_argument('--frames_dir', default=paths.TEMP / 'frames',
                         help='folder to write: one folder of JPEG files per video')
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--every', type=seconds, default=1.0, metavar='SECONDS',
                        help='take one frame per this interval')
     which.add_argument('--scenes', type=share, metavar='THRESHOLD',
-                       help='take the first frame and those that differ from the one before, by '
-                            'the share of pixels whose colour would have to change, 0 to 1; 0.5 '
-                            'finds cuts')
+                       help='take the first frame and each frame whose difference to the one '
+                            'before exceeds this: the share of pixels that change colour, 0 to 1; '
+                            '0.5 finds cuts')
     parser.add_argument('--quality', type=percentage, default=95,
                         help='quality of the JPEG files, 1 to 100')
     parser.add_argument('--overwrite', action='store_true',
-                        help='replace frames that were chosen otherwise or whose video has '
-                             'changed, and write beside other files in the folder')
+                        help='replace frames that were chosen with other flags or whose video has '
+                             'changed, and write into a folder with other files')
     return parser.parse_args()
 
 
 def seconds(text):
-    """An argparse type: seconds, at least a millisecond."""
+    """Argparse type: seconds, at least a millisecond."""
     return _between(text, 0.001, 1e6)
 
 
 def share(text):
-    """An argparse type: a number from 0 to 1."""
+    """Argparse type: a number from 0 to 1."""
     return _between(text, 0, 1)
 
 
 def percentage(text):
-    """An argparse type: an integer from 1 to 100."""
+    """Argparse type: an integer from 1 to 100."""
     return int(_between(text, 1, 100, int))
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Make the sets of the cover dataset from its groups of same-origin covers, and score on them.
+"""Make sets from the cover dataset's groups of same-origin covers, and score descriptors on them.
 
     python myPython/dataset_helper/cover_helper.py make_test_set --groups demo_shortv.txt \\
         --images FOLDER
     python myPython/dataset_helper/cover_helper.py make_clean_set
     python myPython/dataset_helper/cover_helper.py make_queries_for_test
 
-The file of groups has one line ID<TAB>CSMID CSMID ... per group. Covers are copied out of a folder
+The file of groups has one line ID<TAB>CSMID CSMID ... per group. Covers are copied from a folder
 (--images) or downloaded from a news service (--service).
 """
 
@@ -37,8 +37,7 @@ def get_csmid_list(args):
 
 
 def make_test_set(args):
-    """Make the test set: the covers of the groups of --least to --most items, a folder per group.
-    """
+    """Make the test set: covers of the groups of --least to --most items, one folder per group."""
     from deep_retrieval.making import cover_sets
     test, _ = cover_sets.by_size(cover_sets.read_groups(args.groups), args.least, args.most)
     copy_or_download(args, cover_sets.grouped(test))
@@ -52,7 +51,7 @@ def make_training_set(args):
 
 
 def copy_or_download(args, pairs):
-    """Copy named covers out of --images, or download them; pairs : (name, path)."""
+    """Copy covers from --images, or download them; pairs : (name, path)."""
     from deep_retrieval.making import cover_sets
     if args.images:
         say_made(args.output, cover_sets.make_set(args.output, args.mode, pairs, args.images,
@@ -63,14 +62,15 @@ def copy_or_download(args, pairs):
 
 
 def make_clean_set(args):
-    """Copy undamaged covers, duplicates once, of the groups that keep --least_size of them."""
+    """Copy undamaged covers without duplicates, of groups with at least --least_size of them."""
     from deep_retrieval.making import class_sets
     say_made(args.output, class_sets.make_clean(args.input, args.output, args.least_size,
                                                 how(args)))
 
 
 def make_queries_for_test(args):
-    """Copy one random cover of each group of --least_size into queries/, the others to dataset/."""
+    """Copy one random cover of each group of at least --least_size into queries/, and the others
+    into dataset/."""
     from deep_retrieval.making import class_sets
     count, queries = class_sets.make_flat_queries(args.input, args.output, args.least_size,
                                                   args.seed, how(args))
@@ -78,7 +78,7 @@ def make_queries_for_test(args):
 
 
 def cls_training_set(args):
-    """Copy the training set into one folder per group, numbered from 0 on."""
+    """Copy the training set into one folder per group, numbered from 0."""
     from deep_retrieval.making import cover_sets
     _, training = cover_sets.by_size(cover_sets.read_groups(args.groups), args.least, args.most)
     say_made(args.output, cover_sets.make_class_set(args.output, args.mode, training, args.images,
@@ -88,7 +88,7 @@ def cls_training_set(args):
 def cal_precision(args):
     """Print the precision at R of saved descriptors; --wrong_dir saves wrong results as pictures.
 
-    R is the number of a query's answers.
+    R is the number of positives of a query.
     """
     from deep_retrieval.making.retrieval import precision_at_r
     answers = read_answers(args)
@@ -108,7 +108,7 @@ def cal_mAP(args):
 
 
 def read_answers(args):
-    """Return the answers that saved descriptors give to the queries of a test set."""
+    """Rank a test set by saved descriptors; return an Answer per query."""
     from deep_retrieval.datasets import Covers
     from deep_retrieval.making.retrieval import answers_of
     return answers_of(Covers(args.test_set), args.queries_npy, args.dataset_npy)
@@ -118,18 +118,18 @@ COVER = paths.DATASETS / 'cover'
 FLAGS = {
     **FETCH_FLAGS,
     'groups': dict(default=COVER / 'demo_shortv.txt', metavar='FILE',
-                   help='file of lines ID<TAB>CSMID CSMID ...'),
-    'images': dict(metavar='FOLDER', help='folder of the covers, named by csmid; by default they '
-                   'are downloaded'),
-    'input': dict(help='folder that holds one folder per group'),
+                   help='file with lines ID<TAB>CSMID CSMID ...'),
+    'images': dict(metavar='FOLDER', help='folder of covers named by csmid; without it they are '
+                   'downloaded'),
+    'input': dict(help='folder with one subfolder per group'),
     'output': dict(help='folder to make'),
-    'least': dict(type=cli.positive, default=20, help='least size of a group of the test set'),
-    'most': dict(type=cli.positive, default=24, help='greatest size of a group of the test set'),
-    'least_size': dict(type=cli.positive, default=3, help='least number of images of a group'),
+    'least': dict(type=cli.positive, default=20, help='minimum size of a group of the test set'),
+    'most': dict(type=cli.positive, default=24, help='maximum size of a group of the test set'),
+    'least_size': dict(type=cli.positive, default=3, help='minimum number of images of a group'),
     'test_set': dict(default=COVER / 'clean', help='folder with query.txt, answer.txt, queries/ '
                      'and dataset/'),
     'queries_npy': dict(default=paths.TEMP / 'test_on_cover_S496_L2_queries.npy',
-                        help="the queries' descriptors, as test_on_cover.py leaves them"),
+                        help="the queries' descriptors, as saved by test_on_cover.py"),
     'dataset_npy': dict(default=paths.TEMP / 'test_on_cover_S496_L2_dataset.npy',
                         help="the database's descriptors"),
     'wrong_dir': dict(metavar='FOLDER', help='folder for pictures of the wrong results'),

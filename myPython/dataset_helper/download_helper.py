@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Download images by id from a news service: an id -> its JSON -> the cover's URL -> the image.
+"""Download images by id from a news service: id -> JSON -> URL of the cover -> image.
 
     python myPython/dataset_helper/download_helper.py download --ids ids.txt \\
         --service 'http://HOST/article?id={id}' --cover_field data.cover
 
-An interrupted command is resumed when it is given again, inside a file where the server supports
-that. In the output folder, finished.txt lists the ids that were fetched, broken.txt those that
-could not be, and why.
+To resume an interrupted command, run it again; partial files are continued if the server supports
+it. In the output folder, finished.txt lists the ids that were fetched, and broken.txt those that
+failed, with the reason.
 """
 
 import os
@@ -16,7 +16,7 @@ from deep_retrieval.subcommands import FETCH_FLAGS, FETCHING, SERVICE, TRYING, f
 
 
 def download(args, items, service=None):
-    """Fetch items into the output folder of a command with the flags FETCHING, and print a line."""
+    """Fetch items into the output folder of a command with the flags FETCHING, and print counts."""
     from deep_retrieval.making.downloads import download_set
     result = download_set(args.output, {'command': args.mode}, items, fetcher(args), args.jobs,
                           service, args.overwrite)
@@ -46,10 +46,10 @@ FLAGS = {
     **FETCH_FLAGS,
     'ids': dict(default=paths.DATASETS / 'cover/ids.txt', metavar='FILE',
                 help='file with one id per line'),
-    'output': dict(help='what to make'),
-    'url': dict(required=True, help='what to fetch'),
-    'size': dict(type=cli.natural, metavar='BYTES', help='size that the file must have'),
-    'sha256': dict(metavar='HEX', help='hash that the file must have'),
+    'output': dict(help='file or folder to write'),
+    'url': dict(required=True, help='URL of the file to fetch'),
+    'size': dict(type=cli.natural, metavar='BYTES', help='expected size of the file'),
+    'sha256': dict(metavar='HEX', help='expected SHA-256 of the file'),
 }
 
 MODES = {

@@ -5,7 +5,7 @@
     python myPython/dataset_helper/landmark_helper.py unite_images_size --mode crop
     python myPython/dataset_helper/landmark_helper.py make_training_test_set
 
-Images are in one folder per landmark, named by its integer. What was downloaded is never changed,
+Images are in one folder per landmark, named by its integer id. Downloaded images are never changed,
 except by clean_empty_dir --delete.
 """
 
@@ -40,14 +40,14 @@ def download_image(args):
 
 
 def unite_images_size(args):
-    """Make copies of all images at one size, by cutting out the middle or by stretching."""
+    """Make copies of all images at one size, by cropping the centre or by stretching."""
     from deep_retrieval.making import class_sets
     say_made(args.output, class_sets.make_united(args.input, args.output, size(args),
                                                  args.mode_of_size, args.th, how(args)))
 
 
 def count_img_per_class(args):
-    """Print how many classes have how many images, or with --classes every class and its number."""
+    """Print how many classes have how many images; with --classes, print the images per class."""
     from deep_retrieval.listing import list_classes
     from deep_retrieval.making import class_sets
     classes = list_classes(args.input)
@@ -71,7 +71,7 @@ def clean_empty_dir(args):
 
 
 def make_training_test_set(args):
-    """Copy the classes into a training folder, and --share of them into a test folder instead."""
+    """Copy a --share of the classes into a test folder, and the others into a training folder."""
     from deep_retrieval.making import class_sets
     made = class_sets.make_split(args.input, args.output, args.test, args.share, args.seed,
                                  how(args))
@@ -80,8 +80,7 @@ def make_training_test_set(args):
 
 
 def make_cls_annotations(args):
-    """Write shuffled lines CLASS/IMAGE CLASS: the list from which convert_imageset makes an LMDB.
-    """
+    """Write shuffled lines CLASS/IMAGE CLASS: a list for convert_imageset to make an LMDB from."""
     from deep_retrieval.making import class_sets
     say_made(args.output, class_sets.write_annotations(args.input, args.output, args.seed))
 
@@ -106,19 +105,19 @@ FLAGS = {
     **FETCH_FLAGS,
     'csv': dict(default=LANDMARK / 'train.csv',
                 help='CSV file with the columns id, url, landmark_id'),
-    'least': dict(type=cli.positive, default=20, help='least number of images of a landmark'),
-    'most': dict(type=cli.positive, default=24, help='greatest number of images of a landmark'),
+    'least': dict(type=cli.positive, default=20, help='minimum number of images of a landmark'),
+    'most': dict(type=cli.positive, default=24, help='maximum number of images of a landmark'),
     'input': dict(help='folder of class folders'),
-    'output': dict(help='what to make'),
+    'output': dict(help='file or folder to write'),
     'test': dict(default=LANDMARK / 'test', help='folder to make for the test classes'),
-    'share': dict(type=share, default=0.1, help='share of the classes that is for tests'),
+    'share': dict(type=share, default=0.1, help='share of the classes to use for tests'),
     'mode': dict(dest='mode_of_size', choices=('crop', 'resize'), default='crop',
-                 help='cut out the middle of an image, or stretch it'),
-    'th': dict(type=cli.positive, default=3, help='least number of images of a class'),
+                 help='crop the centre of an image, or stretch it'),
+    'th': dict(type=cli.positive, default=3, help='minimum number of images of a class'),
     'classes': dict(action='store_true', help='print every class and its number of images'),
     'test_set': dict(default=LANDMARK / 'retrieval', help='folder with queries/ and dataset/'),
     'queries_npy': dict(default=paths.TEMP / 'test_on_landmark_S384_L2_queries.npy',
-                        help="the queries' descriptors, as test_on_landmark.py leaves them"),
+                        help="the queries' descriptors, as saved by test_on_landmark.py"),
     'dataset_npy': dict(default=paths.TEMP / 'test_on_landmark_S384_L2_dataset.npy',
                         help="the database's descriptors"),
 }

@@ -3,8 +3,8 @@
 
     python myPython/dataset_helper/oxford_helper.py make_uni_dataset --height 384 --width 512
 
-The dataset itself is never changed. Every set has a folder of its own; an interrupted command is
-resumed when it is given again.
+The dataset itself is never changed. Every set gets its own folder. To resume an interrupted
+command, run it again.
 """
 
 import os
@@ -18,8 +18,8 @@ __all__ = ['EXTENSIONS', 'GRADES', 'DatasetError', 'OxfordHelper', 'Query']
 
 
 def make_training_test_set(args):
-    """Split the dataset into a training and a test half with one longer side; queries are in both.
-    """
+    """Split the dataset into a training and a test half, resized to one longer side; queries are in
+    both."""
     from deep_retrieval.making import oxford_sets
     count, parts = oxford_sets.make_halves(OxfordHelper(args.dataset), args.output, args.S,
                                            args.seed, how(args))
@@ -29,14 +29,14 @@ def make_training_test_set(args):
 
 
 def make_uni_dataset(args):
-    """Make a copy of the dataset with all images at exactly one size, boxes scaled with them."""
+    """Make a copy of the dataset with all images stretched to one size; boxes are scaled too."""
     from deep_retrieval.making import oxford_sets
     say_made(args.output, oxford_sets.make_uniform(OxfordHelper(args.dataset), args.output,
                                                    size(args), how(args)))
 
 
 def cal_image_mean_channel(args):
-    """Print the mean colour of a folder's images, B G R; every image has the same weight."""
+    """Print the mean colour (B G R) of a folder's images; every image has the same weight."""
     from deep_retrieval.making.means import image_mean
     mean, count = image_mean(args.images, args.skip_bad, args.jobs)
     print(f'{args.images}: {" ".join(f"{value:.5f}" for value in mean)} (B G R, {count} images)')
@@ -61,12 +61,12 @@ def cls_img_into_dir(args):
 
 
 FLAGS = {
-    'dataset': dict(default=paths.OXFORD, help='folder that holds jpg/ and lab/'),
+    'dataset': dict(default=paths.OXFORD, help='folder with jpg/ and lab/'),
     'images': dict(default=paths.OXFORD / 'jpg', help='folder of images'),
     'output': dict(help='folder to make'),
     'S': dict(type=cli.positive, default=512, help='pixels of the longer side'),
     'queries_npy': dict(default=paths.TEMP / 'Oxford_S800_L2_queries.npy',
-                        help="the queries' descriptors, as test.py leaves them"),
+                        help="the queries' descriptors, as saved by test.py"),
     'dataset_npy': dict(default=paths.TEMP / 'Oxford_S800_L2_dataset.npy',
                         help="the images' descriptors"),
     'count': dict(type=cli.positive, default=50, help='images per query'),

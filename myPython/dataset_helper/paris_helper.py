@@ -4,9 +4,8 @@
     python myPython/dataset_helper/paris_helper.py make_triplet_set
     python myPython/dataset_helper/paris_helper.py make_aug_set --crops 3
 
-The dataset itself is never changed. Every set has a folder of its own; an interrupted command is
-resumed when it is given again. Damaged images are left out: the 20 known ones, or those of
---blacklist.
+The dataset itself is never changed. Every set gets its own folder. To resume an interrupted
+command, run it again. Damaged images are left out: the 20 known ones, or those in --blacklist.
 """
 
 import os
@@ -20,7 +19,7 @@ __all__ = ['DAMAGED', 'ParisHelper']
 
 
 def read_blacklist(path):
-    """Return the names in a file with one image per line, with or without extension, as a set."""
+    """Return the set of names in a file with one image per line, with or without extension."""
     with open(path, encoding='utf-8', errors='surrogateescape') as file:
         names = [line.strip() for line in file.read().split('\n')]
     return {os.path.splitext(name)[0] if name.lower().endswith(EXTENSIONS) else name
@@ -40,14 +39,14 @@ def make_blacklist(args):
 
 
 def make_test_set(args):
-    """Make a copy of the dataset with all images at exactly one size, boxes scaled with them."""
+    """Make a copy of the dataset with all images stretched to one size; boxes are scaled too."""
     from deep_retrieval.making import oxford_sets
     say_made(args.output, oxford_sets.make_uniform(open_dataset(args), args.output, size(args),
                                                    how(args), args.mode))
 
 
 def make_triplet_set(args):
-    """Make one folder per landmark, with images of one size, and one for useless images."""
+    """Make one folder per landmark, and one for images of no landmark, with images of one size."""
     from deep_retrieval.making import paris_sets
     count, useless = paris_sets.make_triplets(open_dataset(args), args.output, args.useless,
                                               size(args), how(args))
@@ -57,14 +56,14 @@ def make_triplet_set(args):
 
 
 def make_aug_set(args):
-    """Resize each image, and random crops of it, to one size: a set to train with."""
+    """Resize each image, and random crops of it, to one size: an augmented training set."""
     from deep_retrieval.making import paris_sets
     say_made(args.output, paris_sets.make_augmented(open_dataset(args), args.output, size(args),
                                                     args.crops, args.seed, how(args)))
 
 
 def make_dataset_for_test(args):
-    """Copy random images of each landmark, and some of none, into queries/ and dataset/."""
+    """Copy random images of each landmark, and some of no landmark, into queries/ and dataset/."""
     from deep_retrieval.making import paris_sets
     say_made(args.output, paris_sets.make_test_set(
         open_dataset(args), args.output, args.num_cls, args.num_useless, args.seed, how(args)))
@@ -81,10 +80,10 @@ def cal_mAP(args):
 
 FOLDER = paths.DATASETS / 'Paris'
 FLAGS = {
-    'dataset': dict(default=FOLDER, help='folder that holds jpg/ and lab/'),
+    'dataset': dict(default=FOLDER, help='folder with jpg/ and lab/'),
     'blacklist': dict(metavar='FILE', help='names of images to leave out, one per line; by default '
                       'the 20 that are damaged in the distributed archives'),
-    'output': dict(help='what to make'),
+    'output': dict(help='file or folder to write'),
     'useless': dict(default=FOLDER / 'useless',
                     help='folder for the images that show no landmark'),
     'crops': dict(type=cli.natural, default=3, help='random crops per image'),
@@ -95,7 +94,7 @@ FLAGS = {
     'classes': dict(nargs='+', metavar='NAME', help='names of the classes; by default those of the '
                     'folder triplet/, or else the 11 landmarks'),
     'queries_npy': dict(default=paths.TEMP / 'test_on_paris_S512_L2_queries.npy',
-                        help="the queries' descriptors, as test_on_paris.py leaves them"),
+                        help="the queries' descriptors, as saved by test_on_paris.py"),
     'dataset_npy': dict(default=paths.TEMP / 'test_on_paris_S512_L2_dataset.npy',
                         help="the database's descriptors"),
 }

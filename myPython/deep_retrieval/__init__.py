@@ -1,4 +1,4 @@
-"""Deep image retrieval: what a notebook needs, one call each.
+"""Deep image retrieval: one function call per task, for notebooks and scripts.
 
     import deep_retrieval as dr
 
@@ -11,8 +11,8 @@
     oxford = dr.open_dataset('datasets/Oxford')
     result = dr.evaluate(model, oxford, S=800, multires=True, aqe=1, dbe=20)
 
-Functions take and return plain values, raise errors with one-line messages, log by `logging` and
-show progress. Importing this package imports nothing else: each name is loaded when it is used.
+Functions take and return plain values, raise errors with one-line messages, log with `logging` and
+show progress. Importing this package is fast: each name is loaded on first use.
 """
 
 import importlib
@@ -36,7 +36,7 @@ __all__ = list(API)
 
 
 class _Package(types.ModuleType):
-    """This package; importing a module named like a function of API does not hide the function."""
+    """This package; a submodule with the name of an API function does not hide the function."""
 
     def __setattr__(self, name, value):
         if name not in API or not isinstance(value, types.ModuleType):

@@ -1,12 +1,12 @@
-"""Describe, search, group and evaluate images from a shell: for people who have photographs.
+"""Describe, search, group and evaluate images from the command line.
 
     python -m deep_retrieval groups holiday_photos/
     python -m deep_retrieval search query.jpg holiday_photos/
     python -m deep_retrieval describe holiday_photos/
     python -m deep_retrieval evaluate datasets/Oxford --multires
 
-Descriptors are kept in a cache, so that a second command on the same folder describes only new
-images. `python -m deep_retrieval COMMAND -h` lists the flags of a command.
+Descriptors are cached, so a second command on the same folder only describes new images.
+`python -m deep_retrieval COMMAND -h` lists the flags of a command.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def command(function):
 
 @command
 def describe(args):
-    """describe the images of a folder, and keep the descriptors"""
+    """describe the images of a folder, and cache the descriptors"""
     photos = _photos(args)
     print(f'{photos.path}: {len(photos)} x {photos.dim}{_bad(photos)}')
 
@@ -83,9 +83,9 @@ def parse_args(argv=None):
             name, help=function.__doc__, description=function.__doc__,
             formatter_class=cli.HelpFormatter)
         sub.set_defaults(function=function)
-    made['search'].add_argument('picture', help='the picture to look for')
+    made['search'].add_argument('picture', help='the picture to search for')
     for name in ('describe', 'search', 'groups'):
-        made[name].add_argument('folder', help='folder of images; folders in it are searched too')
+        made[name].add_argument('folder', help='folder of images, searched recursively')
     made['evaluate'].add_argument('dataset', help='folder of the dataset, or nothing for Oxford',
                                   nargs='?', default=paths.OXFORD)
     for sub in made.values():
@@ -103,19 +103,19 @@ def parse_args(argv=None):
 def _add_model_flags(parser):
     cli.add_model_flags(parser, weights=None)
     cli.add_multires(parser, 'papers')
-    parser.add_argument('--cache', help='folder that keeps the descriptors; by default one below '
-                        f'{paths.shown(paths.TEMP)} that is named after the folder and the model')
+    parser.add_argument('--cache', help='folder for the descriptors; by default one in '
+                        f'{paths.shown(paths.TEMP)}, named after the folder and the model')
     cli.add_debug(parser)
 
 
 def _add_groups_flags(parser):
     parser.add_argument('--threshold', type=float, default=0.75,
-                        help='least similarity of an image to its group, a cosine')
+                        help='minimum similarity (cosine) of an image to its group')
     parser.add_argument('--components', action='store_true',
-                        help='group all images that chains of similar images connect')
+                        help='group all images that are connected by chains of similar images')
     parser.add_argument('--output', help="folder of the gallery; by default `gallery` in the "
                         "descriptors' folder")
-    parser.add_argument('--show', type=cli.natural, default=20, help='groups to print')
+    parser.add_argument('--show', type=cli.natural, default=20, help='number of groups to print')
 
 
 def _add_evaluate_flags(parser):
@@ -123,7 +123,7 @@ def _add_evaluate_flags(parser):
     parser.add_argument('--dataset_name', choices=sorted(DATASETS),
                         help='how the folder is read; by default its layout decides. Paris has '
                              "Oxford's layout, and damaged images to ignore")
-    parser.add_argument('--gnd', metavar='FILE', help='score by the revisited protocols with this '
+    parser.add_argument('--gnd', metavar='FILE', help='score with the revisited protocols and this '
                         'gnd_*.json')
     parser.add_argument('--aqe', type=cli.positive, metavar='K',
                         help='average each query with its K nearest images')
@@ -139,7 +139,7 @@ def _model(args):
 
 
 def _photos(args, model=None):
-    """The described images of the folder, from the cache as far as they are there."""
+    """Return the described images of the folder, from the cache if possible."""
     if not os.path.isdir(args.folder):
         raise ValueError(f'{args.folder}: is not a folder')
     model = model or _model(args)
@@ -149,7 +149,7 @@ def _photos(args, model=None):
 
 
 def _cache_of(folder, model, multires):
-    """A folder of its own for each folder of images, model, S and set of scales."""
+    """Return a cache folder, different for each folder of images, model, S and set of scales."""
     folder = os.path.realpath(folder)
     key = [folder, sorted(model.made_from.items()), model.S, multires]
     digest = hashlib.sha256(repr(key).encode('utf-8', 'surrogateescape')).hexdigest()[:8]

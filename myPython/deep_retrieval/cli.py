@@ -1,4 +1,4 @@
-"""What every script needs: a parser, the choice of a device, and errors in one line.
+"""Shared by all scripts: a parser, the choice of a device, and errors in one line.
 
     def parse_args():
         parser = cli.parser(__doc__)
@@ -8,7 +8,7 @@
     if __name__ == '__main__':
         cli.run(parse_args, main)
 
-Only scripts import this module. It imports nothing heavy, so that `--help` answers at once.
+Only scripts import this module. It imports nothing heavy, so `--help` is fast.
 """
 
 import argparse
@@ -22,8 +22,8 @@ DEBUG = 'DEEP_RETRIEVAL_DEBUG'      # set by --debug, so that worker processes s
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Help texts with their defaults, except None and False; default paths as the user sees them.
-    """
+    """Adds defaults to help texts, except None and False; shows paths relative to the current
+    folder."""
 
     def _get_help_string(self, action):
         if action.default is None or action.default is False:
@@ -49,9 +49,9 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parse_args, main) -> None:
-    """Parse the flags and call `main(args)`; a user's mistake ends in one line and exit status 1.
+    """Parse the flags and call `main(args)`; a user error ends in one line and exit status 1.
 
-    Messages of the library (`logging`) go to stderr.
+    Log messages of the library are written to stderr.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):    # file names go out as the disk has them
         sys.stdout.reconfigure(errors='surrogateescape')
@@ -64,8 +64,8 @@ def run(parse_args, main) -> None:
 def user_errors(debug: bool = False):
     """Turn an error that the user can fix into one line on stderr and exit status 1.
 
-    Those are the library's ValueError, RuntimeError and OSError, and a lack of memory. A
-    programming error keeps its traceback, and so does every error with `debug`.
+    This applies to ValueError, RuntimeError, OSError and MemoryError. Programming errors keep their
+    traceback, and with `debug` all errors do.
     """
     start_logging()
     if debug:
@@ -84,7 +84,7 @@ def user_errors(debug: bool = False):
 
 
 def start_logging() -> None:
-    """Show the library's log on stderr, each message after the script's name."""
+    """Show the library's log on stderr; each message begins with the script's name."""
     logger = logging.getLogger('deep_retrieval')
     if not logger.handlers:
         logger.addHandler(_Handler())
@@ -97,7 +97,7 @@ class _Handler(logging.Handler):
         warn(record.getMessage())
 
 
-def fail(error) -> None:
+def fail(error: object) -> None:
     """Print an error as one line on stderr and exit with status 1."""
     if isinstance(error, OSError) and error.filename is not None:
         error = f'{error.filename}: {error.strerror}'
@@ -107,26 +107,27 @@ def fail(error) -> None:
     sys.exit(1)
 
 
-def warn(message) -> None:
-    """Print a message on stderr, after the script's name."""
+def warn(message: object) -> None:
+    """Print a message on stderr, preceded by the script's name."""
     name = os.path.basename(sys.argv[0])
     print(f'{"deep_retrieval" if name == "__main__.py" else name}: {message}', file=sys.stderr)
 
 
-def add_model_flags(parser, S: int | None = None, weights='released') -> None:
+def add_model_flags(parser: argparse.ArgumentParser, S: int | None = None,
+                    weights='released') -> None:
     """Add the flags that choose a net, its weights, and how images are described.
 
-    S : default longer side of a script whose images have a size of their own; by default that of
-        the weights' json, or 800
-    weights : default of --weights; None for the released model or else the demo's
+    S : default longer side in pixels, for a script whose images have a fixed size; by default the
+        one in the weights' json, or 800
+    weights : default of --weights; None for the released model or, without it, the demo's
     """
     from deep_retrieval import paths
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
     parser.add_argument(
         '--weights', default=paths.WEIGHTS if weights == 'released' else weights,
         help='caffemodel of the net' + ('' if weights else '; by default the released model, '
-                                        "caffemodel/model.caffemodel, or else the demo's"))
-    kind = 'that of the json beside the weights, or {}'
+                                        "caffemodel/model.caffemodel, or the demo's"))
+    kind = 'the value in the json beside the weights, or {}'
     parser.add_argument('--proto', help='prototxt of the net; by default '
                         + kind.format('proto/deploy_resnet101.prototxt'))
     parser.add_argument('--S', type=positive, default=S,
@@ -137,21 +138,21 @@ def add_model_flags(parser, S: int | None = None, weights='released') -> None:
     parser.add_argument('--end', help="blob of the net's descriptor; by default "
                         + kind.format('rmac/normalized'))
     parser.add_argument('--partial_weights', action='store_true',
-                        help='accept weights that do not name the same layers as the net')
+                        help='accept weights that do not have the same layers as the net')
 
 
-def add_multires(parser, default: str) -> None:
-    """Add --multires, which takes the name of a set of scales; without one, `default`."""
+def add_multires(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --multires, which takes the name of a set of scales; `default` if no name is given."""
     from deep_retrieval import scales
     parser.add_argument('--multires', nargs='?', const=default, default=None,
                         choices=sorted(scales.SCALES),
-                        help='sum the descriptors of three scales: papers for S minus the step, S '
-                             'and S plus the step (of 250 pixels), original for S / 2, S and '
-                             f'3 S / 2; without a name: {default}')
+                        help='sum the descriptors of three scales. papers: S - step, S and S + '
+                             'step (250 pixels); original: S / 2, S and 3 S / 2. Without a name: '
+                             f'{default}')
 
 
 def load_model(args):
-    """Load the model that the flags of `add_model_flags` choose, on the GPU that they choose."""
+    """Load the model selected by the flags of `add_model_flags`, on the selected GPU."""
     from deep_retrieval.model import load_model
     use_device(args.gpu)
     return load_model(args.weights, proto=args.proto, S=args.S, L=args.L, end=args.end,
@@ -161,8 +162,8 @@ def load_model(args):
 def use_device(gpu: int) -> None:
     """Compute on the GPU with this number; on the CPU for -1 or, with a warning, without a GPU."""
     import caffe
-    # up to a sixth faster; for the process to decide, so `import caffe` leaves malloc alone, and
-    # a genuine pycaffe lacks the function
+    # up to a sixth faster; only scripts do it, since it changes malloc for the whole process; a
+    # genuine pycaffe lacks the function
     getattr(caffe, 'keep_freed_memory', lambda: None)()
     if gpu >= 0:
         try:
@@ -175,12 +176,12 @@ def use_device(gpu: int) -> None:
 
 
 def positive(text: str) -> int:
-    """An argparse type: an integer of at least 1."""
+    """Argparse type: an integer of at least 1."""
     return _at_least(1, text)
 
 
 def natural(text: str) -> int:
-    """An argparse type: an integer of at least 0."""
+    """Argparse type: an integer of at least 0."""
     return _at_least(0, text)
 
 

@@ -26,7 +26,7 @@ def score(dataset, rankings: list, temp_dir: str | os.PathLike, eval_binary: str
     ----------
     dataset : OxfordHelper
         Its `queries` and `lab_prefix` are used.
-    rankings : list of lists of image names, one per query, the best first
+    rankings : list of lists of image names, one per query, best first
     temp_dir : path of the folder for the rankings, `NAME.rnk` with one image name per line
     eval_binary : path of compute_ap
     queries : list of Query, optional
@@ -51,13 +51,13 @@ def score(dataset, rankings: list, temp_dir: str | os.PathLike, eval_binary: str
 
 
 def write_ranking(path: str | os.PathLike, names: list[str]) -> None:
-    """Write image names to a file, one per line; the file is written whole or not at all.
+    """Write image names to a file, one per line, atomically.
 
     Raises
     ------
     ScoringError
-        A name is empty or has white space, at which compute_ap splits, or the file cannot be
-        written.
+        A name is empty or has white space, at which compute_ap would split it, or the file cannot
+        be written.
     """
     path = Path(path)
     for name in names:
@@ -71,7 +71,7 @@ def write_ranking(path: str | os.PathLike, names: list[str]) -> None:
 
 
 def _scorer(eval_binary):
-    """Absolute path of the scorer; a bare name would be searched in PATH, not in this folder."""
+    """Return the absolute path of the scorer; a bare name would be searched in PATH only."""
     if not os.path.isfile(eval_binary):
         raise ScoringError(f'no scorer at {eval_binary}: build eval/compute_ap with `make install`')
     if not os.access(eval_binary, os.X_OK):
@@ -81,7 +81,7 @@ def _scorer(eval_binary):
 
 
 def _run(command):
-    """The number that a scorer's command prints."""
+    """Run a scorer's command and return the number that it prints."""
     try:
         done = subprocess.run(command, capture_output=True, encoding='utf-8', errors='replace')
     except OSError as error:

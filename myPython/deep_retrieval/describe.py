@@ -1,4 +1,4 @@
-"""Images described in one call: what a notebook needs.
+"""Describe images in one call.
 
     photos = describe(model, 'holiday_photos/', cache='tmp/holiday')
     photos.names, photos.rows()         # N names, N x D float32
@@ -24,25 +24,25 @@ def describe(model, images, *, S: int | None = None, multires: str | bool = Fals
              overwrite: bool = False, show_progress: bool = True):
     """Describe images: one descriptor of unit length per image.
 
-    Damaged images are left out with a warning; `bad` of the result says which and why.
+    Damaged images are left out with a warning; `bad` of the result names them, with reasons.
 
     Parameters
     ----------
     model : Model
         As `load_model` returns it.
     images : path of a folder, path of an image, list of paths, or list of H x W x 3 uint8 arrays
-        A folder is searched with the folders in it.
+        A folder is searched recursively.
     S : int, optional
         Longer side in pixels that images are resized to; by default the model's.
     multires : bool or str
         Sum the descriptors of several scales: a name of `scales.SCALES`, or True for 'papers'.
     cache : path of a folder, optional
-        Keeps the descriptors. A later call computes only new images; an interrupted one resumes.
-        Features that were made with another model or S are refused.
+        Folder to cache the descriptors in. A later call only computes new images, and an
+        interrupted one resumes. A cache that was made with another model or S is refused.
     batch_size : int
         Images of one size that the net takes at once.
     overwrite : bool
-        Replace what the cache holds if it was made with another model or S.
+        Replace a cache that was made with another model or S.
     show_progress : bool
 
     Returns
@@ -54,7 +54,7 @@ def describe(model, images, *, S: int | None = None, multires: str | bool = Fals
     Raises
     ------
     ValueError
-        There is no image, or none can be read; the cache holds something else.
+        There is no image, none can be read, or the cache cannot be used.
     """
     scales = scales_of(S or model.S, multires)
     with progress.hidden(not show_progress):

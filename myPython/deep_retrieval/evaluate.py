@@ -1,4 +1,4 @@
-"""A model scored on a dataset: described, ranked, and judged by the dataset's protocol.
+"""Score a model on a dataset: describe its images, rank them, and apply its protocol.
 
     result = evaluate(load_model(), open_dataset('datasets/Oxford'), S=800, multires=True)
     result.mean, result.per_query, result.protocol
@@ -17,8 +17,8 @@ from deep_retrieval.ranking import Hit
 from deep_retrieval.saved_features import PARTS
 from deep_retrieval.scales import STEP, scales_of
 
-TOP = 10        # hits of an Answer
-KEPT = 1000     # places of each ranking that a Result keeps
+TOP = 10        # number of hits in an Answer
+KEPT = 1000     # length of the rankings in a Result
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ class Answer:
     ----------
     query : Query
     average_precision : float
-        By the dataset's metric, 0 to 1.
+        Average precision by the dataset's metric, 0 to 1.
     precision : float
-        At R, the number of positives, 0 to 1.
+        Precision at R, the number of positives, 0 to 1.
     top : list of Hit
-        The first TOP places.
+        The first TOP hits.
     wrong : dict of int to Hit
-        Of the first R places without junk those that do not hold a positive, by their ranks in the
-        whole ranking, from 1 on.
+        The hits among the first R (without junk) that are not positives, by their rank in the whole
+        ranking, from 1.
     """
 
     query: tuple
@@ -58,18 +58,18 @@ class Result:
         Mean average precision, 0 to 1; Medium for the revisited protocols.
     per_query : dict of query name to average precision, 0 to 1
     protocol : str
-        What was measured and how.
+        What was measured, and how.
     query_crop : 'roi' or 'full'
     scores : list of metrics.Score
         Easy, Medium and Hard of the revisited protocols; otherwise empty.
     queries : list of Query
-        Those that were ranked, in the order of the rankings.
-    rankings, similarities : lists of image names and of similarities per query, the best first
+        The ranked queries, in the order of the rankings.
+    rankings, similarities : lists of image names and of similarities per query, best first
         At most KEPT per query.
     answers : list of Answer
         One per query that has positives.
     metric : str
-        The dataset's.
+        The dataset's metric.
     """
 
     mean: float
@@ -86,7 +86,7 @@ class Result:
     def lines(self) -> list[str]:
         """Return the result as text: the AP of every query and the mean, in percent.
 
-        Of the revisited protocols, one line for each of Easy, Medium and Hard.
+        For the revisited protocols, one line each for Easy, Medium and Hard.
         """
         if self.scores:
             return [metrics.line(score, metrics.conditions(self.query_crop))
@@ -115,27 +115,28 @@ def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = Fal
     multires_step : int
         Pixels between the scales of 'papers'.
     aqe, dbe : int, optional
-        Average each query with its aqe nearest images, and each image with its dbe nearest images.
+        Average query expansion and database-side expansion: average each query with its `aqe`
+        nearest images, and each image with its `dbe` nearest images.
     query_crop : {'roi', 'full'}
-        Crop queries to their boxes (the published protocol), or not.
+        Crop queries to their boxes (the published protocol), or use full images.
     cache : path of a folder, optional
-        Keeps features and rankings; by default `tmp` in the repository. Files of different models
-        have different names.
+        Folder for features and rankings; by default `tmp` in the repository. Files of different
+        models have different names.
     name : str, optional
-        Begins the names of these files; by default the dataset's name.
+        Prefix of the names of these files; by default the dataset's name.
     batch_size : int
         Images of one size that the net takes at once.
     skip_bad : bool
-        Leave damaged images out of the ranking, and queries without an image out of the mean.
+        Leave damaged images out of the ranking, and queries with a damaged image out of the mean.
     eval_binary : path, optional
-        Score Oxford and Paris with this compiled `compute_ap` instead of the same computation in
-        Python.
+        Score Oxford and Paris with this compiled `compute_ap` instead of the equivalent Python
+        code.
     show_progress : bool
 
     Raises
     ------
     ValueError
-        An image is damaged, a parameter does not fit the dataset, or no query is left.
+        An image is damaged, a parameter is invalid for the dataset, or no query is left.
 
     References
     ----------
@@ -166,7 +167,8 @@ def score(dataset, queries: np.ndarray, database: np.ndarray, *, aqe: int | None
     dataset : Dataset
     queries, database : Q x D and N x D float32
         One row per query and per image of the dataset; rows of NaN are left out, with a warning.
-    Others are those of `evaluate`.
+
+    The other parameters are those of `evaluate`.
     """
     asked, ranked = _there(dataset, queries, database)
     queries, database = queries[asked], database[ranked]
@@ -186,19 +188,20 @@ def score(dataset, queries: np.ndarray, database: np.ndarray, *, aqe: int | None
 def judge(dataset, queries: list, images: list[str], indices: np.ndarray, similarities: np.ndarray,
           *, query_crop: str = 'roi', cache: str | os.PathLike | None = None,
           eval_binary: str | os.PathLike | None = None) -> Result:
-    """Score rankings that are given.
+    """Score given rankings.
 
     Parameters
     ----------
     dataset : Dataset
     queries : list of Query
-        Those that were ranked.
+        The ranked queries.
     images : list of str
-        Names of the images that were ranked.
+        Names of the ranked images.
     indices : Q x N
-        One row per query: indices of `images`, the best first.
+        One row per query: indices into `images`, best first.
     similarities : Q x N, in that order
-    Others are those of `evaluate`.
+
+    The other parameters are those of `evaluate`.
     """
     judge = _Judge(dataset, images, os.fspath(paths.TEMP if cache is None else cache), eval_binary)
     judge.add(queries, indices, similarities)
@@ -206,17 +209,17 @@ def judge(dataset, queries: list, images: list[str], indices: np.ndarray, simila
 
 
 class _Judge:
-    """Judges rankings block by block, so that whole rankings are not kept."""
+    """Scores rankings block by block, so that whole rankings need not be kept."""
 
     def __init__(self, dataset, images, cache, eval_binary):
         self.dataset, self.images = dataset, images
         self.cache, self.eval_binary = cache, eval_binary
         self._rows = {name: row for row, name in enumerate(images)}
         self.queries, self.rankings, self.similarities, self.answers = [], [], [], []
-        self._whole = []        # of the revisited protocols only
+        self._whole = []        # whole rankings, for the revisited protocols only
 
     def add(self, queries, indices, similarities):
-        """Judge a block of queries: rows of the images, the best first, and their similarities."""
+        """Score a block of queries, given indices of images, best first, and similarities."""
         names = [[self.images[i] for i in row[:KEPT]] for row in indices]
         self.queries += queries
         self.rankings += names
@@ -227,7 +230,7 @@ class _Judge:
                 self.answers.append(self._answer(query, row, values, precisions.get(query.name)))
 
     def result(self, query_crop):
-        """The Result of all blocks."""
+        """Return the Result of all blocks."""
         metric = self.dataset.metric
         more = {'query_crop': query_crop, 'queries': self.queries, 'rankings': self.rankings,
                 'similarities': self.similarities, 'answers': self.answers, 'metric': metric}
@@ -242,7 +245,7 @@ class _Judge:
         return Result(metrics.mean(per_query), per_query, protocol, **more)
 
     def _precisions(self, queries, indices):
-        """Average precision by query name, if it is computed from names."""
+        """Return the average precision by query name, if it is computed from names."""
         metric = self.dataset.metric
         if metric == 'voc2010':
             return {}
@@ -272,7 +275,7 @@ class _Judge:
                       {int(i) + 1: hit(i) for i in counted[:count] if not positive[i]})
 
     def _mask(self, names):
-        """Which images have these names: booleans."""
+        """Return booleans: which images have these names."""
         mask = np.zeros(len(self.images), bool)
         mask[[self._rows[name] for name in names if name in self._rows]] = True
         return mask
@@ -285,17 +288,17 @@ def _check(dataset, aqe, dbe, query_crop):
         if k and k > most:
             raise ValueError(f'--{name} {k}: the dataset has images for at most {most}')
     if not any(dataset.truth(query).positives for query in dataset.queries):
-        raise ValueError(f'{dataset.path}: no query has an image in the database that answers it')
+        raise ValueError(f'{dataset.path}: no query has a positive in the database')
 
 
 def _there(dataset, queries, database):
-    """Indices of the queries and images to rank; logs what is left out."""
+    """Return the indices of the queries and images to rank; log what is left out."""
     asked, ranked = (np.flatnonzero(np.isfinite(rows).all(1)) for rows in (queries, database))
     if len(ranked) < len(database):
         logger.warning('%d of %d images are left out', len(database) - len(ranked), len(database))
     _tell('whose image is damaged', [dataset.queries[i]
                                      for i in sorted(set(range(len(queries))) - set(asked))])
-    if dataset.metric != 'revisited':   # its protocols decide that for themselves
+    if dataset.metric != 'revisited':   # the revisited protocols do this themselves
         answered = [bool(dataset.truth(dataset.queries[i]).positives) for i in asked]
         _tell('without a positive', [dataset.queries[i] for i, found in zip(asked, answered,
                                                                             strict=True)

@@ -1,10 +1,10 @@
-"""The steps from images to descriptors: read ahead, batched, kept on disk, and resumed.
+"""Compute descriptors of images: with prefetching and batching, kept on disk, and resumable.
 
     rows, skipped = extract(net, items, S=800, path='tmp/x.npy', made_from={'weights': ...})
 
-`extract` keeps the descriptors of a dataset's images or queries as an .npy with its manifest;
-`shard_job.py` keeps those of a folder in shards, which several processes can fill. Both read, batch
-and resume by `run`. For a notebook there is `describe.py`.
+`extract` keeps the descriptors of a dataset's images or queries in an .npy file with a manifest;
+`shard_job.py` keeps those of a folder in shards, which several processes can fill. Both use `run`
+to read, batch and resume. In notebooks, use `describe.py`.
 """
 
 import hashlib
@@ -23,28 +23,28 @@ from deep_retrieval.images import ImageError, check_images, crop, read_image, re
 from deep_retrieval.listing import KINDS, list_images
 from deep_retrieval.vectors import normalize
 
-WINDOW = 32     # images read ahead, and batched by size among themselves
-READERS = 2     # threads that decode
-MANY_PIXELS = 80_000_000    # an image with more takes 240 MB for itself
+WINDOW = 32     # images that are prefetched together and batched by size
+READERS = 2     # threads that decode images
+MANY_PIXELS = 80_000_000    # a larger image takes more than 240 MB
 
 logger = logging.getLogger(__name__)
 
 
 def as_items(images) -> tuple[list[Item], Callable]:
-    """Return the Items of `describe`'s argument `images`, and the function that reads one."""
+    """Convert `images`, as passed to `describe`, to Items; also return the function to read one."""
     if isinstance(images, (str, os.PathLike)):
         path = os.fspath(images)
         if os.path.isdir(path):
             names = list_images(path, recursive=True, extensions=KINDS)
             if not names:
-                raise ValueError(f'{path}: holds no image ({" ".join(KINDS)})')
+                raise ValueError(f'{path}: contains no images ({" ".join(KINDS)})')
             return [Item(name, os.path.join(path, name)) for name in names], load_checked
         if not os.path.exists(path):
             raise FileNotFoundError(2, 'there is no such file or folder', path)
         return [Item(path, path)], load_checked
     images = list(images)
     if not images:
-        raise ValueError('there is no image to describe')
+        raise ValueError('there are no images to describe')
     if all(isinstance(image, (str, os.PathLike)) for image in images):
         paths = list(map(os.fspath, images))
         if len(set(paths)) < len(paths):
@@ -61,17 +61,17 @@ def _load_array(arrays, item, S):
 
 def extract(net, items: list[Item], S: int | None, path: str, made_from: dict,
             batch_size: int = 1, skip_bad: bool = False) -> tuple[np.ndarray, list[str]]:
-    """Return the descriptors of `items`, from the file `path` if it holds them already.
+    """Return the descriptors of `items`, computing those that are not in the file `path` yet.
 
     Parameters
     ----------
-    net : DescriptorNet, or any function of a list of images of one size
+    net : DescriptorNet, or any function that takes a list of images of one size
     items : list of Item
     S : longer side in pixels; None keeps the images' original sizes
     path : str
-        The .npy file. Its manifest beside it says what it was made from; features that were made
-        from something else are recomputed. While they are computed, STEM.part has every finished
-        batch, and an interrupted run resumes from it.
+        The .npy file. The manifest beside it says what it was made from; features that were made
+        from something else are recomputed. Finished batches are kept in STEM.part, from which an
+        interrupted run resumes.
     made_from : dict
         What the features depend on besides S and the items.
     skip_bad : bool
@@ -91,7 +91,7 @@ def extract(net, items: list[Item], S: int | None, path: str, made_from: dict,
 
     Notes
     -----
-    The batches depend on the items alone, so a resumed run gives the bytes of an unbroken one.
+    Batches depend only on the items, so a resumed run gives the same bytes as an uninterrupted one.
     """
     stem = os.path.splitext(path)[0]
     key = {**made_from, 'S': S, 'items': fingerprint(items), 'batch_size': batch_size}
@@ -99,7 +99,7 @@ def extract(net, items: list[Item], S: int | None, path: str, made_from: dict,
     if manifest.check(key, otherwise='redo'):
         rows, note = store.load_array(path, key)
         if skip_bad or not note['skipped']:
-            store.discard(stem + '.part', wait=False)   # of a run that was killed at its very end
+            store.discard(stem + '.part', wait=False)   # left by a run that was killed at its end
             return rows, note['skipped']
     skipped = []
 
@@ -125,13 +125,14 @@ def extract(net, items: list[Item], S: int | None, path: str, made_from: dict,
 
 def extract_scales(net, items: list[Item], scales: list[int], path_of: Callable[[int], str],
                    made_from: dict, batch_size: int = 1, skip_bad: bool = False):
-    """Return the descriptors of `items`, summed over scales and normalized: rows and skipped names.
+    """Return the descriptors of `items`, summed over scales and normalized, and skipped names.
 
     Parameters
     ----------
     scales : longer sides in pixels; with one scale nothing is summed or normalized
-    path_of : function of a scale that returns the .npy file of its descriptors
-    Others are those of `extract`.
+    path_of : function from a scale to the .npy file of its descriptors
+
+    The other parameters and the results are those of `extract`.
     """
     parts = [extract(net, items, S, path_of(S), made_from, batch_size, skip_bad) for S in scales]
     rows = sum(rows for rows, _ in parts)
@@ -141,7 +142,7 @@ def extract_scales(net, items: list[Item], scales: list[int], path_of: Callable[
 
 def feature_path(folder: str | os.PathLike, dataset, S: int, made_from: dict, part: str,
                  name: str | None = None) -> str:
-    """Return the path of a dataset's features, which differs for every model and dataset.
+    """Return the path of a dataset's features, which is different for each model and dataset.
 
     For example `tmp/Oxford_S800_L2_1f0c9a3e_queries.npy`; the digits are a hash of `made_from` and
     of the names of the dataset's images.
@@ -156,9 +157,9 @@ def feature_path(folder: str | os.PathLike, dataset, S: int, made_from: dict, pa
 
 
 def load_item(item: Item, S: int | None) -> np.ndarray:
-    """Read an item's image as the net takes it: resized, then cropped; H x W x 3 uint8.
+    """Read an item's image, resize it, then crop it to the item's box; H x W x 3 uint8 BGR.
 
-    S : longer side in pixels; None keeps the image's own
+    S : longer side in pixels; None keeps the original size
     """
     image = read_image(item.path)
     image, ratio = resize(image, S or max(image.shape[:2]))
@@ -166,19 +167,20 @@ def load_item(item: Item, S: int | None) -> np.ndarray:
 
 
 def load_checked(item: Item, S: int | None, max_pixels: int = MANY_PIXELS) -> np.ndarray:
-    """Read an item's image as `load_item` does, and refuse animations and giant images.
+    """Read an item's image as `load_item` does, but refuse animations and giant images.
 
     Raises
     ------
     ImageError
+        The image is damaged, animated, or has more than `max_pixels` pixels.
     """
     if os.path.exists(item.path) and not os.path.isfile(item.path):
-        raise ImageError(f'{item.path}: is not a file')     # reading a pipe would not end
+        raise ImageError(f'{item.path}: is not a file')     # reading a pipe could block
     try:
         import PIL.Image
-        PIL.Image.MAX_IMAGE_PIXELS = None       # there is a limit of our own
+        PIL.Image.MAX_IMAGE_PIXELS = None       # max_pixels is used instead
         image = PIL.Image.open(item.path)       # reads the header only
-    except Exception:   # pillow is missing or stumbles: OpenCV decides whether it is an image
+    except Exception:   # pillow is missing or fails: let OpenCV decide whether it is an image
         return load_item(item, S)
     with image:
         width, height = image.size
@@ -197,15 +199,19 @@ def load_checked(item: Item, S: int | None, max_pixels: int = MANY_PIXELS) -> np
 
 def run(net, items: list[Item], todo, S: int | None, journal, bar, skip: Callable,
         batch_size: int = 1, load: Callable = load_item) -> None:
-    """Append to a journal the descriptors of `items[i]`, for every i of `todo` that it lacks.
+    """Append the descriptors of `items[i]` to a journal, for every i in `todo` that it lacks.
 
     Parameters
     ----------
-    net : function of a list of images of one size
-    journal : store.Journal, or anything with `rows` and `append`
-    bar : progress bar that counts what is added
+    net : function that takes a list of images of one size and returns B x D
+    items : list of Item
+    todo : indices of items
+    S : longer side in pixels
+    journal : store.Journal, or any object with `rows` and `append`
+    bar : progress bar to update
     skip : called with (i, ImageError) for a damaged image, which gets no row
-    load : function of an item and S that returns its image
+    batch_size : int
+    load : function that takes an item and S and returns its image
     """
     todo = [i for i in todo if i not in journal.rows]
     for indices, images, bad in batches(items, todo, S, batch_size, load):
@@ -223,7 +229,7 @@ def fingerprint(items: list[Item]) -> str:
 
 
 def size(path: str) -> int | None:
-    """Return the size of a file in bytes, None if it cannot be read."""
+    """Return the size of a file in bytes; None if it cannot be read."""
     try:
         return os.path.getsize(path)
     except OSError:
@@ -231,9 +237,10 @@ def size(path: str) -> int | None:
 
 
 def batches(items, todo, S, batch_size, load=load_item) -> Iterator[tuple]:
-    """Yield (indices, images of one size, None), or ([index], None, ImageError), in fixed windows.
+    """Yield batches (indices, images of one size, None), or ([index], None, ImageError).
 
-    Threads read one window while the previous one is computed.
+    Batches do not cross windows of WINDOW items. Threads read one window while the previous one is
+    being processed.
     """
     windows = defaultdict(list)
     for i in todo:
@@ -253,7 +260,7 @@ def batches(items, todo, S, batch_size, load=load_item) -> Iterator[tuple]:
 
 
 def _by_size(futures, batch_size):
-    """The window's images as batches; a batch is yielded as soon as it is full."""
+    """Yield the window's images as batches, each as soon as it is full."""
     waiting = defaultdict(list)
     for i, future in futures:
         try:

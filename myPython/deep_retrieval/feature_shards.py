@@ -1,15 +1,16 @@
-"""A folder of descriptors in shards, which several processes can fill and any can read.
+"""A folder of descriptors in shards, which several processes can write and read.
 
     folder = FeatureFolder('tmp/features')
     for start in range(0, len(folder), 4096):
         rows = folder.rows(start, start + 4096)     # float32, unit length
         names = folder.names[start:start + 4096]
 
-`manifest.json` says what the features were made from. Shard i is `shard_0000i.json`, the `names` of
-its images, and `shard_0000i.npy`, their descriptors (N x D float32). The json appears when the
-shard is planned, so that no image is taken twice. Once the .npy is whole, the json is written again
-with the images that have no row (`bad`) and the SHA-256 of the .npy: rows that it does not fit,
-left by a run that was killed between the two, do not count. Neither numbers nor names change later.
+`manifest.json` says what the features were made from. Shard i has the `names` of its images in
+`shard_0000i.json` and their descriptors (N x D float32) in `shard_0000i.npy`. The json is written
+when the shard is planned, so that no image is processed twice. When the .npy is complete, the json
+is written again with the images that have no row (`bad`) and the SHA-256 of the .npy. Rows with
+another hash, left by a run that was killed in between, are ignored. The numbers and names of a
+shard never change.
 """
 
 import os
@@ -26,10 +27,12 @@ SHARD_SIZE = 512    # images; with D = 2048 a shard has 4 MB
 
 
 class Shard(NamedTuple):
-    """What the json of a shard says; all but `names` is None until the rows are there.
+    """The contents of a shard's json; all fields except `names` are None until it has rows.
 
-    names : of the images. bad : name -> why it has no row. sizes : bytes of the images' files.
-    sha256 : of the .npy.
+    names : names of the images
+    bad : name -> reason why it has no row
+    sizes : file sizes of the images in bytes
+    sha256 : hash of the .npy
     """
 
     names: list
@@ -38,7 +41,7 @@ class Shard(NamedTuple):
     sha256: str | None = None
 
     def good(self) -> list:
-        """The names that have a row, in the order of the rows."""
+        """Names of the images that have a row, in the order of the rows."""
         return [name for name in self.names if name not in self.bad]
 
 
@@ -49,26 +52,26 @@ class FeatureFolder:
     ----------
     path : the folder
     partial : bool
-        Accept a folder whose shards are not all there.
+        Accept a folder with unfinished shards.
 
     Attributes
     ----------
     names : list of str
-        Paths of the images relative to the folder they came from, one per row, with slashes.
+        Paths of the images relative to their folder, one per row, with slashes.
     dim : int
     bad : dict of name to reason
         Images that have no row.
     made_from : dict
-        What the manifest says.
+        What the features were made from, according to the manifest.
     folder : str or None
-        Where the images were that it was made from.
+        The folder of the images.
     missing : list of int
-        Shards that are planned but not there.
+        Shards that are planned but not finished.
 
     Raises
     ------
     ValueError
-        It is not a folder of features, a shard is missing or damaged, or there is no row.
+        It is not a folder of features, a shard is missing or damaged, or there are no rows.
     """
 
     def __init__(self, path, partial=False):
@@ -79,7 +82,7 @@ class FeatureFolder:
         self.missing = [i for i, shard in shards.items() if not is_done(self.path, i, shard)]
         if self.missing and not partial:
             raise ValueError(f'{self.path}: {len(self.missing)} of {len(shards)} shards are not '
-                             'there yet; run convert_images2shards.py again to resume')
+                             'finished; run convert_images2shards.py again to resume')
         there = [i for i in shards if i not in set(self.missing)]
         self.bad = {name: why for i in there for name, why in shards[i].bad.items()}
         parts = {i: names for i in there if (names := shards[i].good())}
@@ -97,7 +100,7 @@ class FeatureFolder:
         return f'{type(self).__name__}({self.path}: {len(self)} x {self.dim})'
 
     def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return the rows from `start` to before `stop`, bounded as a slice's: N x dim float32."""
+        """Return rows[start:stop], with the rules of slices: N x dim float32."""
         start, stop, _ = slice(start, stop).indices(len(self))
         rows = np.empty((max(0, stop - start), self.dim), np.float32)
         first = int(np.searchsorted(self._starts, start, 'right')) - 1
@@ -109,7 +112,7 @@ class FeatureFolder:
         return rows
 
     def _open(self, part):
-        # opened each time: mapping every shard would need more open files than a process may have
+        # opened each time: keeping every shard mapped could exceed the limit of open files
         path = stem(self.path, self._numbers[part]) + '.npy'
         count = self._starts[part + 1] - self._starts[part]
         try:
@@ -124,13 +127,14 @@ class FeatureFolder:
         return rows
 
 
-def save(path, names, features, shard_size=SHARD_SIZE, made_from=None) -> None:
-    """Write a folder of these features (N x D), whose rows are scaled to unit length.
+def save(path: str | os.PathLike, names: list[str], features: np.ndarray,
+         shard_size: int = SHARD_SIZE, made_from: dict | None = None) -> None:
+    """Write features (N x D) to a folder of shards; rows are scaled to unit length.
 
     Raises
     ------
     ValueError
-        Names are repeated, a row has no direction, or the folder already has features.
+        Names are repeated, a row is zero or not finite, or the folder already has features.
     """
     features = unit(features)
     if len(names) != len(features) or len(set(names)) != len(names):
@@ -147,12 +151,12 @@ def save(path, names, features, shard_size=SHARD_SIZE, made_from=None) -> None:
             write_rows(path, i, Shard(list(names[span]), {}), features[span])
 
 
-def stem(path, number: int) -> str:
-    """Return the path of a shard's files without their endings."""
+def stem(path: str | os.PathLike, number: int) -> str:
+    """Return the path of a shard's files without extension."""
     return os.path.join(path, f'shard_{number:05d}')
 
 
-def read_manifest(path) -> dict:
+def read_manifest(path: str | os.PathLike) -> dict:
     """Return what the features of a folder were made from."""
     found = store.Manifest.inside(path).read()
     if found is None:
@@ -161,13 +165,13 @@ def read_manifest(path) -> dict:
     return found
 
 
-def write_manifest(path, made_from: dict, folder: str | None = None) -> None:
+def write_manifest(path: str | os.PathLike, made_from: dict, folder: str | None = None) -> None:
     """Write the manifest of a folder of features; `folder` holds the images."""
     store.Manifest.inside(path).write(made_from, folder=folder)
 
 
-def read_shards(path) -> dict[int, Shard]:
-    """Return all shards that are planned or there, by number."""
+def read_shards(path: str | os.PathLike) -> dict[int, Shard]:
+    """Return all planned and finished shards by number."""
     matches = (re.fullmatch(r'shard_(\d+)\.json', name) for name in os.listdir(path))
     numbers = sorted(int(match[1]) for match in matches if match)
     return {number: _read_shard(path, number) for number in numbers}
@@ -181,14 +185,14 @@ def _read_shard(path, number):
         raise ValueError(f'{file}: does not describe a shard') from None
 
 
-def is_done(path, number: int, shard: Shard | None = None) -> bool:
-    """Whether a planned shard's rows are there: as `shard`, read before, says, or by now."""
+def is_done(path: str | os.PathLike, number: int, shard: Shard | None = None) -> bool:
+    """Whether a planned shard has its rows, according to `shard` (read before) or its files now."""
     shard = shard or _read_shard(path, number)
     return shard.bad is not None and os.path.exists(stem(path, number) + '.npy')
 
 
-def plan(path, names: list[str], shard_size: int) -> dict[int, Shard]:
-    """Plan shards of the names that no shard has; returns all shards. Hold lock 0 for it."""
+def plan(path: str | os.PathLike, names: list[str], shard_size: int) -> dict[int, Shard]:
+    """Plan shards for the names that are in no shard; return all shards. Hold lock 0 meanwhile."""
     shards = read_shards(path)
     taken = {name for shard in shards.values() for name in shard.names}
     names = [name for name in names if name not in taken]
@@ -201,13 +205,13 @@ def plan(path, names: list[str], shard_size: int) -> dict[int, Shard]:
     return dict(sorted(shards.items()))
 
 
-def write_plan(path, number: int, names: list[str]) -> None:
-    """Write which images a shard is of; its rows, if there are any, no longer count."""
+def write_plan(path: str | os.PathLike, number: int, names: list[str]) -> None:
+    """Write which images a shard has; existing rows become invalid."""
     store.write_json(stem(path, number) + '.json', {'names': names})
 
 
-def write_rows(path, number: int, shard: Shard, rows: np.ndarray) -> None:
-    """Write a shard: the rows, one per good image, then the json that makes them count."""
+def write_rows(path: str | os.PathLike, number: int, shard: Shard, rows: np.ndarray) -> None:
+    """Write a shard: first the rows, one per good image, then the json that makes them valid."""
     file = stem(path, number) + '.npy'
     store.write(file, lambda out: np.save(out, rows))
     store.write_json(stem(path, number) + '.json',

@@ -1,9 +1,9 @@
-"""Descriptors of many images behind one interface, in memory or in an .npy file.
+"""Descriptors of many images with a common interface, in memory or in an .npy file.
 
 The interface: `names` (one per row), `dim`, `len()`, `rows(start, stop)` (float32), `made_from`
-(a dict, empty if unknown), `bad` (images without a row, and why), `folder` (where the images are,
-or None) and `path` (for messages). `feature_shards.py` has it for folders of shards, and
-`saved_features.open_features` opens whatever is saved.
+(dict, empty if unknown), `bad` (images without a row, and why), `folder` (of the images, or None)
+and `path` (for messages). `feature_shards.py` implements it for folders of shards, and
+`saved_features.open_features` opens all kinds of saved features.
 """
 
 import glob
@@ -14,7 +14,7 @@ import numpy as np
 
 from deep_retrieval import store
 
-MODEL = ('weights', 'proto', 'end', 'mean', 'scale', 'colour')      # makes descriptors comparable
+MODEL = ('weights', 'proto', 'end', 'mean', 'scale', 'colour')  # equal for comparable descriptors
 
 
 class Features:
@@ -23,7 +23,7 @@ class Features:
     Parameters
     ----------
     path : str
-        What error messages name.
+        Name for error messages.
     names : list of N str
     values : N x D float32
     made_from : dict
@@ -44,7 +44,7 @@ class Features:
         return len(self.names)
 
     def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return the rows from `start` to before `stop`, float32."""
+        """Return rows[start:stop], float32."""
         return self._values[start:stop]
 
     def __repr__(self):
@@ -54,12 +54,12 @@ class Features:
 class NamedRows:
     """The named rows of an .npy file, mapped into memory, in the order of the file.
 
-    Lines of the list are `NAME ROW` in any order, as convert_image2features.py writes them, or
-    `ROW<TAB>NAME`. Rows without a name, those of damaged images, are left out.
+    Lines of the list are `NAME ROW`, as written by convert_image2features.py, or `ROW<TAB>NAME`, in
+    any order. Rows without a name, such as those of damaged images, are left out.
 
     Attributes
     ----------
-    names, numbers : names of the rows, and their numbers in the file
+    names, numbers : names of the rows, and their indices in the file
     """
 
     made_from, bad, folder = {}, {}, None
@@ -82,18 +82,18 @@ class NamedRows:
         return len(self.names)
 
     def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return the rows from `start` to before `stop`, N x dim float32."""
+        """Return rows[start:stop], N x dim float32."""
         return np.asarray(self._array[self.numbers[start:stop]], np.float32)
 
 
-def read_list(path, count: int) -> dict[int, str]:
+def read_list(path: str | os.PathLike, count: int) -> dict[int, str]:
     """Read {row: name} from a list of names for `count` rows.
 
     Raises
     ------
     ValueError
-        A line is malformed, names a missing row, or repeats a row or an image; file and line are
-        named.
+        A line is malformed, names a missing row, or repeats a row or an image. The message names
+        file and line.
     """
     from deep_retrieval.duplicates import mapped_files
     lines = list(mapped_files.lines(path))
@@ -107,18 +107,18 @@ def read_list(path, count: int) -> dict[int, str]:
             raise ValueError(f'{place}: there is no row {row}; the features have {count}, counted '
                              'from 0')
         if int(row) in found or name in names:
-            raise ValueError(f'{place}: names a row or an image a second time')
+            raise ValueError(f'{place}: repeats a row or an image')
         found[int(row)] = name
         names.add(name)
     if not found:
-        raise ValueError(f'{path}: names no row')
+        raise ValueError(f'{path}: names no rows')
     return found
 
 
 def find_file(path: str | os.PathLike) -> str:
     """Return the features `STEM_HASH_PART.npy` for a path `STEM_PART.npy` that does not exist.
 
-    The hash stands for model and dataset, so that features of others have other names.
+    The hash identifies model and dataset, so features of different ones have different names.
 
     Raises
     ------
@@ -139,8 +139,9 @@ def find_file(path: str | os.PathLike) -> str:
     return found[0] if found else path
 
 
-def check_same(path, made_from: dict, other_path, other: dict, keys=MODEL) -> None:
-    """Raise ValueError unless two manifests agree on all `keys`: the descriptors' model."""
+def check_same(path: str | os.PathLike, made_from: dict, other_path: str | os.PathLike,
+               other: dict, keys: tuple = MODEL) -> None:
+    """Raise ValueError unless two manifests agree on all `keys`, by default those of the model."""
     different = [key for key in keys if made_from.get(key) != other.get(key)]
     if different:
         raise ValueError(f'{path}: its descriptors were made with another {", ".join(different)} '
@@ -158,11 +159,14 @@ def _as_described(made_from):
     return {'scales': [made_from['S']], **made_from} if 'S' in made_from else made_from
 
 
-def check_rows(path, rows, names, skipped=(), start: int = 0) -> None:
+def check_rows(path: str | os.PathLike, rows: np.ndarray, names: list[str], skipped=(),
+               start: int = 0) -> None:
     """Raise ValueError unless each name has a row, and each row is finite.
 
+    rows : N x D
+    names : list of N str
     skipped : names whose rows need not be finite
-    start : number of the first row in the file
+    start : index of the first row in the file
     """
     if len(rows) != len(names):
         raise ValueError(f'{path}: has {len(rows)} rows for {len(names)} images')

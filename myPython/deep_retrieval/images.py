@@ -1,10 +1,10 @@
-"""Images: read, resized and cropped, as the nets take them.
+"""Read, resize and crop images for the nets.
 
     image, ratio = resize(read_image('a.jpg'), 800)
     blob = to_blob([image])     # 1 x 3 x H x W
 """
 
-from __future__ import annotations  # Debian 11, which has genuine pycaffe, has 3.9
+from __future__ import annotations  # for Python 3.9 of Debian 11, which has genuine pycaffe
 
 import os
 
@@ -14,13 +14,13 @@ import numpy as np
 from deep_retrieval import image_means
 
 MEAN = np.array(image_means.NET, np.float32)     # B, G, R
-LEAST_SIDE = 3      # pixels; below that nothing is left to pool after the first convolution
+LEAST_SIDE = 3      # pixels; smaller images leave nothing to pool after the first convolution
 
 JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG'
 
 
 class ImageError(ValueError):
-    """A file that does not hold a whole image; the one-line message names the file."""
+    """A file is not a complete image; the one-line message names the file."""
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -56,7 +56,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 def _is_truncated(data):
     if data.startswith(JPEG):
-        # the end marker must follow the last scan: an embedded thumbnail has its own end marker
+        # an end marker must follow the last scan, since an embedded thumbnail has its own
         return data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda')
     return data.startswith(PNG) and b'IEND' not in data[-64:]
 
@@ -106,9 +106,9 @@ def to_blob(images: list[np.ndarray], mean=MEAN, scale: float = 1,
     Parameters
     ----------
     images : list of H x W x 3 uint8, B G R
-    mean : three numbers in the net's order of colours, subtracted first
-    scale : factor that the differences are multiplied by
-    colour : 'BGR' or 'RGB', the net's order of colours
+    mean : three numbers in the net's colour order, subtracted first
+    scale : factor applied after the subtraction
+    colour : 'BGR' or 'RGB', the net's colour order
 
     Returns
     -------
@@ -127,13 +127,13 @@ def check_images(images: list[np.ndarray]) -> None:
     Raises
     ------
     ValueError
-        An array is not H x W x 3 uint8. Floats are refused and not scaled, since 0 to 1 and 0 to
-        255 cannot be told apart for certain.
+        An array is not H x W x 3 uint8. Floats are refused, since the ranges 0 to 1 and 0 to 255
+        cannot be distinguished reliably.
     """
     for index, image in enumerate(images):
         if not isinstance(image, np.ndarray):
             raise ValueError(f'image {index} is {type(image).__name__}, but must be an array as '
-                             'read_image returns it')
+                             'returned by read_image')
         if image.dtype != np.uint8:
             raise ValueError(f'image {index} has values of type {image.dtype}, but must have '
                              'uint8 from 0 to 255; for floats from 0 to 1 pass '

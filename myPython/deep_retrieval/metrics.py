@@ -1,17 +1,17 @@
-"""How rankings are judged: every average precision by its name, protocols, and reports as text.
+"""Score rankings: definitions of average precision, protocols, and text reports.
 
     average_precision_oxford(['c', 'a', 'b'], {'a', 'b'}, junk={'c'})       # 1.0
     easy, medium, hard = revisited(dataset.gnd, dataset.queries, rankings)
     print(*report(per_query, 'query_crop roi'), sep='\n')
 
-Two average precisions are in use, and they differ:
+Two definitions of average precision are in use:
 
 | name | sum over the positives' places of | used for |
 |------|-----------------------------------|----------|
 | oxford | the mean precision of this place and the one before | Oxford, Paris, revisited |
 | voc2010 | the best precision from this place on | covers, landmarks, classes |
 
-Of the revisited protocols (Radenovic et al., Revisiting Oxford and Paris, CVPR 2018), each query
+In the revisited protocols (Radenovic et al., Revisiting Oxford and Paris, CVPR 2018), each query
 grades images as easy, hard or junk:
 
 | protocol | positives | skipped as if absent |
@@ -20,7 +20,7 @@ grades images as easy, hard or junk:
 | Medium | easy, hard | junk |
 | Hard | hard | easy, junk |
 
-A query without positives does not count in the mean of that protocol.
+A query without positives is not included in the mean of that protocol.
 """
 
 import math
@@ -38,17 +38,17 @@ CUTS = (1, 5, 10)       # the k of mP@k
 
 
 def average_precision_oxford(ranked: Iterable, positives: Iterable, junk: Iterable = ()) -> float:
-    """Return the average precision of a ranking as `eval/compute_ap` defines it, in float64.
+    """Return the average precision of a ranking as defined by `eval/compute_ap`, in float64.
 
     It is the area under the precision-recall curve by trapezoids, starting at precision 1 and
     recall 0 (Philbin et al., CVPR 2007).
 
     Parameters
     ----------
-    ranked : names or indices, the best first
-        Only the first place of an item that is ranked twice counts.
+    ranked : names or indices, best first
+        If an item is ranked twice, only its first place counts.
     positives : items
-        Recall divides by all of them, ranked or not.
+        All positives, ranked or not, count for recall.
     junk : items
         Skipped as if absent, even if they are positives.
 
@@ -60,7 +60,7 @@ def average_precision_oxford(ranked: Iterable, positives: Iterable, junk: Iterab
     Raises
     ------
     ValueError
-        There is no positive.
+        There are no positives.
 
     Examples
     --------
@@ -81,25 +81,25 @@ def average_precision_oxford(ranked: Iterable, positives: Iterable, junk: Iterab
         hit = item in positives
         hits += hit
         precision = hits / place
-        if hit:  # recall moves by one positive, and only at a hit
+        if hit:  # recall increases only at a hit
             area += (last_precision + precision) / 2
         last_precision = precision
     return area / len(positives)
 
 
 def average_precision_voc2010(relevance, positives: int) -> float:
-    """Return the average precision of a ranking as VOC 2010 defines it, in float64.
+    """Return the average precision of a ranking as defined by VOC 2010, in float64.
 
-    It is the area under the precision-recall curve after precision is made monotone: at each
-    recall it is the best precision at this or a higher recall (Everingham and Winn, The PASCAL
-    Visual Object Classes Challenge 2010 Development Kit).
+    It is the area under the monotone precision-recall curve: the precision at each recall is the
+    best precision at this or a higher recall (Everingham and Winn, The PASCAL Visual Object Classes
+    Challenge 2010 Development Kit).
 
     Parameters
     ----------
     relevance : N booleans
-        Whether each place holds a positive, the best place first, without junk.
+        Whether each place of the ranking is a positive, best first, without junk.
     positives : int
-        How many positives there are, ranked or not; those that are not ranked count as zero.
+        Number of positives, ranked or not; those that are not ranked contribute 0.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def average_precision_voc2010(relevance, positives: int) -> float:
     Raises
     ------
     ValueError
-        There is no positive, or the ranking holds more.
+        `positives` is 0, or less than the number of positives in the ranking.
 
     Examples
     --------
@@ -126,8 +126,7 @@ def average_precision_voc2010(relevance, positives: int) -> float:
 def precision_at_r(relevance, positives: int) -> float:
     """Return the share of positives in the first R places, where R is the number of positives.
 
-    Parameters and errors are those of `average_precision_voc2010`. Places that are not ranked count
-    as wrong.
+    Parameters and errors are those of `average_precision_voc2010`. Missing places count as wrong.
 
     >>> precision_at_r([True, False, True], positives=2)
     0.5
@@ -138,12 +137,13 @@ def precision_at_r(relevance, positives: int) -> float:
 def precision_at_k(k: int, ranked: Iterable, positives, junk=()) -> float:
     """Return the share of positives in the first k places, without junk.
 
-    If the last positive comes earlier, the places down to it count instead of k, as in the
+    If the last positive is ranked before place k, its rank is used instead of k, as in the
     evaluation code of the revisited datasets.
 
     Parameters
     ----------
-    ranked : names or indices, the best first
+    k : int
+    ranked : names or indices, best first
     positives, junk : sets of items
 
     Examples
@@ -168,8 +168,8 @@ class Score(NamedTuple):
     ----------
     protocol : str
     mean : float
-        Mean average precision, 0 to 1; NaN if no query has a positive.
-    at : dict of k to mP@k, 0 to 1, over the same queries
+        Mean average precision, 0 to 1; NaN if no query has positives.
+    at : dict of k to mP@k, 0 to 1, for the same queries
     precisions : dict of query name to average precision
     """
 
@@ -189,7 +189,7 @@ def published(dataset_name: str, crop: str, uni: tuple | None = None) -> str:
 
 
 def conditions(crop: str, uni: tuple | None = None) -> str:
-    """Return what a score also depends on: the queries' crop, and (height, width) of uni-sizes."""
+    """Return the conditions of a score as text: query crop, and (height, width) of uni-sizes."""
     sizes = f'uni-sizes {uni[0]} x {uni[1]}, ' if uni else ''
     return f'{sizes}query_crop {crop}'
 
@@ -200,7 +200,7 @@ def uni_size(dataset) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        An image has another size, or is not an image; one line that names it.
+        An image has another size, or is not an image. The one-line message names it.
     """
     Image = optional.need('PIL.Image', 'gallery')   # reads the header only
     first = None
@@ -219,13 +219,13 @@ def uni_size(dataset) -> tuple[int, int]:
 
 
 def revisited(gnd, queries: list, rankings: list) -> list[Score]:
-    """Score rankings by the protocols Easy, Medium and Hard.
+    """Score rankings with the revisited protocols Easy, Medium and Hard.
 
     Parameters
     ----------
     gnd : revisited.GroundTruth
     queries : list of Query
-    rankings : list of lists of image names, one per query, the best first
+    rankings : list of lists of image names, one per query, best first
 
     Returns
     -------
@@ -236,12 +236,12 @@ def revisited(gnd, queries: list, rankings: list) -> list[Score]:
 
 
 def mean(precisions: dict) -> float:
-    """Return the mean of {query: AP}."""
+    """Return the mean of a dict {query: AP}."""
     return sum(precisions.values()) / len(precisions)
 
 
 def report(precisions: dict, condition: str) -> list[str]:
-    """Return each query's AP and the mean with its condition, in percent, as lines of text.
+    """Format each query's AP and the mean, in percent, as lines of text.
 
     >>> print(*report({'bell': 1.0, 'gate': 0.5}, 'query_crop roi'), sep='\\n')
     bell: 100.00
@@ -254,7 +254,7 @@ def report(precisions: dict, condition: str) -> list[str]:
 
 
 def report_voc(answers: list) -> list[str]:
-    """Return each query's AP, and both means over the queries, in percent, as lines of text.
+    """Format each query's AP, the mean precision at R and the mAP, in percent, as lines of text.
 
     answers : list of evaluate.Answer
     """
@@ -267,14 +267,14 @@ def report_voc(answers: list) -> list[str]:
 
 
 def line(score: Score, conditions: str) -> str:
-    """Return a Score as a line of text, in percent, with what else it depends on."""
+    """Format a Score and its conditions as a line of text, in percent."""
     cuts = ', '.join(f'mP@{k} {100 * value:.2f}' for k, value in score.at.items())
     return (f'{score.protocol}: mAP {100 * score.mean:.2f}, {cuts} '
             f'({len(score.precisions)} queries, {conditions})')
 
 
 def printable(name: str) -> str:
-    """Return the name of a file as text for any terminal; it may hold bytes that are not text."""
+    """Return a file name as printable text, even if it has bytes that are not text."""
     return os.fsencode(name).decode('utf-8', 'replace')
 
 
@@ -294,7 +294,7 @@ def _score(protocol, gnd, queries, rankings, positive_grades):
 
 
 def _relevance(relevance, positives):
-    """The relevance of one ranking as booleans, checked against the number of positives."""
+    """Return the relevance of a ranking as booleans, checked against the number of positives."""
     relevance = np.asarray(relevance, bool)
     if relevance.ndim != 1:
         raise ValueError(f'the relevance of one ranking is a list, not of shape {relevance.shape}')

@@ -1,12 +1,12 @@
-"""Weights that describe themselves, and the net that they make, which describes images.
+"""Load weights with their description, and describe images with the resulting net.
 
-    model = load_model('caffemodel/lite0_rmac.caffemodel')      # X.json beside it says how
+    model = load_model('caffemodel/lite0_rmac.caffemodel')      # reads the .json beside it
     rows = model([read_image('a.jpg'), read_image('b.jpg')])    # 2 x D
 
-`X.json` beside `X.caffemodel` holds what is needed to use the weights: `net` (the prototxt,
-relative to the json or to the repository), `blob`, `mean`, `scale`, `colour`, `S`, `L`,
-`dimension`, `trained`, `source`, `licence`, `sha256` and `learned_from`. Keys may be missing;
-weights without the file get the defaults of the released model.
+`X.json` beside `X.caffemodel` says how to use the weights: `net` (the prototxt, relative to the
+json or to the repository), `blob`, `mean`, `scale`, `colour`, `S`, `L`, `dimension`, `trained`,
+`source`, `licence`, `sha256` and `learned_from`. Keys may be missing; weights without a json get
+the defaults of the released model.
 """
 
 import dataclasses
@@ -27,11 +27,14 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class WeightsInfo:
-    """What `X.json` says about `X.caffemodel`.
+    """The contents of `X.json`, which describes `X.caffemodel`.
 
-    net : path of the prototxt. blob : name of the descriptor's blob. mean, scale, colour : of the
-    input, as of `images.to_blob`. S : recommended longer side in pixels, or None. L : recommended
-    levels of the rigid grid. trained : False for weights that know nothing, None if unknown.
+    net : path of the prototxt
+    blob : name of the descriptor's blob
+    mean, scale, colour : preprocessing of the input, see `images.to_blob`
+    S : recommended longer side in pixels, or None
+    L : recommended levels of the rigid grid
+    trained : False for untrained weights, None if unknown
     """
 
     net: str = str(paths.PROTO)
@@ -55,13 +58,13 @@ def info_path(weights: str | os.PathLike) -> str:
 
 
 def read_info(weights: str | os.PathLike) -> WeightsInfo:
-    """Read what a caffemodel's json says about it; the defaults if there is none.
+    """Read the json of a caffemodel; without one, return the defaults.
 
     Raises
     ------
     ValueError
-        The json is damaged, has a value of a wrong type, names a net that does not exist, or was
-        written for other weights (another SHA-256). The message is one line that names the json.
+        The json is damaged, has a value of the wrong type, names a net that does not exist, or was
+        written for other weights (another SHA-256). The one-line message names the json.
     """
     path = info_path(weights)
     if not os.path.exists(path):
@@ -99,29 +102,29 @@ def _find_net(path, name):
 def write_info(weights: str | os.PathLike, **values) -> None:
     """Write the json of a caffemodel; `values` are fields of `WeightsInfo`.
 
-    The SHA-256 is added, so write the caffemodel first.
+    The SHA-256 of the weights is added, so write the caffemodel first.
     """
     store.write_json(info_path(weights), {**values, 'sha256': store.sha256(weights)})
 
 
 class DescriptorNet:
-    """A deploy net with inputs `data` and `rois` that gives one descriptor per image.
+    """A deploy net with inputs `data` and `rois` that computes one descriptor per image.
 
     Parameters
     ----------
     proto, weights : paths
     L : int
-        Levels of the rigid grid; 0 takes the whole image as one region (MAC).
+        Levels of the rigid grid; 0 for the whole image as one region (MAC).
     end : str
         Blob of the descriptor.
     partial_weights : bool
-        Accept weights for a part of the net, or for more than the net.
-    mean, scale, colour : as of `images.to_blob`
+        Accept weights that do not have the same layers as the net.
+    mean, scale, colour : see `images.to_blob`
 
     Raises
     ------
     ValueError, RuntimeError, FileNotFoundError
-        The files do not fit each other or cannot be read; one line that names the file.
+        The files do not match or cannot be read. The one-line message names the file.
     """
 
     def __init__(self, proto, weights, L, end=END, partial_weights=False, mean=MEAN, scale=1,
@@ -150,7 +153,7 @@ class DescriptorNet:
         self.net.forward(end=self.end)
         rows = self.net.blobs[self.end].data
         if len(rows) != len(images):
-            raise ValueError(f'the net gives {len(rows)} descriptors for {len(images)} images; '
+            raise ValueError(f'the net returned {len(rows)} descriptors for {len(images)} images; '
                              'use a batch size of 1, or add the rois as a bottom of its '
                              'AggregateLayer')
         return rows.reshape(len(rows), -1).copy()
@@ -162,14 +165,14 @@ class DescriptorNet:
 
 
 class Model:
-    """A net with its weights, and how to use them: called with images, it returns descriptors.
+    """A net with its weights and settings: called with images, it returns their descriptors.
 
     Attributes
     ----------
     S, L : int
-        Longer side in pixels, and levels of the rigid grid, that images are described with.
+        Longer side of images in pixels, and levels of the rigid grid.
     made_from : dict
-        What descriptors depend on besides S and the images; caches and indexes keep it.
+        What descriptors depend on besides S and the images; stored in caches and indexes.
     info : WeightsInfo
     """
 
@@ -187,7 +190,7 @@ class Model:
         images : list of H x W x 3 uint8, B G R
             They are resized to a longer side of S pixels.
         boxes : list of (x1, y1, x2, y2) in pixels, or of None, optional
-            What to cut out of each image.
+            Box to cut out of each image.
 
         Returns
         -------
@@ -217,8 +220,9 @@ class Model:
         return f'Model({paths.shown(self.weights)}, S={self.S}, L={self.L})'
 
 
-def model_key(weights, proto, L, end, info=None) -> dict:
-    """Return what descriptors depend on besides S and the images, for manifests."""
+def model_key(weights: str | os.PathLike, proto: str | os.PathLike, L: int, end: str,
+              info=None) -> dict:
+    """Return a dict of what descriptors depend on, besides S and the images, for manifests."""
     key = {'weights': store.sha256(weights), 'proto': store.sha256(proto), 'L': L, 'end': end}
     default = WeightsInfo()
     for name in ('mean', 'scale', 'colour'):
@@ -239,15 +243,15 @@ def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int |
         By default the released model, `caffemodel/model.caffemodel`.
     proto, S, L, end, mean : optional
         Prototxt of the net, longer side of images in pixels, levels of the rigid grid, blob of the
-        descriptor, and mean (B, G, R), in place of those that the weights' json recommends. A
-        caffemodel without a json is taken for a model like the released one, with S = 800.
+        descriptor, and mean (B, G, R). The defaults are those in the weights' json; without a json,
+        those of the released model, with S = 800.
     partial_weights : bool
-        Accept weights that do not name the same layers as the net.
+        Accept weights that do not have the same layers as the net.
 
     Raises
     ------
     FileNotFoundError, ValueError, RuntimeError
-        The files are missing, damaged or do not fit; one line that names the file.
+        The files are missing, damaged or do not match. The one-line message names the file.
 
     Examples
     --------
@@ -260,13 +264,13 @@ def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int |
     changes = {'net': proto and os.fspath(proto), 'mean': mean and tuple(map(float, mean))}
     info = dataclasses.replace(info, **{key: value for key, value in changes.items() if value})
     if info.trained is False:
-        logger.warning('%s: these weights are not trained; look-alikes score high with them',
+        logger.warning('%s: these weights are not trained; look-alikes get high similarities',
                        paths.shown(weights))
     return Model(weights, info, S or info.S or 800, info.L if L is None else L, end or info.blob,
                  partial_weights)
 
 
-def check_weights_file(weights) -> None:
+def check_weights_file(weights: str | os.PathLike) -> None:
     """Raise ValueError for weights of PyTorch or ONNX, by name or content.
 
     The message names the importer.
@@ -283,15 +287,15 @@ def check_weights_file(weights) -> None:
                          'myPython/model_tools.py import-torch')
 
 
-def check_weights(net, proto, weights) -> None:
-    """Check that a net and a caffemodel have parameters of the same layers.
+def check_weights(net, proto: str | os.PathLike, weights: str | os.PathLike) -> None:
+    """Check that a net and a caffemodel have parameters for the same layers.
 
-    Caffe would leave the other layers as they are without saying so.
+    Caffe would silently skip the other layers.
 
     Raises
     ------
     ValueError
-        It lists the layers that only one of the two has.
+        The layers differ; the message lists those that only one of the two has.
     """
     found = stored_layers(weights)
     faults = [f'{what} {_some(names)}' for what, names in (
@@ -299,11 +303,11 @@ def check_weights(net, proto, weights) -> None:
         (f'has weights of layers that {proto} lacks:', found - set(net.params))) if names]
     if faults:
         raise ValueError(f'{weights}: {"; and ".join(faults)} '
-                         '(--partial_weights takes what fits)')
+                         '(--partial_weights accepts this)')
 
 
-def stored_layers(weights) -> set[str]:
-    """Return the names of the layers that a caffemodel, or one as HDF5, has parameters of."""
+def stored_layers(weights: str | os.PathLike) -> set[str]:
+    """Return the names of the layers with parameters in a caffemodel (also HDF5)."""
     from caffe.weights import read_weights
     check_weights_file(weights)
     with store.reading(weights, 'a caffemodel'):

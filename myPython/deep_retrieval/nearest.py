@@ -1,4 +1,4 @@
-"""The images most similar to each query, exact, from described images.
+"""Exact search for the images most similar to each query.
 
     hits = search(photos, describe(model, ['query.jpg']), top=5)    # [[Hit(name, similarity), ...]]
 """
@@ -9,14 +9,14 @@ from deep_retrieval.ranking import Hit
 
 
 def search(features, queries, top: int = 10) -> list[list[Hit]]:
-    """Return the `top` images most similar to each query, the most similar first.
+    """Return the `top` images most similar to each query, most similar first.
 
     Parameters
     ----------
     features, queries : Features, FeatureFolder or NamedRows
         Made by the same model, with the same L and scales.
     top : int
-        Fewer hits are returned where there are fewer images.
+        Number of hits per query; fewer are returned if there are fewer images.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The flags that the scripts of myPython/offline share; only they import this module.
+"""The flags shared by the scripts of myPython/offline, which alone import this module.
 
     parser = offline_flags.retrieval_parser(__doc__, 'pca_concat', PROTO)
     result = retrieval.retrieve(**offline_flags.values(parser.parse_args()), ...)
@@ -8,15 +8,16 @@ from deep_retrieval import cli, paths
 from deep_retrieval.datasets import OXFORD_LAYOUT
 from deep_retrieval.studies import MAPS
 
-# flags -> the keyword arguments of retrieval.py that have another name
+# flags -> keyword arguments of retrieval.py with another name
 NAMES = {'temp_dir': 'rankings_dir'}
-OTHERS = ('gpu', 'debug', 'dataset_name')       # flags that are no keyword arguments of it
+OTHERS = ('gpu', 'debug', 'dataset_name')       # flags that are not keyword arguments
 
 
 def features_parser(doc: str, folder: str, proto: str):
     """Return a parser with the flags of a *_get_features.py.
 
-    folder : name of the folder of its features. proto : its net, below proto/offline
+    folder : name of the folder of its features
+    proto : its net, below proto/offline
     """
     parser = cli.parser(doc)
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
@@ -27,7 +28,7 @@ def features_parser(doc: str, folder: str, proto: str):
     parser.add_argument('--proto', default=paths.ROOT / 'proto/offline' / proto,
                         help='prototxt of the net')
     parser.add_argument('--weights', default=paths.WEIGHTS, help='caffemodel of the net')
-    parser.add_argument('--dataset', default=paths.OXFORD, help='folder that holds jpg/ and lab/')
+    parser.add_argument('--dataset', default=paths.OXFORD, help='folder with jpg/ and lab/')
     parser.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')
     parser.add_argument('--features_dir', default=paths.TEMP / 'offline' / folder,
@@ -56,7 +57,7 @@ def retrieval_parser(doc: str, folder: str, proto: str):
 def add_maps(parser) -> None:
     """Add the flag --maps."""
     parser.add_argument('--maps', choices=sorted(MAPS), default='4',
-                        help='how many maps, from the last stage backwards; middle: stage 4 alone')
+                        help='number of maps, from the last stage backwards; middle: only stage 4')
 
 
 def add_pca(parser, dim: str) -> None:
@@ -64,18 +65,18 @@ def add_pca(parser, dim: str) -> None:
     parser.add_argument('--dim', type=cli.positive, help=dim)
     parser.add_argument('--pca_from', nargs='+', metavar='PATH',
                         help='fit the PCA to other images, whose features are in these folders '
-                             '(as *_get_features.py prints them), or take an .npz that an earlier '
-                             'run saved; by default it is fitted to the queries and images that '
-                             'are scored, which flatters the result')
+                             '(as printed by *_get_features.py), or use an .npz saved by an '
+                             'earlier run; by default it is fitted to the queries and images that '
+                             'are scored, which inflates the score')
     parser.add_argument('--incremental', action='store_true',
-                        help="use IncrementalPCA, as is done anyway beyond the PCA's memory")
+                        help='use IncrementalPCA, as is always done for vectors beyond 2 GB')
     parser.add_argument('--fewer', action='store_true',
-                        help='if there are too few vectors for the wanted components, take fewer: '
-                             '1 for 2 vectors, and no more than their rank')
+                        help='if there are too few vectors for the components, use fewer: one for '
+                             'every two vectors, and at most their rank')
 
 
 def values(args) -> dict:
-    """Return the keyword arguments of retrieval.py that flags say, and use their GPU."""
+    """Select the GPU of the flags, and return them as keyword arguments of retrieval.py."""
     from deep_retrieval.datasets import open_dataset
     found = {NAMES.get(name, name): value for name, value in vars(args).items()
              if name not in OTHERS}

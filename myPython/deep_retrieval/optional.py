@@ -1,4 +1,4 @@
-"""Optional packages, imported where they are used.
+"""Import optional packages where they are used.
 
     faiss = optional.need('faiss', 'search')
 """
@@ -18,12 +18,12 @@ def need(module: str, extra: str) -> ModuleType:
     Raises
     ------
     RuntimeError
-        The package is not installed; the message has the command that installs it.
+        The package is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if (error.name or '').partition('.')[0] != module.partition('.')[0]:
-            raise       # the package is there, but lacks one of its own
+            raise       # the package is installed, but one of its own dependencies is missing
         raise RuntimeError(f'the package {module.partition(".")[0]} is needed for this: '
                            f"pip install 'my-deep-retrieval[{extra}]'") from None

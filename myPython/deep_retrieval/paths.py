@@ -1,27 +1,27 @@
-"""The repository's root and every default path, once.
+"""The repository's root, and all default paths.
 
     paths.PROTO                  # ROOT / 'proto/deploy_resnet101.prototxt'
-    paths.shown(paths.WEIGHTS)   # relative to the current folder where it lies below it
+    paths.shown(paths.WEIGHTS)   # relative to the current folder, if it is inside
 
-Defaults belong to the repository, so scripts work from any folder. Paths that a user gives belong
-to the current folder, as everywhere else in a shell.
+Default paths are relative to the repository, so scripts work from any folder. Paths given by the
+user are relative to the current folder, as usual.
 """
 
 import os
 import sys
 from pathlib import Path
 
-VARIABLE = 'DEEP_RETRIEVAL_ROOT'    # names the repository where it cannot be found
+VARIABLE = 'DEEP_RETRIEVAL_ROOT'    # path of the repository, if it cannot be found automatically
 MARK = 'proto/deploy_resnet101.prototxt'
 
 
 def find_root() -> Path:
     """Return the folder of the repository.
 
-    That is the folder named by the environment variable DEEP_RETRIEVAL_ROOT, else the first of
-    these that holds `proto/`: the checkout that this package is imported from, the folders above
-    the running script, the current folder and the folders above it. Without any, the current
-    folder.
+    It is taken from the environment variable DEEP_RETRIEVAL_ROOT if that is set. Otherwise it is
+    the first of these that contains `proto/`: the checkout that this package is imported from, the
+    folders above the running script, the current folder and the folders above it. If none does, it
+    is the current folder.
     """
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE]).resolve()
@@ -34,7 +34,7 @@ def find_root() -> Path:
 
 
 def shown(path: str | os.PathLike) -> str:
-    """Return a path relative to the current folder where it lies below it, else absolute.
+    """Return a path relative to the current folder if it is inside, otherwise absolute.
 
     >>> shown('tmp/../photos/a.jpg')
     'photos/a.jpg'
@@ -44,7 +44,7 @@ def shown(path: str | os.PathLike) -> str:
 
 
 def default_weights() -> Path:
-    """Return the released model if it is there, else the weights that `make demo` makes."""
+    """Return the released model if it exists, otherwise the weights made by `make demo`."""
     return WEIGHTS if WEIGHTS.exists() or not DEMO_WEIGHTS.exists() else DEMO_WEIGHTS
 
 

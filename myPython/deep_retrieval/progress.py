@@ -1,4 +1,4 @@
-"""Progress of long loops: a bar on a terminal, and a line every 30 seconds in a log.
+"""Progress of long loops: a bar on a terminal, a line every 30 seconds in a log.
 
     for path in progress.bar(paths, desc='describe', unit='image'):
         ...
@@ -13,7 +13,7 @@ import time
 
 from tqdm import tqdm
 
-INTERVAL = 30       # seconds between two lines where the output is not a terminal
+INTERVAL = 30       # seconds between two lines if the output is not a terminal
 DELAY = 2           # seconds before anything is shown
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ _hidden = 0
 class bar(tqdm):
     """A tqdm progress bar that also works in a log.
 
-    Takes tqdm's arguments. Where stderr is not a terminal, a line with the count, the elapsed time
-    and the remaining time is logged every `INTERVAL` seconds.
+    It takes tqdm's arguments. If stderr is not a terminal, a line with the count, the elapsed time
+    and the remaining time is written every `INTERVAL` seconds.
     """
 
     def __init__(self, *args, **kwargs):
@@ -58,7 +58,7 @@ class bar(tqdm):
         return f'{text} of {self.total:g} ({100 * self.n / self.total:.0f} %), ' \
                f'{elapsed} elapsed, {left} remaining'
 
-    # a log keeps what was written: nothing to clear or close
+    # in a log there is nothing to clear or close
     def clear(self, *args, **kwargs):
         if not self._in_log:
             super().clear(*args, **kwargs)
@@ -72,7 +72,7 @@ class bar(tqdm):
 
 @contextlib.contextmanager
 def hidden(hide: bool = True):
-    """Show no progress inside the block."""
+    """Hide progress inside the block."""
     global _hidden
     _hidden += hide
     try:

@@ -1,13 +1,13 @@
-"""The methods that rank a database by descriptors, by name: the subcommands of rerank.py.
+"""The table of ranking methods, which are the subcommands of rerank.py.
 
     indices, scores = METHODS['alpha_qe'].rank(queries, database, n=10, alpha=3)
     done = rerank(open_dataset('datasets/Oxford'), ['tmp/Oxford_S800_L2'], 'alpha_qe', n=10)
     print(*done.lines(), sep='\n')
 
 A method is a function of queries (Q x D), database (N x D) and its parameters, which returns
-indices (Q x N, the best first) and scores in that order. To add one, write the function and its
-entry of METHODS; the subcommand and its flags follow from it. What is heavy is imported inside
-the functions, so that scripts can list the methods at once.
+indices (Q x N, best first) and scores in that order. To add one, write the function and an entry
+of METHODS; the subcommand and its flags are made from it. Heavy packages are imported inside the
+functions, so that scripts start fast.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 
 class Parameter(NamedTuple):
-    """A parameter of a method: its default, whose type it has, what it is, and its least value."""
+    """A parameter of a method: default (which sets its type), help text, and minimum value."""
 
     default: int | float
     help: str
@@ -25,14 +25,14 @@ class Parameter(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A function that ranks, what it does in one line, and its parameters by name."""
+    """A ranking function, its one-line help, and its parameters by name."""
 
     function: Callable
     help: str
     parameters: dict[str, Parameter] = {}
 
     def rank(self, queries, database, **values) -> tuple:
-        """Rank the whole database for each query, the best first.
+        """Rank the whole database for each query, best first.
 
         Parameters
         ----------
@@ -58,55 +58,55 @@ class Method(NamedTuple):
         return self.function(queries, database, **{**defaults, **values})
 
 
-def plain(queries, database):
-    """Rank by the similarities alone."""
+def plain(queries, database) -> tuple:
+    """Rank by similarity alone."""
     from deep_retrieval import ranking
     return ranking.rank(queries, database)
 
 
-def aqe(queries, database, k):
+def aqe(queries, database, k: int) -> tuple:
     """Rank by the means of the queries and their k nearest images."""
     from deep_retrieval import ranking
     return ranking.rank(ranking.expand_queries(queries, database, k), database)
 
 
-def dbe(queries, database, k):
+def dbe(queries, database, k: int) -> tuple:
     """Rank the means of the images and their k nearest images."""
     from deep_retrieval import ranking
     return ranking.rank(queries, ranking.expand_database(database, k))
 
 
-def alpha_qe(queries, database, n, alpha):
+def alpha_qe(queries, database, n: int, alpha: float) -> tuple:
     """Rank by the weighted means of the queries and their n nearest images."""
     from deep_retrieval import ranking
     return ranking.rank(ranking.alpha_expand_queries(queries, database, n, alpha), database)
 
 
 def diffusion(queries, database, k, query_k, alpha, gamma, tol):
-    """Rank by what reaches each image from the query in the graph of the images."""
+    """Rank by diffusion on the graph of the images' mutual nearest neighbours."""
     from deep_retrieval.ranking import diffusion
     graph = diffusion.make_graph(database, k, gamma)
     return diffusion.rank_by_diffusion(queries, database, graph, query_k, alpha, gamma, tol)
 
 
 METHODS = {
-    'plain': Method(plain, 'rank by the similarities alone, as test.py does'),
+    'plain': Method(plain, 'rank by similarity alone, as test.py does'),
     'aqe': Method(aqe, 'average query expansion, as test.py --aqe', {
         'k': Parameter(1, 'images that a query is averaged with', least=1)}),
     'dbe': Method(dbe, 'database-side expansion, as test.py --dbe', {
         'k': Parameter(20, 'images that an image is averaged with', least=1)}),
     'alpha_qe': Method(
         alpha_qe,
-        'query expansion by the n nearest, each weighted by its similarity to the power of alpha', {
+        'query expansion with the n nearest images, weighted by similarity to the power alpha', {
             'n': Parameter(5, 'images that a query is averaged with; 10 in the paper', least=1),
             'alpha': Parameter(2.0, 'exponent of the similarities; 3 in the paper')}),
     'diffusion': Method(diffusion, "diffusion on the graph of the images' mutual nearest "
                         'neighbours', {
         'k': Parameter(50, 'neighbours of an image in the graph', least=1),
-        'query_k': Parameter(5, 'images through which a query enters the graph; 10 in the paper',
+        'query_k': Parameter(5, 'images that represent a query in the graph; 10 in the paper',
                              least=1),
         'alpha': Parameter(0.5, 'share that is passed on at each step; 0.99 in the paper, which '
-                           'suits thousands of images and ruins the ranking of hundreds'),
+                           'works for thousands of images but not for hundreds'),
         'gamma': Parameter(5.0, 'exponent of similarities; 3 in the paper'),
         'tol': Parameter(1e-6, 'relative residual of the solution')}),
 }
@@ -114,17 +114,17 @@ METHODS = {
 
 @dataclasses.dataclass(frozen=True)
 class Reranking:
-    """The scores of a method on a dataset, beside those of the plain ranking.
+    """The scores of a method on a dataset, compared to those of the plain ranking.
 
     Attributes
     ----------
     name : str
-        The method, as `lines` calls it.
+        Name of the method in `lines`.
     result : evaluate.Result
     plain : evaluate.Result or None
-        Of the plain ranking; None if `result` is that already.
+        Result of the plain ranking; None if `result` is the plain ranking.
     conditions : str
-        What a score depends on besides the protocol, see metrics.conditions.
+        The conditions of the score besides the protocol, see metrics.conditions.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Reranking:
     conditions: str
 
     def lines(self) -> list[str]:
-        """Return the scores as text, in percent, and what the method gains."""
+        """Return the scores and the gain of the method as text, in percent."""
         if self.result.scores:
             return self._lines_by_protocol()
         lines = self.result.lines()
@@ -144,7 +144,7 @@ class Reranking:
         return lines
 
     def _lines_by_protocol(self):
-        """One line for each of Easy, Medium and Hard."""
+        """Return one line each for Easy, Medium and Hard."""
         from deep_retrieval import metrics
         lines = [metrics.line(score, self.conditions) for score in self.result.scores]
         if self.plain is None:
@@ -159,25 +159,25 @@ def rerank(dataset, features, method: str = 'plain', *, whitening: str | os.Path
            before=None, name: str | None = None, uni: bool = False,
            cache: str | os.PathLike | None = None, eval_binary: str | os.PathLike | None = None,
            **values) -> Reranking:
-    """Rank a dataset by a method and score the ranking; no net is run.
+    """Rank a dataset by a method, using saved descriptors, and score the ranking.
 
     Parameters
     ----------
     dataset : Dataset
     features : list of str, or Saved
-        STEMs of the features that test.py saved; those of several are summed.
+        STEMs of the features saved by test.py; those of several STEMs are summed.
     method : str
         A name of METHODS.
     whitening : path, optional
-        Whiten the descriptors first, with a file that `Whitening.save` has written.
+        Whiten the descriptors first, with a file written by `Whitening.save`.
     before : Saved, optional
-        Descriptors whose plain ranking the result is compared with; by default the same ones.
+        Descriptors for the plain ranking to compare with; by default the same ones.
     name : str, optional
-        What the lines call the ranking; by default the method.
+        Name of the ranking in `lines`; by default the method.
     uni : bool
-        Check that all images have one size, and name it with the scores.
+        Check that all images have the same size, and report it with the scores.
     cache : path of a folder, optional
-        Keeps rankings; by default `tmp` in the repository.
+        Folder for rankings; by default `tmp` in the repository.
     eval_binary : path, optional
         Score Oxford and Paris with this compiled `compute_ap`.
     values : parameters of the method
@@ -206,7 +206,7 @@ def rerank(dataset, features, method: str = 'plain', *, whitening: str | os.Path
 
 
 def load(dataset, features, whitening: str | os.PathLike | None = None):
-    """Return the Saved of STEMs, whitened by what a file holds; parameters as of `rerank`."""
+    """Load the features of STEMs, and whiten them if a file is given; see `rerank`."""
     from deep_retrieval import saved_features
     from deep_retrieval.whitening import Whitening
     saved = features
@@ -218,7 +218,7 @@ def load(dataset, features, whitening: str | os.PathLike | None = None):
 
 
 def _judge(dataset, saved, ranking, size, cache, eval_binary):
-    """The Result of a ranking, with the name of the protocol."""
+    """Score a ranking; return a Result with the name of the protocol."""
     from deep_retrieval import metrics
     from deep_retrieval.evaluate import judge
     crop = saved.made_from['crop']

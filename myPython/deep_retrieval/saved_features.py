@@ -1,14 +1,14 @@
-"""Saved descriptors of every kind, checked against what they were made from.
+"""Open saved descriptors of any kind, and check what they were made from.
 
     features = open_features('tmp/features')        # a folder of shards
     features = open_features('tmp/x.npy')           # with the names of its rows in tmp/x.txt
     saved = load(['tmp/demo/Oxford_S512_L2'], dataset)      # queries and images of test.py
     indices, similarities = ranking.rank(saved.queries, saved.database)
 
-A STEM names the files STEM_queries.npy (or STEM_queries_full.npy, of queries that were not cropped)
-and STEM_dataset.npy with their manifests. It may leave out the hash of the model, as
-`tmp/demo/Oxford_S512_L2` does, as long as the features of one model only are there. Nothing is
-recomputed here: what does not fit is refused.
+A STEM stands for the files STEM_queries.npy (or STEM_queries_full.npy, for queries that were not
+cropped) and STEM_dataset.npy with their manifests. The hash of the model in the name may be left
+out, as in `tmp/demo/Oxford_S512_L2`, if there are features of only one model. Nothing is recomputed
+here: features that do not match are refused.
 """
 
 import logging
@@ -23,7 +23,7 @@ from deep_retrieval.feature_shards import FeatureFolder
 from deep_retrieval.features import MODEL, Features, NamedRows, check_rows, check_same, find_file
 from deep_retrieval.vectors import normalize
 
-PARTS = {'roi': 'queries', 'full': 'queries_full'}      # crop of the queries -> end of the file
+PARTS = {'roi': 'queries', 'full': 'queries_full'}      # crop of the queries -> end of the name
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,9 @@ logger = logging.getLogger(__name__)
 class Saved(NamedTuple):
     """Descriptors of a dataset, without those of skipped images.
 
-    queries : Q x D, of `asked` (list of Query). database : N x D, of `images` (names). made_from :
-    what the manifests agree on, and `crop`, 'roi' or 'full': how the queries were cropped.
+    queries : Q x D, descriptors of `asked` (list of Query)
+    database : N x D, descriptors of `images` (names)
+    made_from : the entries on which the manifests agree, and `crop`: 'roi' or 'full'
     """
 
     queries: np.ndarray
@@ -51,8 +52,8 @@ def open_features(path: str | os.PathLike, names: str | os.PathLike | None = Non
     path : a folder of shards (convert_images2shards.py), an .npy file with a list of names
         (convert_image2features.py), or a STEM of test.py's features
     names : path of the list of names; by default the .txt beside the .npy file
-    dataset : Dataset, or a function without arguments that opens it; needed for a STEM
-    part : 'queries' or 'database' of a STEM
+    dataset : Dataset, or a function without arguments that opens it; required for a STEM
+    part : 'queries' or 'database', for a STEM
 
     Returns
     -------
@@ -61,7 +62,7 @@ def open_features(path: str | os.PathLike, names: str | os.PathLike | None = Non
     Raises
     ------
     ValueError, FileNotFoundError
-        Nothing of these kinds is there, or it is damaged; one line that names it.
+        There are no such features, or they are damaged. The one-line message names the file.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
@@ -80,13 +81,13 @@ def load(stems: list[str], dataset, crop: str | None = None) -> Saved:
     ----------
     stems : list of str
     dataset : Dataset
-    crop : 'roi' or 'full', of the queries; by default the one that is there, 'roi' first
+    crop : 'roi' or 'full', how queries were cropped; by default the one that exists, 'roi' first
 
     Raises
     ------
     ValueError
         A file is missing, damaged, was made from other images or by another model, or has a row
-        that is not finite though its image was not skipped; one line that names it.
+        that is not finite although its image was not skipped. The one-line message names the file.
     """
     parts = [_load(find_stem(stem), dataset, crop) for stem in stems]
     queries, database, made_from = parts[0]
@@ -106,12 +107,12 @@ def load(stems: list[str], dataset, crop: str | None = None) -> Saved:
 
 
 def find_stem(stem: str) -> str:
-    """Return the whole STEM, with its hash of the model, for one that may lack it.
+    """Return the full STEM, including the hash of the model, for one that may lack it.
 
     Raises
     ------
     ValueError
-        There are no such features, or those of several models or datasets.
+        There are no such features, or there are features of several models or datasets.
     """
     path = find_file(f'{os.fspath(stem)}_dataset.npy')
     if not os.path.exists(path):
@@ -127,7 +128,7 @@ def rows_of(stem: str, dataset, part: str) -> Features:
 
 
 def _load(stem, dataset, crop):
-    """Queries, database and what they were made from."""
+    """Return queries, database and what they were made from."""
     there = [name for name in ([crop] if crop else PARTS)
              if os.path.exists(f'{stem}_{PARTS[name]}.npy')]
     crop = there[0] if there else crop or 'roi'
@@ -137,7 +138,7 @@ def _load(stem, dataset, crop):
     if ranked.get('items') != fingerprint(dataset.items()):
         raise ValueError(f'{paths[1]}: was made from other images than those of {dataset.path}; '
                          'test.py recomputes it')
-    # the manifest decides how the queries were cropped, whatever the file is called
+    # the manifest says how the queries were cropped, whatever the name of the file
     cuts = {fingerprint(dataset.query_items(cut == 'roi')): cut for cut in PARTS}
     crop = cuts.get(asked.get('items'))
     if crop is None:
@@ -149,12 +150,12 @@ def _load(stem, dataset, crop):
 
 
 def read(path: str) -> tuple[np.ndarray, dict]:
-    """Read the rows (N x D float32) of an .npy, and what its manifest says: made_from and skipped.
+    """Read the rows (N x D float32) of an .npy file, and its manifest (made_from and skipped).
 
     Raises
     ------
     ValueError
-        The file or its manifest is missing or damaged, or they do not belong together.
+        The file or its manifest is missing or damaged, or they do not match.
     """
     if not os.path.exists(path):
         raise ValueError(f'{path}: there is no such file; test.py makes it')
@@ -165,15 +166,15 @@ def read(path: str) -> tuple[np.ndarray, dict]:
                                                  'skipped': note.get('skipped', [])}
 
 
-def whitened(saved: Saved, fitted, path) -> Saved:
-    """Return saved features whitened by the Whitening `fitted` of a file, of the same model."""
+def whitened(saved: Saved, fitted, path: str | os.PathLike) -> Saved:
+    """Whiten saved features with `fitted`, read from `path`; it must be of the same model."""
     check_same(path, fitted.made_from, 'the features', saved.made_from)
     return saved._replace(queries=fitted.apply(saved.queries),
                           database=fitted.apply(saved.database))
 
 
 def pairs(saved: Saved, dataset) -> np.ndarray:
-    """Return P x 2 rows of the database that show the same: the positives of one query."""
+    """Return P x 2 indices of database rows that show the same object: positives of one query."""
     from deep_retrieval import whitening
     row = {name: i for i, name in enumerate(saved.images)}
     groups = {tuple(sorted(row[name] for name in dataset.truth(query).positives if name in row))
@@ -189,17 +190,17 @@ def fit_whitening(saved: Saved, dataset, kind: str = 'pca', dims: int | None = N
     ----------
     saved : Saved
     dataset : Dataset
-        The one of these features.
-    kind : 'pca', or 'pairs' for pairs of images of one query
+        The dataset of these features.
+    kind : 'pca', or 'pairs' to learn from pairs of images of one query
     dims : int, optional
         Dimensions to keep; by default the descriptors' rank.
     shrinkage : float
-        Of 'pairs', see `Whitening.fit_pairs`.
+        For 'pairs', see `Whitening.fit_pairs`.
 
     Returns
     -------
     Whitening
-        It names the model of the features, so that others are refused.
+        It records the model of the features, so that descriptors of other models are refused.
     """
     from deep_retrieval.whitening import Whitening
     if kind == 'pca':
@@ -209,5 +210,5 @@ def fit_whitening(saved: Saved, dataset, kind: str = 'pca', dims: int | None = N
 
 
 def model(saved: Saved) -> dict:
-    """Return what a whitening learned from these features has to say about them."""
+    """Return the model of these features, to be recorded in a whitening learned from them."""
     return {key: saved.made_from.get(key) for key in MODEL}

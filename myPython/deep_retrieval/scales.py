@@ -1,4 +1,4 @@
-"""The sets of scales whose descriptors are summed: multi-resolution, by name.
+"""The sets of scales for multi-resolution descriptors, by name.
 
     scales_of(800, 'papers')        # [550, 800, 1050]
     scales_of(512, 'original')      # [256, 512, 768]
@@ -10,17 +10,18 @@ STEP = 250      # pixels of S between the scales of `papers`
 SCALES = {
     # Gordo et al., ECCV 2016 and arXiv 1610.07940
     'papers': lambda S, step: [S - step, S, S + step],
-    # the scales of the original's own studies and students
+    # used by the original for its own studies and students
     'original': lambda S, step: [max(1, round(S * share)) for share in (1 / 2, 1, 3 / 2)],
 }
 
 
 def scales_of(S: int, name: str | bool | None = None, step: int = STEP) -> list[int]:
-    """Return the longer sides in pixels that an image is described at.
+    """Return the longer sides, in pixels, at which an image is described.
 
     Parameters
     ----------
     S : int
+        Longer side in pixels.
     name : a name of SCALES; None or False for S alone, True for 'papers'
     step : int
         Pixels between the scales of 'papers'.

@@ -1,10 +1,10 @@
-"""The descriptors of a folder's images, made as the shards of a folder of features.
+"""Describe the images of a folder, and write the descriptors in shards.
 
     job = Job('datasets/photos', 'tmp/features', scales=[800], share=(0, 4))
     job.run(model.net, model.made_from)
 
-Of n processes, which may run on several machines, process i takes every n-th shard starting with
-the i-th. Finished shards stay: an interrupted run resumes, and a later one adds new images.
+Process i of n, which may run on several machines, takes every n-th shard, beginning with shard i.
+Finished shards are kept: an interrupted run resumes, and a later run adds new images.
 """
 
 import logging
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class Job:
-    """What one of several processes does to fill a folder of features.
+    """The work of one of several processes that fill a folder of features.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class Job:
         Longer sides in pixels that the images are resized to; the descriptors of several scales
         are summed.
     share : (int, int)
-        This process's number, from 0, and how many processes there are.
+        This process's number, from 0, and the number of processes.
     max_pixels : int
-        Images with more pixels count as bad.
+        Images with more pixels are treated as bad.
     again : bool
         Recompute the shards that have bad images. Those that have images of another size than
         before are recomputed anyway.
@@ -59,7 +59,7 @@ class Job:
     Raises
     ------
     ValueError
-        There is no image.
+        There are no images.
     """
 
     def __init__(self, images, path, scales, batch_size=1, shard_size=feature_shards.SHARD_SIZE,
@@ -72,7 +72,7 @@ class Job:
             found = {name: os.path.join(self.images, name)
                      for name in list_images(images, recursive=True, extensions=KINDS)}
             if not found:
-                raise ValueError(f'{images}: holds no image ({" ".join(KINDS)})')
+                raise ValueError(f'{images}: contains no images ({" ".join(KINDS)})')
         else:
             self.images, self._folder = 'the list of images', None
             found = {item.name: item.path for item in as_items(images)[0]}
@@ -86,11 +86,11 @@ class Job:
         self._load = partial(load_checked, max_pixels=max_pixels)
 
     def run(self, net, made_from: dict, wait: bool = False) -> list[int]:
-        """Make this process's shards; returns the numbers of those that others still have to make.
+        """Make this process's shards; return the numbers of those that others still have to make.
 
         Parameters
         ----------
-        net : function of a list of B images of one size that returns B x D float32
+        net : function that takes a list of B images of one size and returns B x D float32
         made_from : dict
             What the features depend on besides the scales.
         wait : bool
@@ -102,7 +102,7 @@ class Job:
             The folder's features were made from something else, or no image can be read.
         """
         self.made_from = {**made_from, 'scales': list(self.scales)}
-        self._check()   # before anything is written
+        self._check()   # fail before anything is written
         with store.Locks(self.path) as locks:
             with locks.held(0):
                 todo = self._plan()
@@ -137,14 +137,14 @@ class Job:
                         folder.made_from, bad, folder.folder)
 
     def _check(self):
-        """Whether the folder has other features that may be discarded; ValueError otherwise."""
+        """Return whether other features must be discarded; ValueError if that is not allowed."""
         if not os.path.isdir(self.path):
             return False
         manifest = store.Manifest.inside(self.path)
         if os.path.exists(manifest.path):
             state = manifest.state(self.made_from)
             if state != 'same' and not self.overwrite:
-                manifest.check(self.made_from)      # raises, with what differs
+                manifest.check(self.made_from)      # raises an error that names the differences
             return state != 'same' or self._is_of_another_folder(manifest)
         store.check_folder(self.path, OURS, self.overwrite)
         orphans = [name for name in os.listdir(self.path) if name.startswith('shard_')]
@@ -165,7 +165,7 @@ class Job:
         return True
 
     def _plan(self):
-        """Plan what is new; returns the shards that this process has to make, number -> names."""
+        """Plan shards of new images; return this process's unfinished shards, number -> names."""
         if self._check():
             self._remove_features()
         manifest = store.Manifest.inside(self.path).note()
@@ -185,17 +185,17 @@ class Job:
         return todo
 
     def _remove_features(self):
-        # shards before the manifest: without it they would belong to the next one
+        # delete shards before the manifest: without it they would belong to the next one
         for name in sorted(os.listdir(self.path), reverse=True):
             if OURS.fullmatch(name) and name != '.lock':
                 os.unlink(os.path.join(self.path, name))
 
     def _compare(self, shards):
-        """Report what has changed in the folder of images since the shards were made."""
+        """Report changes in the folder of images since the shards were made."""
         planned = {name for shard in shards.values() for name in shard.names}
         gone = planned.difference(self.names)
         if planned and len(gone) == len(planned):
-            raise ValueError(f'{self.path}: has the features of other images: none of them is in '
+            raise ValueError(f'{self.path}: has features of other images: none of them is in '
                              f'{self.images}; give another folder')
         if gone:
             logger.warning('%d images no longer exist, for example %s; their features stay until '
@@ -228,7 +228,7 @@ class Job:
                 run(net, items, todo, S, journal, bar, skip, self.batch_size, self._load)
                 values = journal.matrix(len(items))
             bar.update(len(items) - len(todo))
-            if not journal.rows:    # not even their length is known
+            if not journal.rows:    # even the dimension is unknown
                 total = values
                 break
             total = total + values
@@ -251,10 +251,10 @@ class Job:
         return f'{feature_shards.stem(self.path, number)}_S{S}.part'
 
     def _finish(self):
-        """List the bad images when all shards are there; returns the numbers of the others."""
+        """Return the unfinished shards; if there are none, list the bad images in bad.txt."""
         from deep_retrieval.duplicates import mapped_files
         shards = feature_shards.read_shards(self.path)
-        # as they were read: another process may have made one in the meantime
+        # judge the shards as read above: another process may have finished one meanwhile
         missing = [i for i, shard in shards.items()
                    if not feature_shards.is_done(self.path, i, shard)]
         if not missing:

@@ -1,10 +1,10 @@
-"""What the scripts of myPython/test share: their flags, and the run that the flags describe."""
+"""Shared by the scripts of myPython/test: their flags, and the evaluation with these flags."""
 
 from deep_retrieval import cli, paths
 
 
 def parser(doc, S):
-    """Return the parser of a script; doc is its docstring, S the default of --S."""
+    """Return the parser of a script; `doc` is its docstring, `S` the default of --S."""
     made = cli.parser(doc)
     cli.add_model_flags(made, S=S)
     made.add_argument('--temp_dir', default=paths.TEMP, help='folder for features')
@@ -14,29 +14,29 @@ def parser(doc, S):
     made.add_argument('--skip_bad', action='store_true',
                       help='leave damaged images out of the ranking')
     made.add_argument('--wrong_dir', metavar='FOLDER',
-                      help='save a picture of each query and its first 10 images, and its wrong '
-                           'answers: those among the first R images that are not positives, where '
-                           'R is the number of positives')
+                      help='folder for a picture of each query with its first 10 images, and for '
+                           'its wrong answers: the negatives among the first R images, where R is '
+                           'the number of positives')
     made.add_argument('--overwrite', action='store_true',
-                      help='write into a --wrong_dir that holds something else')
+                      help='write into a --wrong_dir that has other files')
     return made
 
 
 def add_mean(parser, mean):
-    """Add the flag of the scripts whose original subtracts a mean of its own."""
+    """Add --mean, for scripts whose original subtracts its own mean."""
     parser.add_argument('--mean', type=float, nargs=3, metavar=('B', 'G', 'R'), default=mean,
                         help='mean colour to subtract from images')
 
 
 def evaluate(args, dataset, **options):
-    """Return the Result of what the flags describe, and save wrong answers if asked to.
+    """Evaluate with the flags, return the Result, and save wrong answers if --wrong_dir is given.
 
-    options : more arguments of `deep_retrieval.evaluate`
+    options : further arguments of `deep_retrieval.evaluate`
     """
     import deep_retrieval as dr
     from deep_retrieval.gallery import answer_pictures
     if args.wrong_dir:
-        answer_pictures.check(args.wrong_dir, args.overwrite)   # before long work
+        answer_pictures.check(args.wrong_dir, args.overwrite)   # fail before the long work
     result = dr.evaluate(cli.load_model(args), dataset, multires=args.multires,
                          cache=args.temp_dir, batch_size=args.batch_size, skip_bad=args.skip_bad,
                          **options)

@@ -1,4 +1,4 @@
-"""Scripts with subcommands: a table of functions, and the flags that many of them share.
+"""Scripts with subcommands: a table of functions, and the flags that they share.
 
     def count_items(args):
         \"\"\"Print how many groups there are.\"\"\"        # the subcommand's help
@@ -10,10 +10,10 @@
     if __name__ == '__main__':
         subcommands.run(__doc__, MODES, FLAGS)
 
-An entry of MODES is (function, names of its flags in one text[, {flag: default}]), where flags are
-those of FLAGS and of SHARED; `args.mode` is the subcommand's name. Every subcommand also has
---debug. Only scripts import this module. It imports nothing heavy, so that `--help` answers at
-once; functions import what they need themselves.
+An entry of MODES is (function, 'names of its flags'[, {flag: default}]), where the flags are
+defined in FLAGS or SHARED; `args.mode` is the subcommand's name. Every subcommand also has --debug.
+Only scripts import this module. It imports nothing heavy, so `--help` is fast; functions import
+what they need.
 """
 
 import argparse
@@ -24,35 +24,36 @@ from deep_retrieval import cli
 # flag -> its arguments for argparse
 SHARED = {
     'link': dict(action='store_true',
-                 help='make hard links instead of copies, where the disk can'),
+                 help='make hard links instead of copies, if the file system supports it'),
     'overwrite': dict(action='store_true',
-                      help='replace everything in the output folder if it holds something else'),
+                      help='replace everything in an output folder that has other contents'),
     'skip_bad': dict(action='store_true', help='leave out damaged images, with a warning'),
     'jobs': dict(type=cli.positive, default=os.cpu_count() or 1, help='number of threads'),
-    'seed': dict(type=cli.natural, default=0, help='seed of everything random'),
+    'seed': dict(type=cli.natural, default=0, help='random seed'),
     'height': dict(type=cli.positive, help='height of the new images in pixels'),
     'width': dict(type=cli.positive, help='width of the new images in pixels'),
-    'delete': dict(action='store_true', help='delete instead of listing what would be deleted'),
+    'delete': dict(action='store_true', help='delete, instead of listing what would be deleted'),
 }
 FETCH_FLAGS = {
-    'timeout': dict(type=float, default=30, help='seconds without an answer that end a try'),
+    'timeout': dict(type=float, default=30,
+                    help='seconds without an answer after which a try fails'),
     'tries': dict(type=cli.positive, default=10,
-                  help='tries without progress, before a file counts as broken'),
+                  help='consecutive tries without progress before a file counts as broken'),
     'pause': dict(type=float, default=0.5, metavar='SECONDS',
-                  help='pause before the second try; it doubles from one try to the next'),
+                  help='pause before the second try; doubled for each further try'),
     'largest': dict(type=cli.positive, default=100_000_000, metavar='BYTES',
-                    help='greatest size of an image'),
-    'jobs': dict(type=cli.positive, default=8, help='downloads at once'),
-    'service': dict(metavar='URL', help='URL that answers an id with JSON, with {id} in it'),
+                    help='maximum size of an image'),
+    'jobs': dict(type=cli.positive, default=8, help='number of parallel downloads'),
+    'service': dict(metavar='URL', help='URL that returns JSON for an id, with {id} in its place'),
     'cover_field': dict(default='cover', metavar='NAME',
-                        help="where the JSON has the cover's URL: names, or numbers in lists, "
+                        help="path of the cover's URL in the JSON: keys, or indices of lists, "
                              'separated by dots'),
 }
 MAKING = 'overwrite skip_bad jobs'              # flags of commands that make a folder of images
-COPYING = f'link {MAKING}'                      # and of those that copy them
+COPYING = f'link {MAKING}'                      # flags of commands that copy images
 TRYING = 'timeout tries pause'                  # flags of `fetcher`
 FETCHING = f'{TRYING} largest jobs overwrite'   # flags of commands that fetch a folder of images
-SERVICE = 'service cover_field'                 # and of those that ask a service for their URLs
+SERVICE = 'service cover_field'                 # flags of commands that get URLs from a service
 
 
 def parse(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> argparse.Namespace:
@@ -62,13 +63,13 @@ def parse(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> 
     ----------
     doc : docstring of the script
     modes : subcommand -> (function, names of its flags[, defaults])
-    flags : flag -> its arguments for argparse, in addition to SHARED and in place of its entries
-    argv : by default the command line of the process
+    flags : flag -> its arguments for argparse; they extend or replace those of SHARED
+    argv : command line; by default that of the process
 
     Returns
     -------
     Namespace
-        The flags, `mode`, and `function`: what is called with them.
+        The flags, `mode`, and `function`, to be called with them.
     """
     flags = {**SHARED, **flags}
     parser = cli.parser(doc)
@@ -85,47 +86,47 @@ def parse(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> 
 
 
 def run(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> None:
-    """Parse a command line and call its function; errors end in one line and exit status 1.
+    """Parse a command line and call its function; user errors end in one line and exit status 1.
 
     Parameters are those of `parse`.
     """
     cli.run(lambda: parse(doc, modes, flags, argv), lambda args: args.function(args))
 
 
-def how(args):
-    """Return the `making.folders.How` of the flags COPYING or MAKING."""
+def how(args: argparse.Namespace):
+    """Return the `making.folders.How` for the flags COPYING or MAKING."""
     from deep_retrieval.making.folders import How
     return How(getattr(args, 'link', False), args.overwrite, args.skip_bad, args.jobs)
 
 
-def fetcher(args):
-    """Return the Fetcher of the flags TRYING, and --largest if there."""
+def fetcher(args: argparse.Namespace):
+    """Return the Fetcher for the flags TRYING, and --largest if the command has it."""
     from deep_retrieval.making.fetching import Fetcher
     return Fetcher(args.timeout, args.tries, args.pause, getattr(args, 'largest', None))
 
 
-def service(args):
-    """Return the Service of the flags SERVICE; ValueError without --service."""
+def service(args: argparse.Namespace):
+    """Return the Service for the flags SERVICE; ValueError without --service."""
     from deep_retrieval.making.downloads import Service
     if not args.service:
-        raise ValueError('--service is wanted: the URL that answers an id with JSON, such as '
+        raise ValueError('--service is required: the URL that returns JSON for an id, such as '
                          'http://HOST/article?id={id}')
     return Service(args.service, args.cover_field)
 
 
-def size(args) -> tuple[int, int]:
+def size(args: argparse.Namespace) -> tuple[int, int]:
     """Return the height and width of the images to make."""
     return args.height, args.width
 
 
 def share(text: str) -> float:
-    """An argparse type: a number from 0 to 1."""
+    """Argparse type: a number from 0 to 1."""
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
     return value
 
 
-def say_made(folder, count: int, unit: str = 'images') -> None:
-    """Print what has been made."""
+def say_made(folder: str | os.PathLike, count: int, unit: str = 'images') -> None:
+    """Print what was made."""
     print(f'{folder}: {count} {unit}')

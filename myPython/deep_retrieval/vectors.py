@@ -1,6 +1,6 @@
-"""Vectors brought to unit length.
+"""Scale vectors to unit length.
 
-    normalize(rows)     # as the nets' NormalizeLayer does it
+    normalize(rows)     # as the nets' NormalizeLayer
     unit(rows)          # rows without a direction become NaN
 """
 
@@ -24,7 +24,7 @@ def normalize(x: np.ndarray) -> np.ndarray:
 def unit(rows: np.ndarray) -> np.ndarray:
     """Return rows as float32 of unit length; rows of zeros or non-finite values become NaN.
 
-    Rows that come from a normalizing layer keep their bits.
+    Rows that already have unit length (within UNIT) are returned unchanged.
 
     rows : N x D
 

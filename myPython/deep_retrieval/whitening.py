@@ -1,11 +1,11 @@
-"""Whitening of descriptors: centring, and PCA or directions learned from pairs of images.
+"""Whitening of descriptors, by PCA or learned from pairs of images.
 
     whitening = Whitening.fit_pca(rows, dims=512)
     whitening = Whitening.fit_pairs(rows, pairs, dims=512)      # pairs: P x 2 indices of rows
     whitening.save('whitening.npz')
     rows = Whitening.load('whitening.npz').apply(rows)
 
-For vectors that do not fit into memory there is `studies.pca.fit`.
+For vectors that do not fit into memory, see `studies.pca.fit`.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from deep_retrieval import store
 from deep_retrieval.vectors import normalize
 
 ARRAYS = ('mean', 'matrix')
-RANK = 1e-6     # of the largest singular value; smaller ones are what rounding to float32 leaves
+RANK = 1e-6     # relative to the largest singular value; smaller ones are float32 rounding errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Whitening:
     kind : str
         'pca' or 'pairs'.
     made_from : dict
-        What the rows were made from.
+        What the descriptors were made from.
     """
 
     mean: np.ndarray
@@ -44,7 +44,7 @@ class Whitening:
     @classmethod
     def fit_pca(cls, rows: np.ndarray, dims: int | None = None,
                 made_from: dict | None = None) -> 'Whitening':
-        """Fit by PCA: the principal directions, each divided by its standard deviation.
+        """Fit by PCA: project to the principal directions, and divide by standard deviations.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class Whitening:
         Raises
         ------
         ValueError
-            The rank of the rows, N - 1 at most, is less than `dims`.
+            The rank of the rows, at most N - 1, is less than `dims`.
         """
         rows = _rows(rows)
         mean = rows.mean(axis=0)
@@ -68,11 +68,11 @@ class Whitening:
     @classmethod
     def fit_pairs(cls, rows: np.ndarray, pairs: np.ndarray, dims: int | None = None,
                   shrinkage: float = 0, made_from: dict | None = None) -> 'Whitening':
-        """Learn from pairs of rows that show the same.
+        """Learn from pairs of rows that show the same object.
 
-        Differences inside pairs are whitened: with C the mean of (a - b)(a - b)^T over the pairs
+        The differences of pairs are whitened: with C the mean of (a - b)(a - b)^T over the pairs
         (a, b), and L its Cholesky factor, C = L L^T, rows become L^-1 (row - mean), where the mean
-        is that of the first rows of the pairs. PCA of these, without whitening, then orders the
+        is that of the first rows of the pairs. A PCA of these, without whitening, then orders the
         directions (Mikolajczyk and Matas, ICCV 2007; Radenovic et al., ECCV 2016).
 
         Parameters
@@ -82,14 +82,14 @@ class Whitening:
         dims : int, optional
             Directions to keep; by default as many as the rank.
         shrinkage : float
-            Share of C, 0 to 1, that is replaced by the identity times the mean variance; with it,
-            fewer pairs than D are enough.
+            Share of C, 0 to 1, that is replaced by the identity times the mean variance. With a
+            value above 0, fewer than D pairs are enough.
         made_from : dict, optional
 
         Raises
         ------
         ValueError
-            The rank of the differences is less than D and shrinkage is 0, the rank of the rows is
+            The rank of the differences is less than D without shrinkage, the rank of the rows is
             less than `dims`, or a parameter is out of range.
         """
         import scipy.linalg
@@ -133,7 +133,7 @@ class Whitening:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> 'Whitening':
-        """Read what `save` wrote; ValueError for another file."""
+        """Read a file written by `save`; ValueError for another file."""
         found, _ = load_all(path)
         if len(found) != 1:
             raise ValueError(f'{path}: is not a whitening, but {len(found)}')
@@ -151,12 +151,12 @@ def save_all(path: str | os.PathLike, whitenings: list[Whitening], made_from: di
 
 
 def load_all(path: str | os.PathLike) -> tuple[list[Whitening], dict]:
-    """Read what `save_all` wrote: the whitenings, and what they were made from.
+    """Read a file written by `save_all`: the whitenings, and what they were made from.
 
     Raises
     ------
     ValueError
-        The file is damaged or something else.
+        The file is damaged or of another kind.
     """
     with store.reading(path, 'a whitening'), np.load(path, allow_pickle=False) as stored:
         about = json.loads(str(stored['about']))
@@ -189,9 +189,9 @@ def _rows(rows):
 
 
 def _spectrum(rows):
-    """Singular values above rounding, descending, and their directions as columns (D x rank).
+    """Return the singular values above rounding, descending, and their directions (D x rank).
 
-    Of a direction and its opposite, it takes the one whose largest entry is positive.
+    The sign of each direction is chosen so that its largest entry is positive.
     """
     if len(rows) > rows.shape[1]:       # a D x D matrix has the same values and directions
         rows = np.linalg.qr(rows, mode='r')

@@ -3,8 +3,8 @@
 
     python myPython/test/test_on_cover.py --dataset datasets/cover --multires
 
-The folder holds query.txt, answer.txt, queries/ and dataset/, as cover_helper.py makes them. Covers
-have 280 x 496 pixels, which the default S does not change; --multires sums the descriptors of 248,
+The folder has query.txt, answer.txt, queries/ and dataset/, as made by cover_helper.py. Covers have
+280 x 496 pixels, and the default S keeps this size; --multires sums the descriptors for S = 248,
 496 and 744.
 """
 
@@ -17,8 +17,8 @@ def parse_args():
     flags = parser(__doc__, S=496)
     add_mean(flags, image_means.COVER)
     flags.add_argument('--dataset', default=paths.DATASETS / 'cover',
-                       help='folder that holds query.txt, answer.txt, queries/ and dataset/, or '
-                            'clean/ with these')
+                       help='folder with query.txt, answer.txt, queries/ and dataset/, or with '
+                            'clean/ that has them')
     return flags.parse_args()
 
 

@@ -3,8 +3,8 @@
 
     python myPython/test/test_on_landmark.py --test_dir datasets/landmark/retrieval
 
-The folder holds the images in queries/CLASS/ and dataset/CLASS/. They all have 288 x 384 pixels,
-which the default S does not change.
+The folder has the images in queries/CLASS/ and dataset/CLASS/. They all have 288 x 384 pixels, and
+the default S keeps this size.
 """
 
 from deep_retrieval import cli, paths
@@ -15,7 +15,7 @@ from deep_retrieval.shared_flags import evaluate, parser
 def parse_args():
     flags = parser(__doc__, S=384)
     flags.add_argument('--test_dir', default=paths.DATASETS / 'landmark/retrieval',
-                       help='folder that holds queries/CLASS/ and dataset/CLASS/')
+                       help='folder with queries/CLASS/ and dataset/CLASS/')
     return flags.parse_args()
 
 

@@ -3,8 +3,8 @@
 
     python myPython/test/test_on_oxford.py --dataset datasets/Oxford --wrong_dir tmp/wrong
 
-By default queries are not cropped: so the tables of students and reduced nets were measured. For
-the numbers of the papers use test.py.
+By default queries are not cropped, as in the original's tables of students and reduced nets. To
+reproduce the numbers of the papers, use test.py.
 """
 
 from deep_retrieval import cli, paths
@@ -14,7 +14,7 @@ from deep_retrieval.shared_flags import evaluate, parser
 
 def parse_args():
     flags = parser(__doc__, S=512)
-    flags.add_argument('--dataset', default=paths.OXFORD, help='folder that holds jpg/ and lab/')
+    flags.add_argument('--dataset', default=paths.OXFORD, help='folder with jpg/ and lab/')
     flags.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                        help='how the folder is read: Paris has damaged images to ignore')
     flags.add_argument('--eval_binary', default=paths.EVAL_BINARY, help='the compiled compute_ap')

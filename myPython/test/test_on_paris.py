@@ -3,9 +3,8 @@
 
     python myPython/test/test_on_paris.py --dataset datasets/Paris/test --wrong_dir tmp/wrong
 
-The folder holds images in queries/ and dataset/ whose names contain their classes, as
-paris_helper.py makes it. For the folder with jpg/ and lab/, as it is distributed, use test.py
---dataset_name Paris.
+The folder has images in queries/ and dataset/ whose names contain their classes, as made by
+paris_helper.py. For the distributed folder with jpg/ and lab/, use test.py --dataset_name Paris.
 """
 
 from deep_retrieval import cli, image_means, paths
@@ -17,10 +16,10 @@ def parse_args():
     flags = parser(__doc__, S=512)
     add_mean(flags, image_means.COVER)
     flags.add_argument('--dataset', default=paths.DATASETS / 'Paris',
-                       help='folder that holds queries/ and dataset/, or test/ with these')
+                       help='folder with queries/ and dataset/, or with test/ that has them')
     flags.add_argument('--classes', nargs='+', metavar='NAME',
-                       help='the classes; by default the folders of triplet/ in the dataset, or '
-                            'the 11 landmarks of Paris if it has none')
+                       help='names of the classes; by default the folders in triplet/ of the '
+                            'dataset or, without it, the 11 landmarks of Paris')
     return flags.parse_args()
 
 

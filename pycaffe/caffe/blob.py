@@ -13,14 +13,14 @@ from .errors import CaffeError
 class SyncedMemory:
     """One array that layers see as a tensor and users as a NumPy view, kept equal.
 
-    The tensor may have any memory layout and be on a GPU until somebody asks for the array. Then it
-    is in C order on the host, and whoever holds that array may read and write it at any time, as in
-    Caffe. Nothing is allocated before the first use, which finds zeros.
+    Until the array is requested, the tensor may have any memory layout and be on a GPU. From then
+    on it is in C order on the host, and the caller may read and write the array at any time, as in
+    Caffe. Memory is allocated on first use; the initial values are zeros.
     """
 
     def __init__(self, shape, shared=False):
         self.shape = tuple(shape)
-        self._shared = shared   # the tensor may be another memory's too; users must not see that
+        self._shared = shared   # the tensor may belong to other memory too; hidden from users
         self._tensor = None     # what layers computed last, or what mirrors _array
         self._array = None      # the user's view; on the CPU it shares its memory with _tensor
         self._exposed = False   # a user may have written to _array since _tensor was made
@@ -46,7 +46,7 @@ class SyncedMemory:
 
     @property
     def tensor(self):
-        """The tensor on the current device, with what a user wrote to the array."""
+        """The tensor on the current device, including what a user wrote to the array."""
         device = common.device()
         if self._tensor is None and self._restore is not None:
             restore, self._restore = self._restore, None
@@ -76,7 +76,7 @@ class SyncedMemory:
 
     @property
     def version(self):
-        """A number that differs from an earlier one if the content may have changed since."""
+        """A counter that changes whenever the content may have changed."""
         if self._exposed:
             self._version += 1
             self._settle()
@@ -95,7 +95,7 @@ class SyncedMemory:
             self._restore = restore
 
     def clear(self):
-        """Become zeros, without allocated memory if nobody holds the array."""
+        """Set all values to zero; free the memory unless a user holds the array."""
         self._version += 1
         self.release()
         if self._array is not None:
@@ -104,7 +104,7 @@ class SyncedMemory:
             self._stale, self._exposed = False, True
 
     def reshape(self, shape):
-        """Take another shape of equal count; the values stay."""
+        """Change the shape without changing the count; the values stay."""
         self.shape = tuple(shape)
         self._restore = None
         if self._tensor is not None:
@@ -122,7 +122,7 @@ class SyncedMemory:
 
     @property
     def is_dropped(self):
-        """Whether there are no values at present."""
+        """Whether the values were dropped and must be recomputed."""
         return self._tensor is None
 
     @property
@@ -136,8 +136,8 @@ class SyncedMemory:
         return self._array is not None and self._held()
 
     def _held(self):
-        # The array, or any view of it, keeps _array alive: besides our attribute and the call's
-        # own argument somebody else then refers to it.
+        # The array, or any view of it, keeps _array alive: there are then more references than our
+        # attribute and the call's own argument.
         return sys.getrefcount(self._array) > 2
 
     def _settle(self):
@@ -225,7 +225,7 @@ class Blob:
         return self._data.version
 
     def reshape(self, *shape):
-        """Take another shape; the values stay if the count does, otherwise they become zeros."""
+        """Change the shape; the values stay if the count does, otherwise they become zeros."""
         shape = tuple(int(dim) for dim in shape)
         if any(dim < 0 for dim in shape):
             raise CaffeError(f'a blob cannot have the shape {shape}')
@@ -244,13 +244,13 @@ class Blob:
         self._data.release()
 
     def defer(self, restore):
-        """Drop `data` until somebody asks for it; then `restore()` must set it."""
+        """Drop `data`; `restore()` is called to set it again when it is next read."""
         self._data.defer(restore)
 
     def swap(self, state=None):
-        """Exchange shape, data and diff for `state`, by default zeros; returns the previous ones.
+        """Replace shape, data and diff by `state` (default: zeros) and return the previous ones.
 
-        What is returned may be given back to this method later.
+        The returned state can be passed to this method again later.
         """
         had = self._shape, self._data, self._diff
         self._shape, self._data, self._diff = state or (
@@ -301,5 +301,5 @@ class Blob:
 
 
 def _shaped(tensor, shape):
-    # reshape may change the strides even of what has the shape
+    # reshape may change the strides even if the shape stays the same
     return tensor if tensor.shape == shape else tensor.reshape(shape)

@@ -1,7 +1,7 @@
-"""Read through an LMDB once: database.py runs this file as a process of its own.
+"""Read a whole LMDB once; database.py runs this file in a separate process.
 
-Where a page is damaged, liblmdb may end the process that reads it. Ends in status 0 where every
-record can be found and read, else with a line on stderr or by a signal.
+A damaged page can make liblmdb crash the process that reads it. The exit status is 0 if every
+record can be found and read; otherwise the process prints a line on stderr or dies by a signal.
 """
 
 import os
@@ -11,14 +11,14 @@ import lmdb
 
 
 def check(path):
-    """What is wrong with the LMDB `path`, or None."""
+    """Return what is wrong with the LMDB `path`, or None."""
     try:
         environment = lmdb.open(path, readonly=True, create=False, lock=False)
         pages, left = environment.info()['last_pgno'] + 1, environment.stat()['entries']
         size = pages * environment.stat()['psize']
     except lmdb.Error as error:
-        return f'no LMDB can be read there ({error})'
-    # the file is mapped: a page behind its end cannot be read
+        return f'cannot be read as an LMDB ({error})'
+    # the file is memory-mapped: a page past its end cannot be read
     if os.path.getsize(os.path.join(path, 'data.mdb')) < size:
         return 'the LMDB is truncated'
     try:
@@ -27,7 +27,7 @@ def check(path):
                 bytes(value[-1:])       # the rest lies between this and the key
                 left -= 1
                 if left < 0 or transaction.get(bytes(key)) is None:
-                    return 'the LMDB is damaged (its keys are in disorder)'
+                    return 'the LMDB is damaged (its keys are out of order)'
     except lmdb.Error as error:
         return f'the LMDB is damaged ({error})'
     return f'the LMDB is damaged ({left} records cannot be found)' if left else None

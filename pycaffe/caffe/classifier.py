@@ -1,4 +1,4 @@
-"""Classifier: a net that takes images as they are.
+"""Classifier: a net that classifies images of any size.
 
     net = caffe.Classifier('deploy.prototxt', 'net.caffemodel', image_dims=(256, 256), mean=mean,
                            raw_scale=255, channel_swap=(2, 1, 0))
@@ -14,9 +14,9 @@ from .net import Net
 
 
 class Classifier(Net):
-    """A net over one image input; its first output for whole images or the mean of ten crops.
+    """A net with one image input; predicts from the centre crop or the mean of ten crops.
 
-    image_dims : (height, width) that images are resized to before cropping; the input's if None
+    image_dims : (height, width) that images are resized to before cropping; None for the input's
     mean, input_scale, raw_scale, channel_swap : the input's settings, see caffe.io.Transformer
     """
 
@@ -28,14 +28,14 @@ class Classifier(Net):
         self.image_dims = self.crop_dims if image_dims is None else image_dims
 
     def predict(self, inputs, oversample=True):
-        """The first output for each image, N x C.
+        """Return the net's first output for each image, N x C.
 
         inputs : list of N arrays H x W x K
-        oversample : True for the mean over the corners, the centre and their mirror images, False
-            for the centre alone
+        oversample : True for the mean over ten crops (corners, centre and their mirror images),
+            False for the centre crop alone
         """
         if len(inputs) == 0:
-            raise InputError('predict takes one image or more')
+            raise InputError('predict needs at least one image')
         if any(self.image_dims < self.crop_dims):
             raise InputError(f'images resized to {tuple(self.image_dims)} are smaller than the '
                              f'input, {tuple(self.crop_dims.tolist())}')
@@ -55,7 +55,7 @@ class Classifier(Net):
 
 
 def image_transformer(net, mean, input_scale, raw_scale, channel_swap):
-    """The Transformer of a net's one input for images H x W x K; None leaves a setting out."""
+    """Return the Transformer for a net with one image input; None skips a setting."""
     if len(net.inputs) != 1 or len(net.blobs[net.inputs[0]].shape) != 4:
         shapes = [net.blobs[name].shape for name in net.inputs]
         raise InputError(f'{net!r} should have one input N x K x H x W, it has {shapes}')

@@ -12,15 +12,15 @@ TRAIN, TEST = 0, 1
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory of freed blobs for the next ones, instead of returning it.
+    """Make this process keep the memory of freed blobs and reuse it for new ones.
 
-    A forward frees and allocates tens of MB at a time; fetching these pages from the system again
-    takes up to a sixth of its time. This changes glibc's malloc for the whole process, so importing
-    caffe does not call it: a command-line script does. Without effect outside Linux with glibc.
+    A forward pass frees and allocates tens of MB at a time, and getting these pages from the system
+    again takes up to a sixth of its time. The call changes glibc's malloc for the whole process, so
+    importing caffe does not make it, only command-line scripts do. It has no effect without glibc.
     """
     if sys.platform != 'linux':
         return
-    mmap_threshold, trim_threshold = -3, -1     # names of <malloc.h>
+    mmap_threshold, trim_threshold = -3, -1     # constants of <malloc.h>
     libc = ctypes.CDLL(None)
     if hasattr(libc, 'mallopt'):
         libc.mallopt(mmap_threshold, 1 << 30)
@@ -62,9 +62,9 @@ def set_mode_cpu():
 
 
 def set_mode_gpu():
-    """Compute on the GPU of `set_device` from the next call on.
+    """Compute on the GPU chosen by `set_device` from the next call on.
 
-    Raises CaffeError if torch finds no such GPU.
+    Raises CaffeError if torch does not find that GPU.
     """
     _check_device(_State.device_id)
     _State.gpu = True
@@ -82,16 +82,17 @@ def device():
 
 
 def set_random_seed(seed, shared=None):
-    """Make every random number that follows (fillers, dropout) repeatable.
+    """Seed all random numbers (fillers, dropout), so that a run can be repeated.
 
-    `shared`, by default `seed`, seeds what processes that train together must draw identically.
+    `shared` (default: `seed`) seeds the numbers that must be equal in all processes of a parallel
+    training.
     """
     _State.generator.manual_seed(seed)
     _State.shared_seed = seed if shared is None else shared
 
 
 def shared_seed():
-    """The seed of what processes that train together draw identically."""
+    """The seed of the random numbers that are equal in all processes of a parallel training."""
     return _State.shared_seed
 
 

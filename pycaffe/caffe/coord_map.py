@@ -1,7 +1,7 @@
-"""How the coordinates of a NetSpec's tops relate, and the Crop layer that follows from it.
+"""Map coordinates between the tops of a NetSpec, and compute the Crop layer that aligns them.
 
 A map (axis, scale, shift) takes coordinate x to scale * x + shift, along the blob's axes after
-`axis`; scale and shift are arrays where these differ. (None, 1, 0) leaves coordinates as they are.
+`axis`; scale and shift are arrays if they differ between axes. (None, 1, 0) is the identity.
 
     from caffe.coord_map import crop
     n.score = crop(n.upscore, n.data)
@@ -27,11 +27,11 @@ class AxisMismatchException(CaffeError):
 
 
 class CoordMapError(CaffeError, AssertionError):
-    """Coordinates that cannot be mapped or cropped; an AssertionError too, as pycaffe's is."""
+    """Coordinates cannot be mapped or cropped; an AssertionError too, as in pycaffe."""
 
 
 def conv_params(fn):
-    """(axis, stride, kernel with its dilation, pad) of a layer with a kernel."""
+    """Return (axis, stride, dilated kernel size, pad) of a layer with a kernel."""
     params = fn.params.get('convolution_param') or fn.params.get('pooling_param') or fn.params
     legacy = {'pad_h', 'pad_w', 'kernel_h', 'kernel_w', 'stride_h', 'stride_w'} & set(params)
     if legacy or 'kernel_size' not in params:
@@ -44,13 +44,13 @@ def conv_params(fn):
 
 
 def crop_params(fn):
-    """(axis, offset) of a Crop layer."""
+    """Return (axis, offset) of a Crop layer."""
     params = fn.params.get('crop_param', fn.params)
     return params.get('axis', 2), np.array(params.get('offset', 0), ndmin=1)
 
 
 def coord_map(fn):
-    """The map of a layer, a Function, from its bottom to its top."""
+    """Return the map from the bottom of a layer (a Function) to its top."""
     if fn.type_name in ('Convolution', 'Pooling', 'Im2col'):
         axis, stride, kernel, pad = conv_params(fn)
         return axis, 1 / stride, (pad - (kernel - 1) / 2) / stride
@@ -61,12 +61,12 @@ def coord_map(fn):
         return IDENTITY
     if fn.type_name == 'Crop':
         axis, offset = crop_params(fn)
-        return axis - 1, 1, -offset     # axis: the last one before the cropped
+        return axis - 1, 1, -offset     # axis: the last one before the cropped axes
     raise UndefinedMapException(f'{fn.type_name} has no coordinate map')
 
 
 def compose(base_map, next_map):
-    """The map that applies `next_map` first, then `base_map`.
+    """Return the map that applies `next_map` first, then `base_map`.
 
     >>> compose((1, 2, 1), (1, 3, 5))       # 2 (3 x + 5) + 1
     (1, 6, 11)
@@ -81,7 +81,7 @@ def compose(base_map, next_map):
 
 
 def inverse(coord_map):
-    """The map the other way round.
+    """Return the inverse map.
 
     >>> inverse((1, 2, 3))
     (1, 0.5, -1.5)
@@ -91,16 +91,16 @@ def inverse(coord_map):
 
 
 def coord_map_from_to(top_from, top_to):
-    """The map from one top's coordinates to another's, by way of an ancestor that both have."""
+    """Return the map from one top's coordinates to another's, through a common ancestor."""
     from_maps = dict(_ancestors(top_from))
     for top, to_map in _ancestors(top_to):
         if top in from_maps:
             return compose(to_map, inverse(from_maps[top]))
-    raise CaffeError('the tops have no common ancestor by way of layers that map coordinates')
+    raise CaffeError('the tops have no common ancestor through layers that map coordinates')
 
 
 def _ancestors(top):
-    """Pairs of a top that `top` is made from, itself first, and the map from that one to it."""
+    """Yield each ancestor of `top`, itself first, with the map from that ancestor to `top`."""
     maps = {top: IDENTITY}
     frontier = [top]
     while frontier:
@@ -114,12 +114,12 @@ def _ancestors(top):
             try:
                 maps[bottom] = compose(maps[top], coord_map(top.fn))
             except UndefinedMapException:
-                break       # what lies behind is reached by way of other layers or not at all
+                break       # ancestors beyond are reached through other layers or not at all
             frontier.append(bottom)
 
 
 def crop(top_from, top_to):
-    """A Crop layer that cuts from `top_from` what `top_to` covers."""
+    """Return a Crop layer that cuts out of `top_from` the area that `top_to` covers."""
     axis, scale, shift = coord_map_from_to(top_from, top_to)
     offset = -np.atleast_1d(shift)
     if not np.all(scale == 1):
@@ -128,5 +128,5 @@ def crop(top_from, top_to):
         raise CoordMapError(f'a crop cannot begin before its bottom, at {offset}')
     if not np.all(offset == np.round(offset)):
         raise CoordMapError(f'a crop cannot begin between pixels, at {offset}')
-    axis = 2 if axis is None else axis + 1      # the first cropped; pointwise layers have no say
+    axis = 2 if axis is None else axis + 1      # the first cropped; None: only pointwise layers
     return L.Crop(top_from, top_to, crop_param=dict(axis=axis, offset=[int(x) for x in offset]))

@@ -28,7 +28,7 @@ class DataTransformer:
         self._mean_file = param.mean_file
 
     def shape(self, shape):
-        """The transformed shape of an image of this shape (C, H, W)."""
+        """Return the shape (C, H, W) of a transformed image of the given shape."""
         channels, height, width = shape
         self._check_mean(shape)
         if min(height, width) < self.crop_size:
@@ -42,10 +42,10 @@ class DataTransformer:
                              f'the image has {tuple(shape)}')
         if len(self._mean) not in (1, shape[0]):
             raise CaffeError(f'{len(self._mean)} mean_values for an image of {shape[0]} channels; '
-                             'give one, or one per channel')
+                             'give a single one, or one per channel')
 
     def __call__(self, image, out):
-        """Write the transformed `image` to the float32 array `out`, whose shape is `shape`'s."""
+        """Write the transformed `image` to the float32 array `out`, of the shape from `shape`."""
         mirrored = self.mirror and self.rand(2)
         top, left = self._crop_offset(image.shape[1] - out.shape[1], image.shape[2] - out.shape[2])
         window = np.s_[:, top:top + out.shape[1], left:left + out.shape[2]]
@@ -62,7 +62,7 @@ class DataTransformer:
         return spare_height // 2, spare_width // 2
 
     def window_mean(self, size):
-        """What WindowData subtracts from 3 x size x size pixels: the centre of the mean."""
+        """Return the centre of the mean, which WindowData subtracts from 3 x size x size pixels."""
         mean = self._mean
         if self._mean_file:
             offset = (mean.shape[2] - size) // 2    # Caffe uses it for the height too
@@ -78,13 +78,13 @@ class DataTransformer:
 
 
 def own_generator():
-    """A generator seeded from the engine's, for numbers that another thread draws."""
+    """Return a generator seeded from the engine's, for random numbers drawn in another thread."""
     seed = int(torch.randint(2 ** 62, (), generator=generator()))
     return torch.Generator().manual_seed(seed)
 
 
 def shared_generator():
-    """A generator that is equal in all layers and all solvers that train together."""
+    """Return a generator that draws the same numbers in all layers and all parallel solvers."""
     return torch.Generator().manual_seed(shared_seed())
 
 

@@ -1,6 +1,6 @@
-"""LMDB databases of records under keys, and reading ahead in a background thread (util/db.hpp).
+"""LMDB databases, and prefetching in a background thread (util/db.hpp).
 
-Caffe's keys are `%08d_name`, so that the order of the keys is the order of the list.
+Caffe's keys are `%08d_name`, so that their order is the order of the list.
 """
 
 import os
@@ -20,14 +20,14 @@ from .files import aside_of
 from .log import log
 from .optional import need
 
-COMMIT_EVERY = 100      # records, which are held in memory until then
-MAP_SIZE = 1 << 40      # bytes a new LMDB may grow to; only what is used takes room
+COMMIT_EVERY = 100      # records per transaction, held in memory until it is committed
+MAP_SIZE = 1 << 40      # bytes that a new LMDB may grow to; only used pages take disk space
 CHECK = os.path.join(os.path.dirname(__file__), 'check_lmdb.py')
 
-# (device, inode) -> environment: LMDB forbids to open a file twice in a process, yet two nets may
-# read one database
+# (device, inode) -> environment: a process must not open an LMDB twice, but two nets may read the
+# same one
 _open = weakref.WeakValueDictionary()
-_sound = set()      # what `check_lmdb` found sound: (device, inode, size, time of the last change)
+_sound = set()      # LMDBs that passed `check_lmdb`: (device, inode, size, modification time)
 
 
 def check_backend(name):
@@ -38,9 +38,9 @@ def check_backend(name):
 
 
 class Database:
-    """An LMDB to read: iterate over its (key, value) pairs, or `cycle` over them endlessly.
+    """An open LMDB: iterate over its (key, value) pairs, or `cycle` over them endlessly.
 
-    A value is a buffer that is valid until the next step. Raises CaffeError that names the path if
+    A value is a buffer that is valid until the next step. Raises CaffeError naming the path if
     there is no LMDB, or if it is empty, truncated or damaged.
     """
 
@@ -50,7 +50,7 @@ class Database:
             self._environment = self._open(os.path.join(self.path, 'data.mdb'))
             self._count = self._environment.stat()['entries']
         if not self._count:
-            raise CaffeError(f'{self.path}: holds no record')
+            raise CaffeError(f'{self.path}: has no records')
 
     def _open(self, file):
         lmdb = need('lmdb', 'lmdb')
@@ -71,9 +71,9 @@ class Database:
             yield from transaction.cursor()
 
     def cycle(self, random=None, start=0, step=1):
-        """Yield (key, value) endlessly: in the order of keys, or each round shuffled by `random`.
+        """Yield (key, value) endlessly, in key order or reshuffled by `random` on each pass.
 
-        Only every `step`-th pair of this endless sequence is yielded, from number `start` on.
+        Only every `step`-th pair of this endless sequence is yielded, beginning with pair `start`.
         """
         if random is not None:
             return self._shuffled(random, start, step)
@@ -82,7 +82,7 @@ class Database:
     def _shuffled(self, random, start, step):
         with self._naming(), self._environment.begin(buffers=True) as transaction:
             keys = [bytes(key) for key in transaction.cursor().iternext(values=False)]
-            # the others' records are not read
+            # records that other processes yield are not read
             for key in islice(cycle(keys, random), start, None, step):
                 yield key, transaction.get(key)
 
@@ -93,16 +93,16 @@ class Database:
         try:
             yield
         except OSError as error:
-            raise CaffeError(f'{self.path}: no LMDB can be read there (data.mdb: '
+            raise CaffeError(f'{self.path}: cannot be read as an LMDB (data.mdb: '
                              f'{error.strerror})') from None
         except lmdb.Error as error:
-            raise CaffeError(f'{self.path}: no LMDB can be read there ({error})') from None
+            raise CaffeError(f'{self.path}: cannot be read as an LMDB ({error})') from None
 
 
 def check_lmdb(path: str) -> None:
-    """Raise CaffeError if reading the LMDB `path` would end this process.
+    """Raise CaffeError if reading the LMDB `path` would crash this process.
 
-    The LMDB is read through in a process of its own, once for each state of its file.
+    The LMDB is read once in a separate process; the result is kept until the file changes.
     """
     status = os.stat(os.path.join(path, 'data.mdb'))
     state = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
@@ -110,18 +110,18 @@ def check_lmdb(path: str) -> None:
         return
     gigabytes = state[2] >> 30
     if gigabytes:
-        log(f'Checking {path}, {gigabytes} GB')     # which may take as long as reading it whole
+        log(f'Checking {path}, {gigabytes} GB')     # takes as long as reading all of it
     done = subprocess.run([sys.executable, CHECK, path], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, errors='replace')
     if done.returncode:
-        reason = (f'the LMDB is damaged ({signal.Signals(-done.returncode).name} at reading it)'
+        reason = (f'the LMDB is damaged ({signal.Signals(-done.returncode).name} while reading it)'
                   if done.returncode < 0 else done.stderr.strip().splitlines()[-1])
         raise CaffeError(f'{path}: {reason}; copy it from elsewhere or recreate it')
     _sound.add(state)
 
 
 def cycle(items, random=None, start=0):
-    """Yield the items of a list endlessly from `start` on, each round shuffled by `random`."""
+    """Yield the items of a list endlessly from `start` on, reshuffled by `random` on each pass."""
     while True:
         order = (range(len(items)) if random is None
                  else torch.randperm(len(items), generator=random).tolist())
@@ -136,9 +136,9 @@ def show_key(key):
 
 
 def write_database(path, records):
-    """Write (key, value) pairs of bytes as the LMDB `path`, aside and renamed.
+    """Write (key, value) pairs of bytes to a new LMDB, under a temporary name until it is complete.
 
-    Returns their number. Raises CaffeError where `path` exists.
+    Returns the number of pairs. Raises CaffeError if `path` exists.
     """
     lmdb = need('lmdb', 'lmdb')
     path = os.fspath(path).rstrip('/')
@@ -146,7 +146,7 @@ def write_database(path, records):
         raise CaffeError(f'{path}: exists already; remove it or choose another name')
     try:
         with aside_of(path, folder=True) as aside:
-            # nobody reads it yet, so it need not reach the disk before the end
+            # not in use yet, so it is flushed to disk only at the end
             with lmdb.open(aside, map_size=MAP_SIZE, sync=False) as environment:
                 count = _fill(environment, records)
                 environment.sync(True)
@@ -171,22 +171,22 @@ def _fill(environment, records):
 
 
 class Prefetch:
-    """Reads an endless iterator ahead in a background thread, in its order.
+    """Reads ahead from an endless iterator in a background thread; keeps its order.
 
-    An error of the iterator reaches the caller of `next`. The thread ends when this object goes.
+    `next` re-raises an error of the iterator. The thread ends when this object is deleted.
     """
 
     def __init__(self, items, depth):
         self._ready = queue.Queue(depth)
         self._error = None
         stop = threading.Event()
-        # neither the thread nor the iterator may refer to self, or it would never go
+        # neither the thread nor the iterator may refer to self, or it would never be deleted
         thread = threading.Thread(target=_read_ahead, args=(items, self._ready, stop), daemon=True)
         thread.start()
         weakref.finalize(self, _end, thread, self._ready, stop)
 
     def next(self):
-        """The next item; waits for it."""
+        """Return the next item, waiting for it if necessary."""
         if self._error is None:
             item, self._error = self._ready.get()
         if self._error is not None:
@@ -200,15 +200,15 @@ def _read_ahead(items, ready, stop):
             ready.put((item, None))
             if stop.is_set():
                 return
-    except Exception as error:      # any: it is the main thread's to raise
+    except Exception as error:      # of any kind: the main thread raises it
         ready.put((None, error))
 
 
 def _end(thread, ready, stop):
     stop.set()
     while thread.is_alive():
-        while not ready.empty():    # it may be waiting for room
+        while not ready.empty():    # the thread may be waiting to put an item
             ready.get()
-        if thread is threading.current_thread():    # the garbage was collected there
+        if thread is threading.current_thread():    # garbage collection ran in it
             return
         thread.join(0.01)

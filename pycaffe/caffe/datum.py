@@ -1,6 +1,6 @@
-"""Datum <-> image, image files, and the lists that name them (util/io.hpp).
+"""Datum <-> image, image files, and lists of image files (util/io.hpp).
 
-Images are arrays of C x H x W, uint8 or float32, colour as BGR.
+Images are arrays of C x H x W, uint8 or float32; colour images are BGR.
 """
 
 import math
@@ -15,7 +15,7 @@ from .proto import caffe_pb2
 
 
 def parse_datum(value):
-    """The Datum of a serialized one, a bytes-like."""
+    """Parse a serialized Datum (a bytes-like object)."""
     try:
         return caffe_pb2.Datum.FromString(bytes(value))
     except DecodeError:
@@ -23,9 +23,9 @@ def parse_datum(value):
 
 
 def datum_to_image(datum, is_color=None):
-    """The image of a Datum.
+    """Return the image of a Datum.
 
-    is_color : decode an encoded one to 3 channels (True), to 1 (False), or as it is (None)
+    is_color : decode an encoded image to 3 channels (True), to 1 (False), or keep its own (None)
     """
     if datum.encoded:
         return decode_image(datum.data, is_color)
@@ -39,28 +39,28 @@ def datum_to_image(datum, is_color=None):
 
 
 def image_to_datum(image, label):
-    """A raw Datum of a uint8 image, with the fields that Caffe sets."""
+    """Return a uint8 image as a raw Datum, with the fields that Caffe sets."""
     channels, height, width = image.shape
     return caffe_pb2.Datum(channels=channels, height=height, width=width, data=image.tobytes(),
                            label=label, encoded=False)
 
 
 def decode_image(data, is_color=None):
-    """The image in a file's bytes; `is_color` as in datum_to_image."""
+    """Decode the bytes of an image file; `is_color` as in datum_to_image."""
     flag = {None: cv2.IMREAD_UNCHANGED, True: cv2.IMREAD_COLOR, False: cv2.IMREAD_GRAYSCALE}
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag[is_color])
-    except cv2.error:       # no bytes at all, or more pixels than OpenCV takes
+    except cv2.error:       # no bytes at all, or more pixels than OpenCV accepts
         image = None
     if image is None:
         raise CaffeError('is not an image that OpenCV can decode')
     if image.dtype != np.uint8:
-        raise CaffeError(f'is an image of {image.dtype}; only 8 bits a channel are supported')
+        raise CaffeError(f'is an image of {image.dtype}; only 8 bits per channel are supported')
     return np.atleast_3d(image).transpose(2, 0, 1)
 
 
 def encode_image(image, extension):
-    """The bytes of a file of this kind, 'png' or 'jpg' or another that OpenCV writes."""
+    """Encode an image as a file: 'png', 'jpg' or another format that OpenCV writes."""
     try:
         done, data = cv2.imencode('.' + extension, _pixels(image))
     except cv2.error:
@@ -71,7 +71,7 @@ def encode_image(image, extension):
 
 
 def read_image(path, is_color=True, size=None):
-    """The image of the file `path`, resized to `size` (height, width) if that is given."""
+    """Read the image file `path`, and resize it to `size` (height, width) if given."""
     data = read_bytes(path)
     with naming(path):
         image = decode_image(data, is_color)
@@ -79,13 +79,13 @@ def read_image(path, is_color=True, size=None):
 
 
 def resize_image(image, height, width):
-    """Resize an image as Caffe does: bilinear, without smoothing."""
+    """Resize an image as Caffe does: bilinear, without anti-aliasing."""
     resized = cv2.resize(_pixels(image), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.atleast_3d(resized).transpose(2, 0, 1)
 
 
 def _pixels(image):
-    return np.ascontiguousarray(image.transpose(1, 2, 0))   # as OpenCV wants them
+    return np.ascontiguousarray(image.transpose(1, 2, 0))   # OpenCV's H x W x C
 
 
 def read_bytes(path):
@@ -97,14 +97,14 @@ def read_bytes(path):
 
 
 def read_list(path):
-    """The (name, label) pairs of a text file with a name and a label a line.
+    """Read (name, label) pairs from a text file with one name and label per line.
 
-    The label is what follows the last space, so that names may hold spaces.
+    The label follows the last space, so names may contain spaces.
     """
     pairs = [_split(f'{path}:{number}', line)
              for number, line in enumerate(read_text(path).split('\n'), 1) if line.strip()]
     if not pairs:
-        raise CaffeError(f'{path}: lists no image')
+        raise CaffeError(f'{path}: lists no images')
     return pairs
 
 
@@ -113,5 +113,5 @@ def _split(place, line):
     try:
         return name, np.int32(int(label)).item()
     except (ValueError, OverflowError):
-        raise CaffeError(f'{place}: must be a file name, a space and an integer label, '
+        raise CaffeError(f'{place}: expected a file name, a space and an integer label, '
                          f'not {line!r}') from None

@@ -17,11 +17,11 @@ from .net import Net
 
 
 class Detector(Net):
-    """A net over one image input; its first output for windows resized to the input.
+    """A net with one image input; returns its first output for windows resized to the input.
 
     mean, input_scale, raw_scale, channel_swap : the input's settings, see caffe.io.Transformer
-    context_pad : how many pixels at each side of the input show what lies around the window, as in
-        R-CNN; beyond the image lies the mean
+    context_pad : width in pixels of the border of the input that shows the window's surroundings,
+        as in R-CNN; pixels outside the image are filled with the mean
     """
 
     def __init__(self, model_file, pretrained_file, mean=None, input_scale=None, raw_scale=None,
@@ -31,9 +31,10 @@ class Detector(Net):
         self.configure_crop(context_pad)
 
     def detect_windows(self, images_windows):
-        """Score windows: pairs of an image file and its windows (ymin, xmin, ymax, xmax).
+        """Score windows of images.
 
-        Returns a list of dicts with `window`, `prediction` and `filename`, one a window.
+        images_windows : pairs of an image file and a list of windows (ymin, xmin, ymax, xmax)
+        Returns one dict per window, with `window`, `prediction` and `filename`.
         """
         in_ = self.inputs[0]
         detections, data = [], []
@@ -61,11 +62,11 @@ class Detector(Net):
         return self.detect_windows(zip(filenames, windows, strict=True))
 
     def crop(self, im, window):
-        """A window of an image H x W x K; of the input's size where it is cropped with context."""
+        """Cut a window out of an H x W x K image; with context, it has the input's size."""
         ymin, xmin, ymax, xmax = box = np.array(window).astype(int)
         inside = im[max(ymin, 0):max(ymax, 0), max(xmin, 0):max(xmax, 0)]
         if inside.size == 0:
-            raise InputError(f'the window {box.tolist()} (ymin, xmin, ymax, xmax) holds no pixel '
+            raise InputError(f'the window {box.tolist()} (ymin, xmin, ymax, xmax) has no pixels '
                              f'of an image of {im.shape[0]} x {im.shape[1]}')
         return self._with_context(im, box[:2], box[2:]) if self.context_pad else inside
 
@@ -75,7 +76,7 @@ class Detector(Net):
         reach = half * size / (size - 2 * self.context_pad)
         low, high = np.round(low + half - reach), np.round(low + half + reach)
         scale = size / (high - low + 1)
-        pad = np.round(np.maximum(0, -low) * scale).astype(int)     # what lies beyond the image
+        pad = np.round(np.maximum(0, -low) * scale).astype(int)     # pixels outside the image
         low, high = (np.clip(corner, 0, im.shape[:2]).astype(int) for corner in (low, high))
         dims = np.minimum(np.round((high - low + 1) * scale).astype(int), size - pad)
         result = self.crop_mean.copy()
@@ -84,7 +85,7 @@ class Detector(Net):
         return result
 
     def configure_crop(self, context_pad):
-        """Set `context_pad` (None for windows without context), and the mean to pad with."""
+        """Set `context_pad` (None for windows without context) and the mean used for padding."""
         in_ = self.inputs[0]
         shape = self.blobs[in_].shape[1:]
         back = np.argsort(self.transformer.transpose[in_])
@@ -93,7 +94,7 @@ class Detector(Net):
         if not context_pad:
             return
         if shape[1] != shape[2] or not 0 < 2 * context_pad < shape[2]:
-            raise InputError(f'context_pad {context_pad} takes a square input wider than '
+            raise InputError(f'context_pad {context_pad} needs a square input wider than '
                              f'{2 * context_pad}, not {shape[1]} x {shape[2]}')
         # the mean of images as they are before preprocessing
         mean = self.transformer.mean.get(in_, np.zeros(1))

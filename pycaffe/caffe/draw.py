@@ -1,4 +1,4 @@
-"""A picture of a net, by pydot and Graphviz.
+"""Draw the graph of a net with pydot and Graphviz.
 
     caffe.draw.draw_net_to_file(net_parameter, 'net.png')
 """
@@ -20,17 +20,21 @@ LEARNING = ('Convolution', 'Deconvolution', 'InnerProduct')
 
 
 class DrawError(CaffeError, ValueError):
-    """A net that cannot be drawn; a ValueError too, as pycaffe's is."""
+    """A net cannot be drawn; a ValueError too, as in pycaffe."""
 
 
 def get_pooling_types_dict():
-    """Number -> name of the pooling methods."""
+    """Return a dict from the number of each pooling method to its name."""
     methods = caffe_pb2.PoolingParameter.PoolMethod
     return {number: name for name, number in methods.items()}
 
 
 def get_edge_label(layer):
-    """What is written at a layer's tops: its outputs or its batch size, else '""'."""
+    """Return the label of the edges to a layer's tops.
+
+    This is the number of outputs (convolutions, InnerProduct) or the batch size (Data); '""' for
+    other layers.
+    """
     if layer.type == 'Data':
         return f'Batch {layer.data_param.batch_size}'
     if layer.type in ('Convolution', 'Deconvolution'):
@@ -41,7 +45,10 @@ def get_edge_label(layer):
 
 
 def get_layer_lr_mult(layer):
-    """The lr_mult of weights and bias of a Convolution, Deconvolution or InnerProduct layer."""
+    """Return the lr_mult of the weights and of the bias.
+
+    Raises DrawError unless the layer is a Convolution, Deconvolution or InnerProduct.
+    """
     if layer.type not in LEARNING:
         raise DrawError(f'layer {layer.name!r}: {layer.type} has no learning rate to draw')
     if len(layer.param) > 2:
@@ -50,9 +57,10 @@ def get_layer_lr_mult(layer):
 
 
 def get_layer_label(layer, rankdir, display_lrm=False):
-    """A layer's text in double quotes: name, type, kernel, and its learning rates if asked.
+    """Return the label of a layer's node: name, type and kernel, in double quotes.
 
-    rankdir : the graph's direction; the parts stand under each other if it is 'LR'
+    rankdir : direction of the graph; 'LR' puts each part of the label on its own line
+    display_lrm : add the learning rate multipliers
     """
     parts = [layer.name, f'({layer.type})']
     if layer.type == 'Pooling':
@@ -77,17 +85,17 @@ def _kernel(size, stride, pad):
 
 
 def choose_color_by_layertype(layertype):
-    """The fill colour of a layer's node."""
+    """Return the fill colour of a layer's node, as '#RRGGBB'."""
     return COLORS.get(layertype, LAYER_STYLE_DEFAULT['fillcolor'])
 
 
 def get_pydot_graph(caffe_net, rankdir, label_edges=True, phase=None, display_lrm=False):
-    """The pydot graph of a NetParameter: a node a layer and a node a blob.
+    """Return the pydot graph of a NetParameter, with one node per layer and one per blob.
 
-    rankdir : 'LR', 'TB' or 'BT'
-    label_edges : write the number of outputs at the tops
-    phase : caffe.TRAIN or caffe.TEST to leave out the other's layers; None for all layers
-    display_lrm : write the learning rates into the layers
+    rankdir : direction of the graph, 'LR', 'TB' or 'BT'
+    label_edges : label the edges to the tops, see `get_edge_label`
+    phase : draw the layers of caffe.TRAIN or caffe.TEST only; None for all layers
+    display_lrm : show the learning rate multipliers of the layers
     """
     pydot = need('pydot', 'draw')
     graph = pydot.Dot(caffe_net.name or 'Net', graph_type='digraph', rankdir=rankdir)
@@ -115,13 +123,18 @@ def get_pydot_graph(caffe_net, rankdir, label_edges=True, phase=None, display_lr
 
 def _is_in(layer, phase):
     if layer.include and layer.exclude:
-        raise DrawError(f'layer {layer.name!r} has include and exclude rules; one kind only')
+        raise DrawError(f'layer {layer.name!r} has both include and exclude rules; use one kind')
     included = not layer.include or any(rule.phase == phase for rule in layer.include)
     return included and all(rule.phase != phase for rule in layer.exclude)
 
 
 def draw_net(caffe_net, rankdir, ext='png', phase=None, display_lrm=False):
-    """The picture of a NetParameter as the bytes of a file of type `ext`; 'raw' is DOT's text."""
+    """Draw a NetParameter and return the bytes of the picture file.
+
+    ext : file type, such as 'png' or 'pdf'; 'raw' for the text in the DOT language
+    rankdir, phase, display_lrm : see `get_pydot_graph`
+    Raises CaffeError if Graphviz is not installed or does not know the type.
+    """
     graph = get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm)
     text = graph.to_string().encode()
     if ext == 'raw':
@@ -129,7 +142,7 @@ def draw_net(caffe_net, rankdir, ext='png', phase=None, display_lrm=False):
     try:
         dot = subprocess.run(['dot', f'-T{ext}'], input=text, capture_output=True)
     except FileNotFoundError:
-        raise CaffeError('drawing a net needs the program dot: install Graphviz') from None
+        raise CaffeError('drawing a net needs the program `dot`: install Graphviz') from None
     if dot.returncode:
         message = dot.stderr.decode(errors='replace').strip().splitlines()
         raise CaffeError(f'dot cannot draw {ext!r}: {message[0] if message else dot.returncode}')
@@ -137,9 +150,9 @@ def draw_net(caffe_net, rankdir, ext='png', phase=None, display_lrm=False):
 
 
 def draw_net_to_file(caffe_net, filename, rankdir='LR', phase=None, display_lrm=False):
-    """Write `draw_net`'s picture; the file's extension is its type, as png, pdf or raw."""
+    """Draw a net with `draw_net` and write the picture; its type is the file's extension."""
     filename = os.fspath(filename)
     ext = os.path.splitext(filename)[1][1:]
     if not ext:
-        raise DrawError(f'{filename}: its extension should say what to draw, as in net.png')
+        raise DrawError(f'{filename}: has no extension to name the file type, as in net.png')
     write_aside(filename, [draw_net(caffe_net, rankdir, ext, phase, display_lrm)])

@@ -1,8 +1,8 @@
-"""The one exception the engine raises for a user's mistake."""
+"""The exception that the engine raises for a user's mistake."""
 
 
 class CaffeError(RuntimeError):
-    """A net, file or call that Caffe would refuse; one line that names the place.
+    """An invalid net, file or call; the message is one line that names the place.
 
-    A RuntimeError, because that is what pycaffe raises where Caffe's own checks fail.
+    It is a RuntimeError because pycaffe raises that when one of Caffe's checks fails.
     """

@@ -1,4 +1,4 @@
-"""Write files aside and rename them; read files; report errors in one line."""
+"""Write files under a temporary name and rename them; read files; report errors in one line."""
 
 import errno
 import fcntl
@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from .errors import CaffeError
 
 ASIDE = '.aside'
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)    # of a disk without them
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)    # file systems without locks
 
 
 def write_aside(path, chunks):
@@ -28,11 +28,11 @@ def write_aside(path, chunks):
 
 @contextmanager
 def aside_of(path, folder=False):
-    """Yield the path of an empty file or folder beside `path`, which the block fills and renames.
+    """Yield the path of an empty file or folder beside `path`, for the block to fill and rename.
 
-    It is removed if it is still there in the end. Its name follows from that of `path`, so what a
-    killed process left there is used again, and nothing remains. A lock, which ends with the
-    process that holds it, lets a second process that writes `path` wait for the first.
+    It is removed if it still exists at the end. Its name is derived from `path`, so the leftovers
+    of a killed process are reused and do not pile up. A lock makes a second process that writes
+    `path` wait for the first; it is released when its process ends.
     """
     parent, name = os.path.split(os.path.abspath(path))
     aside = os.path.join(parent, f'.{name}{ASIDE}' if folder else name + ASIDE)
@@ -46,7 +46,7 @@ def aside_of(path, folder=False):
 
 
 def _claim(aside, folder):
-    """A descriptor of the file or folder, which is made or emptied, and locked."""
+    """Create or empty the file or folder, lock it, and return its descriptor."""
     while True:
         if folder:
             with suppress(FileExistsError):
@@ -75,7 +75,7 @@ def _claim(aside, folder):
 
 
 def _is_at(descriptor, path):
-    """Whether an open file or folder is the one that stands at `path`."""
+    """Whether an open file or folder is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:
@@ -95,9 +95,9 @@ def read_message(path, message, what):
 
 
 def read_text(path):
-    """The text of a file of names; CaffeError if it cannot be read.
+    """Read a text file of file names; CaffeError if it cannot be read.
 
-    File names are bytes, so names that are not UTF-8 are kept as they are.
+    Names that are not UTF-8 are kept unchanged (surrogateescape), as file names are bytes.
     """
     try:
         with open(path, encoding='utf-8', errors='surrogateescape') as file:
@@ -117,9 +117,9 @@ def is_hdf5(path):
 
 @contextmanager
 def naming(place):
-    """Make a CaffeError begin with the place where it occurred."""
+    """Prefix the message of a CaffeError with the place where it occurred."""
     try:
         yield
     except CaffeError as error:
-        # with the traceback, which may lead into a user's Python layer
+        # keep the traceback, which may lead into a user's Python layer
         raise CaffeError(f'{place}: {error}').with_traceback(error.__traceback__) from None

@@ -1,4 +1,4 @@
-"""Fillers: how a parameter starts (filler.hpp)."""
+"""Fillers: the initial values of parameters (filler.hpp)."""
 
 import math
 
@@ -9,13 +9,13 @@ from .errors import CaffeError
 
 
 def fill(blob, param):
-    """Fill `blob` as the FillerParameter `param` says; the unset message means constant 0."""
+    """Fill `blob` according to the FillerParameter `param`; an empty one means constant 0."""
     if param.type not in FILLERS:
         raise CaffeError(f'unknown filler {param.type!r}; known: {", ".join(sorted(FILLERS))}')
     if 0 in blob.shape:
         raise CaffeError(f'a parameter of the shape {blob.shape} has no values to fill')
     if param.type == 'constant' and param.value == 0:
-        return      # a new blob is zero already, and need not take memory yet
+        return      # a new blob is zero already; do not allocate its memory yet
     blob.tensor = FILLERS[param.type](blob.shape, param)
 
 
@@ -37,7 +37,7 @@ def gaussian(shape, param):
 
 
 def positive_unitball(shape, param):
-    """Rows of positive numbers that sum to 1."""
+    """Positive numbers; each row sums to 1."""
     values = torch.empty(shape).uniform_(0, 1, generator=generator())
     rows = values.view(shape[0], -1)
     return (rows / rows.sum(1, keepdim=True)).view(shape)

@@ -1,4 +1,4 @@
-"""Arrays as Caffe's messages, and images as a net's input.
+"""Convert arrays to Caffe's messages, and images to the input of a net.
 
     image = caffe.io.load_image('cat.jpg')                  # H x W x 3, RGB, in [0, 1]
     transformer = caffe.io.Transformer({'data': net.blobs['data'].data.shape})
@@ -19,11 +19,11 @@ from .errors import CaffeError
 from .proto import caffe_pb2
 from .resample import InputError, resize_image
 
-GREY = (0.2125, 0.7154, 0.0721)     # what R, G and B give to an intensity
+GREY = (0.2125, 0.7154, 0.0721)     # weights of R, G and B in the intensity
 
 
 def blobproto_to_array(blob, return_diff=False):
-    """The data, or the diff, of a BlobProto as a float64 array of its shape."""
+    """Return the data (or the diff) of a BlobProto as a float64 array of the blob's shape."""
     values = (blob.double_diff or blob.diff) if return_diff else (blob.double_data or blob.data)
     legacy = any(blob.HasField(name) for name in ('num', 'channels', 'height', 'width'))
     shape = ((blob.num, blob.channels, blob.height, blob.width) if legacy
@@ -32,7 +32,7 @@ def blobproto_to_array(blob, return_diff=False):
 
 
 def array_to_blobproto(arr, diff=None):
-    """A BlobProto with an array's values and shape, and with `diff`, of that shape too.
+    """Return a BlobProto with the values and shape of an array, and optionally a diff.
 
     >>> blobproto_to_array(array_to_blobproto(np.array([[1, 2, 3]])))
     array([[1., 2., 3.]])
@@ -45,13 +45,13 @@ def array_to_blobproto(arr, diff=None):
 
 
 def arraylist_to_blobprotovector_str(arraylist):
-    """Arrays as the bytes of a BlobProtoVector."""
+    """Serialize a list of arrays as a BlobProtoVector (bytes)."""
     blobs = [array_to_blobproto(arr) for arr in arraylist]
     return caffe_pb2.BlobProtoVector(blobs=blobs).SerializeToString()
 
 
 def blobprotovector_str_to_arraylist(str):
-    """The arrays of a serialized BlobProtoVector."""
+    """Return the list of arrays in a serialized BlobProtoVector."""
     try:
         vector = caffe_pb2.BlobProtoVector.FromString(str)
     except DecodeError:
@@ -60,14 +60,14 @@ def blobprotovector_str_to_arraylist(str):
 
 
 def array_to_datum(arr, label=None):
-    """A K x H x W array as a Datum: uint8 as bytes, any other type as floats.
+    """Return a K x H x W array as a Datum: uint8 is stored as bytes, any other type as floats.
 
     >>> datum = array_to_datum(np.zeros((3, 4, 5), np.uint8), label=7)
     >>> (datum.channels, datum.height, datum.width, datum.label), len(datum.data)
     ((3, 4, 5, 7), 60)
     """
     if arr.ndim != 3:
-        raise InputError(f'a datum takes an array of 3 axes, K x H x W, not of shape {arr.shape}')
+        raise InputError(f'a datum needs an array of 3 axes, K x H x W, not of shape {arr.shape}')
     channels, height, width = arr.shape
     datum = caffe_pb2.Datum(channels=channels, height=height, width=width, label=label)
     if arr.dtype == np.uint8:
@@ -78,7 +78,7 @@ def array_to_datum(arr, label=None):
 
 
 def datum_to_array(datum):
-    """A Datum as its K x H x W array, uint8 or float64; the label is `datum.label`."""
+    """Return the K x H x W array of a Datum, uint8 or float64; its label is `datum.label`."""
     if datum.encoded:
         raise InputError('the datum is an encoded image: see caffe.datum.datum_to_array')
     values = (np.frombuffer(datum.data, np.uint8).copy() if datum.data
@@ -93,9 +93,12 @@ def _shaped(values, shape, what):
 
 
 class Transformer:
-    """(resize(data) transposed, channels swapped, * raw_scale - mean) * input_scale
+    """Preprocess images for the inputs of a net, and undo it.
 
-    `inputs` is a dict, input name -> its blob's shape, N x K x H x W. What is not set is left out.
+    The steps are, in order: resize, transpose the axes, swap the channels, multiply by `raw_scale`,
+    subtract the mean, multiply by `input_scale`. Steps that were not set are skipped.
+
+    inputs : dict, input name -> shape of its blob, N x K x H x W
     """
 
     def __init__(self, inputs):
@@ -107,15 +110,15 @@ class Transformer:
         self.input_scale = {}
 
     def _shape(self, in_):
-        """The shape of one item of the input, K x H x W."""
+        """Return the shape of one item of the input, K x H x W."""
         if in_ not in self.inputs:
-            raise InputError(f'{in_!r} is none of the inputs {", ".join(self.inputs)}')
+            raise InputError(f'{in_!r} is not one of the inputs {", ".join(self.inputs)}')
         return tuple(self.inputs[in_][1:])
 
     def preprocess(self, in_, data):
-        """An image, H x W x K and of any size, as the float32 array that the input takes.
+        """Return the K x H x W float32 array that the input `in_` takes for an image.
 
-        `data` itself stays as it is.
+        data : H x W x K image of any size; it is not modified
         """
         dims = self._shape(in_)[1:]
         result = np.array(data, np.float32)
@@ -135,7 +138,10 @@ class Transformer:
         return result
 
     def deprocess(self, in_, data):
-        """What `preprocess` was given, but for its size, from what it returned."""
+        """Undo `preprocess`, except for the resizing: return an H x W x K image.
+
+        data : K x H x W array, with or without leading axes of length 1; it is not modified
+        """
         self._shape(in_)
         result = np.array(data).squeeze()
         if not np.issubdtype(result.dtype, np.floating):
@@ -143,7 +149,7 @@ class Transformer:
         order = self.transpose.get(in_)
         with _fitting(in_, data):
             if order is not None and result.ndim < len(order):
-                result = result.reshape(np.shape(data)[-len(order):])   # its own axes of 1
+                result = result.reshape(np.shape(data)[-len(order):])   # keep its axes of length 1
             if in_ in self.input_scale:
                 result /= self.input_scale[in_]
             if in_ in self.mean:
@@ -157,26 +163,26 @@ class Transformer:
         return result
 
     def set_transpose(self, in_, order):
-        """The order of the axes, as (2, 0, 1) from H x W x K to K x H x W."""
+        """Set the order of the axes, such as (2, 0, 1) from H x W x K to K x H x W."""
         axes = len(self._shape(in_))
         if len(order) != axes:
             raise InputError(f'{in_!r}: {tuple(order)} is not an order of {axes} axes')
         self.transpose[in_] = order
 
     def set_channel_swap(self, in_, order):
-        """The order of the channels, the first axis after the transpose: (2, 1, 0) for BGR."""
+        """Set the order of the channels (axis 0 after the transpose): (2, 1, 0) for RGB to BGR."""
         channels = self._shape(in_)[0]
         if len(order) != channels:
             raise InputError(f'{in_!r}: {tuple(order)} is not an order of {channels} channels')
         self.channel_swap[in_] = order
 
     def set_raw_scale(self, in_, scale):
-        """A factor for the image before the mean, as 255 for one in [0, 1]."""
+        """Set the factor applied before the mean is subtracted: 255 for images in [0, 1]."""
         self._shape(in_)
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_, mean):
-        """The mean: K values, or H x W, or K x H x W; one of another height or width is resized."""
+        """Set the mean: K values, H x W or K x H x W; it is resized to the input if necessary."""
         channels, *dims = self._shape(in_)
         mean = np.asarray(mean)
         if mean.ndim not in (1, 2, 3):
@@ -192,14 +198,14 @@ class Transformer:
         self.mean[in_] = mean
 
     def set_input_scale(self, in_, scale):
-        """A factor for the result, after the mean."""
+        """Set the factor applied after the mean is subtracted."""
         self._shape(in_)
         self.input_scale[in_] = scale
 
 
 @contextmanager
 def _fitting(in_, data):
-    """Say whose array it is that NumPy cannot transpose, swap or subtract."""
+    """Name the input and the shape in errors of NumPy about an array that does not fit."""
     try:
         yield
     except (ValueError, IndexError) as error:
@@ -208,7 +214,7 @@ def _fitting(in_, data):
 
 
 def load_image(filename, color=True):
-    """An image file as a float32 array in [0, 1]: H x W x 3, RGB, or H x W x 1 without `color`."""
+    """Load an image as a float32 array in [0, 1]: H x W x 3 (RGB), or H x W x 1 if not `color`."""
     image = _read(filename)
     if np.issubdtype(image.dtype, np.integer):
         image = image / np.iinfo(image.dtype).max
@@ -217,14 +223,14 @@ def load_image(filename, color=True):
         return np.tile(image, 3 if color else 1).astype(np.float32)
     rgb = image[:, :, 2::-1]
     if not color:
-        if image.shape[2] == 4:     # before a white ground
+        if image.shape[2] == 4:     # blend with a white background
             rgb = 1 + (rgb - 1) * image[:, :, 3:]
         rgb = rgb @ np.array(GREY)[:, np.newaxis]
     return rgb.astype(np.float32)
 
 
 def _read(filename):
-    """H x W or, BGR or BGRA, H x W x 3 or 4, of the file's type."""
+    """Read an image file in its own type: H x W (grey), H x W x 3 (BGR) or H x W x 4 (BGRA)."""
     try:
         data = np.fromfile(filename, np.uint8)
     except OSError as error:
@@ -234,28 +240,28 @@ def _read(filename):
         raise CaffeError(f'{filename}: is not an image, or is damaged')
     png = os.fspath(filename).lower().endswith('.png')
     if png and image.dtype == np.uint16 and image.ndim == 3:
-        image = (image >> 8).astype(np.uint8)   # Pillow, and so pycaffe, reads no more of a colour
+        image = (image >> 8).astype(np.uint8)   # Pillow, and thus pycaffe, reads 8 bits of colours
     return image
 
 
 def oversample(images, crop_dims):
-    """Ten crops of each image: four corners and centre, then their mirror images.
+    """Crop each image ten times: the four corners and the centre, then their mirror images.
 
-    images : N x H x W x K, or a list of N arrays of one shape
-    crop_dims : (height, width)
-    Returns 10 N x height x width x K, float32.
+    images : N x H x W x K array, or a list of N arrays of the same shape
+    crop_dims : (height, width) in pixels
+    Returns a 10N x height x width x K float32 array. Raises InputError if a crop does not fit.
 
     >>> oversample(np.zeros((2, 8, 8, 3)), (6, 6)).shape
     (20, 6, 6, 3)
     """
     height, width = (int(dim) for dim in crop_dims)
     if len({np.shape(im) for im in images}) != 1 or np.ndim(images[0]) != 3:
-        raise InputError('oversample takes images H x W x K of one shape, not of '
+        raise InputError('oversample needs H x W x K images of the same shape, not of '
                          f'{sorted({np.shape(im) for im in images})}')
     images = np.asarray(images, np.float32)
     bottom, right = images.shape[1] - height, images.shape[2] - width
     if min(bottom, right) < 0 or min(height, width) < 1:
-        raise InputError(f'a crop of {height} x {width} does not lie in an image of '
+        raise InputError(f'a crop of {height} x {width} does not fit into an image of '
                          f'{images.shape[1]} x {images.shape[2]}')
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
     crops = [images[:, y:y + height, x:x + width] for y, x in corners]

@@ -1,4 +1,4 @@
-"""Layer, pycaffe's contract; TensorLayer, the base of the built-in types; and the table TYPES."""
+"""Layer, pycaffe's interface; TensorLayer, the base of the built-in types; the table TYPES."""
 
 import torch
 from torch.autograd.graph import get_gradient_edge
@@ -31,9 +31,9 @@ class Layer:
     bottom_count = (0, None)    # minimum and maximum number of bottoms; None for no maximum
     top_count = (0, None)
     no_gradient = ()            # indices of bottoms that never get a gradient, or ALL
-    repeatable = False          # the tops depend on nothing but bottoms, parameters and prototxt
-    learns = True               # False if its parameters are statistics, which no solver changes
-    is_loss = False             # its first top has loss_weight 1 by default, and need not be named
+    repeatable = False          # the tops depend only on bottoms, parameters and prototxt
+    learns = True               # False if its parameters are statistics that no solver changes
+    is_loss = False             # its first top has loss_weight 1 by default; its name is optional
 
     def __init__(self, layer_param, phase):
         self.layer_param = layer_param
@@ -47,7 +47,7 @@ class Layer:
 
     @staticmethod
     def parameters(layer_param):
-        """Names of the parameter blobs that a layer of this LayerParameter has, in their order."""
+        """Return the names of the parameter blobs of a layer with this LayerParameter, in order."""
         return []
 
     def setup(self, bottom, top):
@@ -57,7 +57,7 @@ class Layer:
         pass
 
     def skip(self, batches):
-        """Go on as if `batches` forwards had been run; layers that read data override this."""
+        """Continue as if `batches` forwards had been run; layers that read data override this."""
 
     def forward(self, bottom, top):
         pass
@@ -67,11 +67,11 @@ class Layer:
 
 
 class TensorLayer(Layer):
-    """A layer given by two methods over tensors, `shape` and `compute`.
+    """A layer defined by two methods on tensors, `shape` and `compute`.
 
-    While gradients are recorded (torch.is_grad_enabled), `compute` runs on leaves of its own, and
-    `backward` asks autograd for their gradients, so that every diff between two layers can be read
-    and written as in Caffe.
+    While gradients are recorded (torch.is_grad_enabled), each layer's `compute` runs on its own
+    leaves, and `backward` gets their gradients from autograd. So every diff between two layers can
+    be read and written, as in Caffe.
     """
 
     bottom_count = (1, 1)
@@ -80,11 +80,11 @@ class TensorLayer(Layer):
     _record = None      # edges of bottoms, leaves of parameters, edges of results, as recorded
 
     def shape(self, *bottom):
-        """One shape per top, from the bottoms' shapes; by default bottom[0]'s for each."""
+        """Return one shape per top, given the bottoms' shapes; by default the first bottom's."""
         return [bottom[0]] * self.num_top
 
     def compute(self, *bottom):
-        """The top's tensor, or a tuple of one tensor per top, from the tensors of the bottoms."""
+        """Return the top's tensor, or a tuple with one per top, given the bottoms' tensors."""
         raise NotImplementedError
 
     def weight(self, index):
@@ -93,11 +93,12 @@ class TensorLayer(Layer):
         return self.blobs[index].tensor if leaf is None else leaf
 
     def add_blobs(self, **blobs):
-        """Make the blobs that `parameters` names.
+        """Create the blobs that `parameters` names.
 
         Parameters
         ----------
-        blobs : name -> (shape, FillerParameter), of at least those names
+        blobs : name -> (shape, FillerParameter)
+            For at least those names.
         """
         for name in self.parameters(self.layer_param):
             shape, filler = blobs[name]
@@ -105,9 +106,9 @@ class TensorLayer(Layer):
             fill(self.blobs[-1], filler)
 
     def axis(self, index, ndim):
-        """An axis of a prototxt as 0 .. ndim - 1; negative ones are counted from the end."""
+        """Return a prototxt's axis as 0 .. ndim - 1; a negative one counts from the end."""
         if not -ndim <= index < ndim:
-            raise CaffeError(f'axis {index} does not exist in a blob of {ndim} axes')
+            raise CaffeError(f'axis {index} is out of range for a blob of {ndim} axes')
         return index % ndim
 
     def reshape(self, bottom, top):
@@ -131,7 +132,7 @@ class TensorLayer(Layer):
         for i, blob in enumerate(bottom):
             tensor = blob.tensor.detach()
             if blob.data_is_held and any(blob is other for other in top):
-                tensor = tensor.clone()     # the result will overwrite it
+                tensor = tensor.clone()     # the result will overwrite the original
             if self.propagate_down[i]:
                 tensor = start_gradient(tensor)
                 inputs[i] = get_gradient_edge(tensor)
@@ -144,7 +145,7 @@ class TensorLayer(Layer):
             results = as_tuple(self.compute(*tensors))
         finally:
             self._leaves = {}
-        # edges, not tensors, so that tensors which autograd does not need can be freed
+        # edges instead of tensors, so that tensors that autograd does not need can be freed
         self._record = inputs, weights, [
             get_gradient_edge(result) if result.requires_grad else None for result in results]
         return results
@@ -163,7 +164,7 @@ class TensorLayer(Layer):
             outputs, diffs = zip(*pairs, strict=True)
             gradients = torch.autograd.grad(outputs, leaves, diffs, retain_graph=True,
                                             allow_unused=True)
-        for index, gradient in zip(inputs, gradients, strict=False):    # the inputs' come first
+        for index, gradient in zip(inputs, gradients, strict=False):    # gradients of inputs first
             if gradient is None:
                 bottom[index].clear_diff()
             else:
@@ -173,22 +174,22 @@ class TensorLayer(Layer):
                 self.blobs[index].add_diff(gradient)
 
     def _record_now(self, top, bottom):
-        # the forward before was not recorded, or there was none
+        # the last forward was not recorded, or there was none
         if any(blob is other for blob in top for other in bottom):
-            raise CaffeError('works in place, so that backward needs a recorded forward before it')
+            raise CaffeError('works in place, so backward needs a recorded forward before it')
         with torch.enable_grad():
             self._compute_recorded(bottom, ())
 
 
 def as_tuple(result):
-    """The result of `compute` as one tensor per top."""
+    """Return the result of `compute` as a tuple with one tensor per top."""
     return result if isinstance(result, tuple) else (result,)
 
 
 def release(top, bottom):
-    """Drop the tops' old values, unless a layer in place reads them.
+    """Drop the tops' old values, unless the layer works in place and reads them.
 
-    Their memory can then be reused for the new values, which saves page faults and a second copy.
+    Their memory can then be reused for the new values, which avoids page faults and a second copy.
     """
     for blob in top:
         if not any(blob is other for other in bottom):
@@ -196,7 +197,7 @@ def release(top, bottom):
 
 
 def register(cls):
-    """Class decorator: the class's name is the prototxt `type`. Registering a name twice raises."""
+    """Register a class as the prototxt `type` of its name; ValueError if the name is taken."""
     if cls.__name__ in TYPES:
         raise ValueError(f'layer type {cls.__name__} is registered twice')
     TYPES[cls.__name__] = cls
@@ -204,14 +205,14 @@ def register(cls):
 
 
 def layer_type_list():
-    """The layer types that a prototxt may name, sorted."""
+    """Return the names of all registered layer types, sorted."""
     return sorted(TYPES)
 
 
 def create_layer(layer_param, phase):
-    """Make the layer that `layer_param` (a LayerParameter) names.
+    """Create the layer of a LayerParameter.
 
-    Raises CaffeError that lists the known types.
+    Raises CaffeError if its type is unknown; the message lists the known types.
     """
     return _find_type(layer_param)(layer_param, phase)
 
@@ -219,8 +220,8 @@ def create_layer(layer_param, phase):
 def param_count(layer_param: LayerParameter) -> int:
     """Count the parameter blobs of a layer without building its net.
 
-    A Python layer has those that its class names in `parameters`; blobs that it only adds in its
-    `setup` are not known before.
+    For a Python layer, only those that its class names in `parameters` are counted, not those that
+    it adds in its `setup`.
 
     Parameters
     ----------

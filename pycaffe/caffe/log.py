@@ -13,18 +13,18 @@ INFO, WARNING, ERROR = 0, 1, 2
 
 
 class _State:
-    # as in glog: the lowest level that is written
+    # the lowest level that is written, as in glog
     level = int(os.environ.get('GLOG_minloglevel') or INFO)
-    copy = None     # a file to which the lines are written too
+    copy = None     # a file that also gets the lines
 
 
 def init_log(level=INFO, stderr=True):
-    """Write messages of `level` (0 info, 1 warning, 2 error) and above, always to stderr."""
+    """Write messages of `level` (0 info, 1 warning, 2 error) or higher to stderr."""
     _State.level = level
 
 
 def copy_log(path):
-    """Also append every line that is logged from now on to the file `path`; None ends this."""
+    """Also append all following log lines to the file `path`; None stops this."""
     if _State.copy is not None:
         _State.copy.close()
     _State.copy = None if path is None else open(
@@ -32,9 +32,9 @@ def copy_log(path):
 
 
 def log(message, level=INFO):
-    """Write one line: level and date, time, thread, source, message."""
+    """Write one line: level and date, time, thread, source and message."""
     if level < _State.level or common.solver_rank() and level == INFO:
-        return      # of processes that train together only the first tells its progress
+        return      # in parallel training, only the first process logs its progress
     frame = sys._getframe(1)
     source = f'{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}'
     now = datetime.now()

@@ -20,16 +20,16 @@ class Net:
     """A net of layers, with pycaffe's interface.
 
     `Net(network_file, phase, level=0, stages=None, weights=None)`, or pycaffe's older
-    `Net(network_file, weights, phase)`. Raises CaffeError that names the file, and the layer if one
-    layer is at fault.
+    `Net(network_file, weights, phase)`. Raises CaffeError naming the file, and the layer if the
+    error is in one layer.
 
     blobs : OrderedDict, name -> Blob
     params : OrderedDict, layer name -> list of Blob, for the layers that have parameters
-    inputs, outputs : names of the blobs that no layer makes, and that no layer reads
-    layers : list of Layer; `layer_dict` by name
+    inputs, outputs : names of the blobs that no layer produces, and of those that no layer reads
+    layers : list of Layer; `layer_dict` has them by name
     bottom_names, top_names : OrderedDict, layer name -> list of blob names
     blob_loss_weights : OrderedDict, blob name -> its weight in the objective
-    learnable_params : list of LearnableParam, what a solver changes
+    learnable_params : list of LearnableParam, the parameters that a solver updates
     """
 
     def __init__(self, network_file, *args, phase=None, level=0, stages=None, weights=None):
@@ -47,7 +47,7 @@ class Net:
 
     @classmethod
     def from_param(cls, param, phase, level=0, stages=(), file='the net'):
-        """The net of an upgraded NetParameter; error messages begin with `file`."""
+        """Build the net of an upgraded NetParameter; error messages begin with `file`."""
         net = cls.__new__(cls)
         net._build(file, param, phase, level, stages)
         return net
@@ -76,10 +76,10 @@ class Net:
     def forward(self, blobs=None, start=None, end=None, **kwargs):
         """Run the net and return its outputs.
 
-        blobs : names of blobs to return besides the outputs
-        start, end : names of the first and last layer to run, both included; with `end` that
-            layer's tops are returned in place of the net's outputs
-        kwargs : arrays for the net's inputs, by name; all of them or none
+        blobs : names of blobs to return in addition to the outputs
+        start, end : names of the first and last layer to run, both included; with `end`, that
+            layer's tops are returned instead of the net's outputs
+        kwargs : arrays for the net's inputs, by name: all of them or none
         Returns a dict, blob name -> array.
         """
         first = self._layer_index(start, 0)
@@ -95,10 +95,10 @@ class Net:
     def backward(self, diffs=None, start=None, end=None, **kwargs):
         """Run the net backward and return its inputs' diffs.
 
-        diffs : names of blobs whose diffs to return besides the inputs'
-        start, end : names of the first and last layer to run, both included; with `end` its
-            bottoms' diffs are returned in place of the inputs'
-        kwargs : arrays for the diffs of the net's outputs, by name; all of them or none
+        diffs : names of blobs whose diffs to return in addition to the inputs'
+        start, end : names of the first and last layer to run, both included; with `end`, the diffs
+            of its bottoms are returned instead of the inputs'
+        kwargs : arrays for the diffs of the net's outputs, by name: all of them or none
         Returns a dict, blob name -> array.
         """
         first = self._layer_index(start, len(self.layers) - 1)
@@ -112,22 +112,24 @@ class Net:
         return {name: self.blobs[name].diff for name in wanted}
 
     def forward_all(self, blobs=None, **kwargs):
-        """`forward` over any number of items, a batch at a time; the last batch is padded.
+        """Run `forward` on any number of items in batches; the last batch is padded.
 
-        Returns a dict, blob name -> array with as many rows as the inputs given.
+        Returns a dict, blob name -> array with one row per item.
         """
         return self._run_all(kwargs, lambda batch: self.forward(blobs=blobs, **batch))
 
     def forward_backward_all(self, blobs=None, diffs=None, **kwargs):
-        """`forward` and `backward` over any number of items; inputs and output diffs by name.
+        """Run `forward` and `backward` on any number of items in batches.
 
-        Returns two dicts, blob name -> array: outputs and `blobs`, inputs' diffs and `diffs`.
+        kwargs : arrays for the net's inputs and for the diffs of its outputs, by name
+        Returns two dicts, blob name -> array: the outputs and `blobs`, and the diffs of the inputs
+        and of `diffs`.
         """
         def both(batch):
             data = {name: batch[name] for name in batch if name in self.inputs}
             tops = {name: batch[name] for name in batch if name in self.outputs}
             out = self.forward(blobs=blobs, **data)
-            # a blob may stand in both
+            # a name may be in both
             return {**{('data', name): value for name, value in out.items()},
                     **{('diff', name): value
                        for name, value in self.backward(diffs=diffs, **tops).items()}}
@@ -143,7 +145,8 @@ class Net:
         count = len(next(iter(arrays.values())))
         for name, array in arrays.items():
             if len(array) != count:
-                raise CaffeError(f'{self._file}: {name!r} has {len(array)} items, others {count}')
+                raise CaffeError(f'{self._file}: {name!r} has {len(array)} items, but others '
+                                 f'{count}')
         found = {}
         for begin in range(0, count, size):
             batch = {name: np.asarray(array[begin:begin + size]) for name, array in arrays.items()}
@@ -171,17 +174,17 @@ class Net:
 
     def _feed(self, arrays, names, call, role, field):
         if set(arrays) != set(names):
-            raise CaffeError(f'{self._file}: {call} is given {sorted(arrays)}, '
-                             f'the {role} are {sorted(names)}')
+            raise CaffeError(f'{self._file}: {call} got {sorted(arrays)}, '
+                             f'but the {role} are {sorted(names)}')
         for name, array in arrays.items():
             blob = self.blobs[name]
             if np.shape(array)[:1] != blob.shape[:1]:
-                raise CaffeError(f'{self._file}: {role[:-1]} {name!r} is not batch sized: '
-                                 f'{np.shape(array)} for {blob.shape}')
+                raise CaffeError(f'{self._file}: {role[:-1]} {name!r} does not have the batch size:'
+                                 f' {np.shape(array)} for {blob.shape}')
             try:
                 getattr(blob, field)[...] = array
             except ValueError:
-                raise CaffeError(f'{self._file}: {role[:-1]} {name!r} is {blob.shape}, '
+                raise CaffeError(f'{self._file}: {role[:-1]} {name!r} has shape {blob.shape}, '
                                  f'not {np.shape(array)}') from None
 
     def _forward(self, first, last, record=True):
@@ -209,19 +212,19 @@ class Net:
         self._execution.callbacks['after_backward'].append(callback)
 
     def reshape(self):
-        """Reshape every blob to fit the shapes of the inputs."""
+        """Reshape all blobs according to the shapes of the inputs."""
         for index in range(len(self.layers)):
             self._execution.reshape(index)
 
     def cache_trunk(self, cache) -> None:
-        """Ask `cache` for the results of the layers below everything that learns.
+        """Take the results of the frozen layers below everything that learns from a cache.
 
         Parameters
         ----------
         cache : object
-            Has a method `results(trunk)`, called before a FrozenTrunk (runtime/trunk.py) would be
-            run. It returns one float32 array for each blob of `trunk.results`, or None to have the
-            trunk run as without a cache. `trunk.compute` runs the trunk on other inputs.
+            Its method `results(trunk)` is called before a FrozenTrunk (runtime/trunk.py) is run.
+            It returns one float32 array for each blob of `trunk.results`, or None to run the trunk
+            as usual. It may call `trunk.compute` to run the trunk on other inputs.
 
         Raises
         ------
@@ -248,7 +251,7 @@ class Net:
                 if mine.shape != theirs.shape:
                     raise CaffeError(
                         f'{self._file}: layer {name!r}: parameter {index} has the shape '
-                        f'{mine.shape}, that of {other._file} {theirs.shape}')
+                        f'{mine.shape}, but {theirs.shape} in {other._file}')
                 mine.share_data(theirs)
 
     def copy_from(self, weights):
@@ -256,11 +259,11 @@ class Net:
         copy_weights(os.fspath(weights), self._blobs_of_layers())
 
     def save(self, path, diffs=False):
-        """Write the parameters, and with `diffs` their diffs, as a .caffemodel."""
+        """Write the parameters (with `diffs`, also their diffs) to a .caffemodel."""
         write_weights(os.fspath(path), self.name, self._named_blobs(), diffs)
 
     def save_hdf5(self, path, diffs=False):
-        """Write the parameters, and with `diffs` their diffs, as an HDF5 file."""
+        """Write the parameters (with `diffs`, also their diffs) to an HDF5 file."""
         write_hdf5(os.fspath(path), self._named_blobs(), diffs)
 
     def load_hdf5(self, path):
@@ -275,17 +278,18 @@ class Net:
                 for param, layer in zip(self._layer_params, self.layers, strict=True)]
 
     def set_input_arrays(self, data, labels):
-        """Have the MemoryData layer, which must be the net's first, read these arrays.
+        """Feed arrays to the MemoryData layer, which must be the first layer.
 
         data : N x C x H x W float32, N a multiple of the batch size; labels : N float32
         """
         layer = self.layers[0]
         if layer.type != 'MemoryData':
-            raise CaffeError(f'{self._file}: set_input_arrays needs a MemoryData layer in front')
+            raise CaffeError(f'{self._file}: set_input_arrays needs a MemoryData layer as the '
+                             'first layer')
         with naming(f'{self._file}: layer {self._layer_names[0]!r}'):
             layer.reset(data, labels)
 
-    # pycaffe's private names, which some code reads
+    # private names of pycaffe that existing code uses
 
     @property
     def _blob_names(self):

@@ -1,4 +1,4 @@
-"""Nets written in Python.
+"""Write nets in Python.
 
     from caffe import layers as L, params as P, NetSpec
 
@@ -9,10 +9,10 @@
     n['pool1/max'] = L.Pooling(n.relu1, pool=P.Pooling.MAX, kernel_size=3)
     print(n.to_proto())
 
-A name on the left names the layer and its first top. `L.Type(bottom, ..., field=value)` makes a
-layer of any type; a field is looked up in the type's own parameter message, then in the layer
-itself. Messages are dicts, repeated fields are lists. `ntop` (default 1) is the number of tops that
-come back, `in_place=True` writes to the bottom.
+The name that a top is assigned to names the layer and its first top. `L.Type(bottom, ...,
+field=value)` makes a layer of any type; a field is looked up in the type's own parameter message,
+then in the layer itself. Messages are dicts, repeated fields are lists. `ntop` (default 1) is the
+number of tops to return; `in_place=True` writes the top over the bottom.
 """
 
 from collections import Counter
@@ -21,9 +21,9 @@ from .proto import caffe_pb2
 
 
 def param_name_dict():
-    """Layer type -> its parameter field without `_param`: {'Convolution': 'convolution', ...}.
+    """Return {layer type: its parameter field without `_param`}: {'Convolution': 'convolution'...}.
 
-    A field of message type `XParameter` belongs to type X, as far as there is such a type.
+    A field of message type `XParameter` belongs to the layer type X, if that exists.
     """
     fields = caffe_pb2.LayerParameter.DESCRIPTOR.fields
     return {field.message_type.name[:-len('Parameter')]: field.name[:-len('_param')]
@@ -34,7 +34,7 @@ _PARAM_NAMES = param_name_dict()
 
 
 def to_proto(*tops):
-    """A NetParameter of all layers that `tops` need, named by type and number (`ReLU1`)."""
+    """Return a NetParameter of all layers that `tops` need, named by type and number (`ReLU1`)."""
     return _build(tops, {})
 
 
@@ -51,7 +51,7 @@ def _build(tops, names):
 def assign_proto(proto, name, val):
     """Set the field `name` of a message: a dict is a message, a list a repeated field.
 
-    A single value for a repeated field is a list of one. An enum takes its value's name too.
+    A single value for a repeated field becomes a list of one. Enum values may be given by name.
     """
     field = proto.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
@@ -73,7 +73,7 @@ def assign_proto(proto, name, val):
 
 
 def _at(place, error):
-    """The same error with its place before it; a plain one, as some kinds take more arguments."""
+    """Return the error with its place before it, as a base type that takes only a message."""
     kind = next(k for k in (AttributeError, TypeError, ValueError) if isinstance(error, k))
     return kind(f'{place}: {error}')
 
@@ -85,16 +85,16 @@ def _fill(message, val):
         for key, item in val.items():
             assign_proto(message, key, item)
     else:
-        raise TypeError(f'{message.DESCRIPTOR.name} is given as a dict, not {val!r}')
+        raise TypeError(f'{message.DESCRIPTOR.name} must be a dict, not {val!r}')
 
 
 def _number(field, val):
-    """The number of an enum value given by name; any other value as it is."""
+    """Return the number of an enum value given by name; any other value unchanged."""
     if field.enum_type is None or not isinstance(val, str):
         return val
     values = field.enum_type.values_by_name
     if val not in values:
-        raise ValueError(f'{val!r} is none of {", ".join(values.keys())}')
+        raise ValueError(f'{val!r} is not one of {", ".join(values.keys())}')
     return values[val].number
 
 
@@ -106,7 +106,7 @@ class Top:
         self.n = n
 
     def to_proto(self):
-        """A NetParameter of all layers that this blob needs."""
+        """Return a NetParameter of all layers that this blob needs."""
         return to_proto(self)
 
     def _to_proto(self, layers, names, counts):
@@ -144,7 +144,7 @@ class Function:
         layers[self] = layer
 
     def _name(self, blob, names, counts):
-        """The name given to a Top, or to this layer if it has none; else its type and a number."""
+        """Return the name given to a Top or to this layer; by default its type and a number."""
         if blob not in names:
             counts[self.type_name] += 1
             names[blob] = f'{self.type_name}{counts[self.type_name]}'
@@ -153,7 +153,7 @@ class Function:
     def _assign(self, layer, key, val):
         own = _PARAM_NAMES.get(self.type_name)
         message = getattr(layer, f'{own}_param') if own else layer
-        # `param`, `transform_param`... are always the layer's
+        # `param`, `transform_param`... always belong to the layer
         if key.endswith('param') or key not in message.DESCRIPTOR.fields_by_name:
             message = layer
         if key not in message.DESCRIPTOR.fields_by_name:
@@ -180,8 +180,7 @@ class NetSpec:
 
     def __setattr__(self, name, value):
         if not isinstance(value, (Top, Function)):
-            raise TypeError(f'{name!r} is given {value!r}, which is neither one top nor a layer '
-                            'without tops')
+            raise TypeError(f'{name!r} must be one top or a layer without tops, not {value!r}')
         self.tops[name] = value
 
     def __getattr__(self, name):
@@ -197,7 +196,7 @@ class NetSpec:
         return self.tops[name]
 
     def to_proto(self):
-        """A NetParameter of all layers that the named tops need, in the order they were named."""
+        """Return a NetParameter of all layers that the named tops need, in the order of naming."""
         return _build(self.tops.values(), {top: name for name, top in self.tops.items()})
 
 
@@ -205,7 +204,7 @@ class Layers:
     """`L`: any attribute is a function that makes a layer of that type and returns its tops."""
 
     def __getattr__(self, name):
-        if name.startswith('__'):      # Python's own questions, as by copy and inspect
+        if name.startswith('__'):      # special names that copy and inspect look up
             raise AttributeError(name)
 
         def layer_fn(*bottoms, **params):

@@ -1,4 +1,4 @@
-"""Packages that only some files and layers need, imported where they are used.
+"""Import optional packages, which only some files and layers need, where they are used.
 
     h5py = need('h5py', 'hdf5')
 """
@@ -9,11 +9,11 @@ from .errors import CaffeError
 
 
 def need(module, extra):
-    """Import an optional package; CaffeError with the command that installs `extra` without it."""
+    """Import an optional package; if it is missing, CaffeError says how to install `extra`."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module:
-            raise       # the package is there, but lacks one of its own
+            raise       # the package is installed, but one of its own dependencies is missing
         raise CaffeError(f'the package {module} is needed for this: '
                          f"pip install 'my-deep-retrieval[{extra}]'") from None

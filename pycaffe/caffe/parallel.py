@@ -1,4 +1,4 @@
-"""Data-parallel training in several processes, one a GPU, with the interface of caffe.NCCL.
+"""Data-parallel training in several processes, one per GPU, with the interface of caffe.NCCL.
 
     caffe train --solver solver.prototxt --gpu 0,1
     torchrun --nproc-per-node 2 -m caffe.tools.caffe train --solver solver.prototxt
@@ -22,18 +22,20 @@ PATIENCE = timedelta(days=1)
 
 
 class NCCL:
-    """Keeps the solvers of all processes equal: `bcast()` once, then `solver.add_callback(nccl)`.
+    """Keeps the solvers of all processes in sync.
 
-    solver : the process's Solver, made after set_solver_count and set_solver_rank
-    uid : of `new_uid`, the same in all processes; 'env://' under torchrun
-    Gradients are averaged over the processes by torch.distributed: its NCCL on GPUs, gloo on CPUs.
-    A stop that one solver is asked for ends all of them after the same iteration.
+    Call `bcast()` once, then `solver.add_callback(nccl)`. Gradients are averaged over the processes
+    by torch.distributed, with NCCL on GPUs and gloo on CPUs. If one solver is asked to stop, all of
+    them stop after the same iteration.
+
+    solver : the Solver of this process, made after set_solver_count and set_solver_rank
+    uid : the result of `new_uid`, the same in all processes; 'env://' under torchrun
     """
 
     def __init__(self, solver, uid):
         self._solver = solver
         self._stop_asked = False
-        # by itself no solver may stop: the others would wait for its gradients
+        # no solver may stop on its own: the others would wait for its gradients
         self._stop, solver.ask_to_stop = solver.ask_to_stop, self._ask_to_stop
         if not dist.is_initialized():
             backend = 'nccl' if common.device().type == 'cuda' else 'gloo'
@@ -44,11 +46,11 @@ class NCCL:
 
     @staticmethod
     def new_uid():
-        """A rendezvous for processes of this machine, as bytes to pass to each of them."""
+        """Return a rendezvous for processes on this machine, as bytes to pass to each of them."""
         return f'tcp://127.0.0.1:{_free_port()}'.encode()
 
     def bcast(self):
-        """Make every process start from the parameters of rank 0."""
+        """Copy the parameters of rank 0 to all processes."""
         for param in self._solver.net.learnable_params:
             tensor = param.blob.tensor.contiguous()
             dist.broadcast(tensor, 0)
@@ -75,16 +77,16 @@ class NCCL:
         self._stop_asked = True
 
     def __call__(self, layer):
-        """A net's `after_backward` callback; does nothing, as gradients are averaged at once."""
+        """Do nothing when a net calls this after a layer: gradients are averaged all at once."""
 
 
 def has_nccl():
-    """Whether several GPUs can train together here."""
+    """Whether training on several GPUs is possible here."""
     return dist.is_available() and dist.is_nccl_available()
 
 
 def join_torchrun():
-    """Read count and rank from torchrun's environment; returns whether torchrun is in use."""
+    """Take solver count and rank from torchrun's environment; return whether it is in use."""
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
         return False
     common.set_solver_count(int(os.environ['WORLD_SIZE']))
@@ -93,14 +95,14 @@ def join_torchrun():
 
 
 def start_ranks(command, count):
-    """Run `command` in `count` processes of this machine, with torchrun's environment.
+    """Run `command` in `count` processes on this machine, with torchrun's environment variables.
 
-    SIGINT, SIGHUP and SIGTERM are passed on to all of them. If one fails, the others are ended.
-    Returns the exit status, which is not 0 if one has failed.
+    SIGINT, SIGHUP and SIGTERM are passed on to all of them. If one fails, the others are stopped.
+    Returns the exit status, which is not 0 if a process failed.
     """
     rendezvous = {'WORLD_SIZE': str(count), 'MASTER_ADDR': '127.0.0.1',
                   'MASTER_PORT': str(_free_port())}
-    # sessions of their own, or Ctrl-C would reach them twice
+    # each in its own session, or Ctrl-C would reach them twice
     ranks = [subprocess.Popen(command, start_new_session=True, env={
         **os.environ, **rendezvous, 'RANK': str(rank), 'LOCAL_RANK': str(rank)})
         for rank in range(count)]

@@ -1,7 +1,7 @@
 """The solver types: learning rates and update rules (sgd_solver.cpp and the others).
 
-In the rules g is a parameter's gradient (mean over iter_size, weight decay included), a its
-learning rate, h its history.
+In the update rules, w is a parameter, g its gradient (mean over iter_size, weight decay included),
+a its learning rate, and h its history.
 """
 
 import math
@@ -49,12 +49,12 @@ class SGDSolver(Solver):
     def _make_nets(self):
         super()._make_nets()
         blobs = [param.blob for param in self.net.learnable_params]
-        # all first histories, then all second ones, as in a solverstate
+        # all first histories, then all second ones: the order in a solverstate
         self._history = [Blob(blob.shape) for _ in range(self.histories) for blob in blobs]
 
     @property
     def lr(self):
-        """The learning rate at this iteration, before lr_mult."""
+        """The learning rate of this iteration, before lr_mult."""
         return self.param.base_lr * POLICIES[self.param.lr_policy](self.param, self.iter)
 
     def apply_update(self):
@@ -77,7 +77,7 @@ class SGDSolver(Solver):
         self.iter += 1
 
     def _follow_steps(self):
-        """Count the steps passed, which a solverstate stores."""
+        """Count the steps passed; the solverstate stores this number."""
         if self.param.lr_policy == 'step':
             self._current_step = self.iter // self.param.stepsize
         if self.param.lr_policy == 'multistep':
@@ -87,7 +87,7 @@ class SGDSolver(Solver):
             self._current_step = passed
 
     def _clip_scale(self, blobs):
-        """The factor that brings the norm of all gradients down to clip_gradients."""
+        """Return the factor that reduces the norm of all gradients to clip_gradients."""
         limit = self.param.clip_gradients
         if limit < 0:
             return 1.0
@@ -108,29 +108,30 @@ class SGDSolver(Solver):
                              alpha=decay)
 
     def update(self, g, a, history):
-        """What to subtract from a parameter, a tensor that the caller may keep.
+        """Return the tensor to subtract from a parameter; the caller may keep it.
 
-        g : its gradient, which may be written over; a : its learning rate; history : its Blobs,
-        changed in place
+        g : gradient of the parameter, may be overwritten
+        a : learning rate
+        history : Blobs of the parameter, changed in place
         """
         h, = history
         h.tensor = h.tensor * self.param.momentum + g.mul_(a)
         return h.tensor.clone()
 
     def _history_arrays(self):
-        # np.zeros allocates no memory until it is written to
+        # np.zeros allocates memory only when it is written to
         return [blob.data if blob.has_data else np.zeros(blob.shape, np.float32)
                 for blob in self._history]
 
     def _check_history(self, path, arrays):
         expected = [blob.shape for blob in self._history]
         if len(arrays) != len(expected):
-            raise CaffeError(f'{path}: holds {len(arrays)} history blobs, the solver '
-                             f'{self._file} has {len(expected)}')
+            raise CaffeError(f'{path}: has {len(arrays)} history blobs, but the solver '
+                             f'{self._file} {len(expected)}')
         for index, (array, shape) in enumerate(zip(arrays, expected, strict=True)):
             if array.size != math.prod(shape):
                 raise CaffeError(f'{path}: history blob {index} has the shape {array.shape}, '
-                                 f'the solver takes {shape}')
+                                 f'but the solver needs {shape}')
 
     def _set_history(self, arrays):
         for blob, array in zip(self._history, arrays, strict=True):
@@ -216,7 +217,7 @@ SOLVERS = {cls.__name__[:-len('Solver')]: cls for cls in
 
 
 def get_solver(solver_file, **options):
-    """The solver of the prototxt `solver_file`, of the class that its `type` names."""
+    """Return the solver of the prototxt `solver_file`, of the class that its `type` names."""
     kind = read_solver(solver_file).type
     if kind not in SOLVERS:
         raise CaffeError(

@@ -1,4 +1,4 @@
-"""Solver: trains, tests and snapshots a net as a solver prototxt says (solver.cpp)."""
+"""Solver: trains, tests and snapshots a net according to a solver prototxt (solver.cpp)."""
 
 import math
 import os
@@ -20,16 +20,16 @@ from .proto import caffe_pb2
 from .proto.upgrade import read_net, read_solver, upgrade_net
 from .solver_state import find_model, read_state, write_state
 
-# what a signal does during `solve`: the name of a method
+# effect of a signal during `solve` -> name of a method
 SIGNAL_EFFECTS = {'stop': 'ask_to_stop', 'snapshot': 'ask_for_snapshot', 'none': None}
 
 
 class Solver:
-    """The base of all solvers; a subclass's `apply_update` changes the parameters.
+    """The base of all solvers; `apply_update` of a subclass changes the parameters.
 
-    `Solver(solver_file)` takes a solver prototxt; `level` and `stages` join its train_state. `net`
-    is the training net, `test_nets` the list of test nets, `iter` the number of updates made,
-    `param` the SolverParameter.
+    `Solver(solver_file)` reads a solver prototxt; `level` and `stages` are added to its
+    train_state. `net` is the training net, `test_nets` the list of test nets, `iter` the number of
+    updates made, `param` the SolverParameter.
     """
 
     def __init__(self, solver_file, level=0, stages=()):
@@ -41,7 +41,7 @@ class Solver:
         self.iter = 0
         self._current_step = 0
         self._callbacks = []
-        self._stop = self._snapshot_asked = False       # a signal asked for it
+        self._stop = self._snapshot_asked = False       # requested by a signal
         self._said_nan = False
         self._bar = None
         self._losses, self._smoothed_loss = [], 0.0
@@ -67,7 +67,7 @@ class Solver:
         sources = [field for field in ('net', 'net_param', 'train_net', 'train_net_param')
                    if param.HasField(field)]
         if len(sources) != 1:
-            raise CaffeError('needs one of net, net_param, train_net and train_net_param, '
+            raise CaffeError('needs exactly one of net, net_param, train_net and train_net_param, '
                              f'not {len(sources)}')
         self.net = self._make_net(getattr(param, sources[0]), caffe_pb2.TRAIN, param.train_state)
         tests = [*param.test_net_param, *param.test_net]
@@ -98,7 +98,7 @@ class Solver:
     def add_callback(self, on_start, on_gradients_ready=None):
         """Call `on_start()` before each forward and `on_gradients_ready()` before each update.
 
-        The first argument may also be one object that has both as methods.
+        The first argument may also be an object with both methods.
         """
         if on_gradients_ready is None:
             on_start, on_gradients_ready = on_start.on_start, on_start.on_gradients_ready
@@ -109,11 +109,11 @@ class Solver:
         self.net.share_with(net)
 
     def solve(self, resume_file=None, signals=None):
-        """Train until max_iter, from the solverstate `resume_file` if it is given.
+        """Train until max_iter, starting from the solverstate `resume_file` if it is given.
 
-        signals : dict, signal number -> 'stop' (after the current iteration, with a snapshot as
-            after the last one), 'snapshot' or 'none'; by default SIGINT stops, and a second SIGINT
-            interrupts
+        signals : dict, signal number -> 'stop' (stop after the current iteration, with a snapshot
+            as after the last one), 'snapshot' or 'none'; by default SIGINT stops, and a second
+            SIGINT interrupts
         """
         log(f'Solving {self.net.name}')
         log(f'Learning Rate Policy: {self.param.lr_policy}')
@@ -169,11 +169,11 @@ class Solver:
         return loss
 
     def apply_update(self):
-        """Change the parameters by their diffs and count the iteration."""
+        """Update the parameters from their diffs, and count the iteration."""
         raise NotImplementedError
 
     def _smooth(self, loss, start):
-        """Keep the mean of the last `average_loss` losses."""
+        """Update the mean of the last `average_loss` losses."""
         window = self.param.average_loss
         if len(self._losses) < window:
             self._losses.append(loss)
@@ -206,8 +206,7 @@ class Solver:
     def test_all(self):
         """Run every test net for its test_iter batches and log the mean of each output.
 
-        Among processes that train together only the first tests; the others wait at their next
-        update.
+        In parallel training only the first process tests; the others wait at their next update.
         """
         if common.solver_rank():
             return
@@ -216,9 +215,9 @@ class Solver:
                 self.test(index)
 
     def test(self, index=0):
-        """Run test net `index`, log the mean of each output over the batches, and return them.
+        """Run test net `index`; log and return the mean of each output over the batches.
 
-        A dict, blob name -> array.
+        Returns a dict, blob name -> array.
         """
         log(f'Iteration {self.iter}, Testing net (#{index})')
         net, count = self.test_nets[index], self.param.test_iter[index]
@@ -239,19 +238,19 @@ class Solver:
 
     @property
     def stop_asked(self):
-        """Whether an early end was asked for."""
+        """Whether an early stop was requested."""
         return self._stop
 
     def ask_to_stop(self):
-        """End `solve` or `step` after the current iteration; a signal handler may call this."""
+        """Stop `solve` or `step` after the current iteration; signal handlers may call this."""
         self._stop = True
 
     def ask_for_snapshot(self):
-        """Write a snapshot after the current iteration; a signal handler may call this."""
+        """Write a snapshot after the current iteration; signal handlers may call this."""
         self._snapshot_asked = True
 
     def snapshot(self):
-        """Write the net's parameters and the solver's state; returns the name of the state file."""
+        """Write the net's parameters and the solver's state; return the name of the state file."""
         if common.solver_rank():
             return None
         hdf5 = self.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
@@ -266,9 +265,9 @@ class Solver:
         return state
 
     def restore(self, state_file):
-        """Take parameters, history and iteration from a .solverstate(.h5) and the model it names.
+        """Load parameters, history and iteration from a .solverstate(.h5) and the model it names.
 
-        Data layers stay where they are, as in Caffe; `resume` moves them too.
+        The position of data layers does not change, as in Caffe; `resume` moves them too.
         """
         state_file = os.fspath(state_file)
         iteration, learned_net, current_step, arrays = read_state(state_file)
@@ -279,11 +278,11 @@ class Solver:
         self.iter, self._current_step = iteration, current_step
 
     def resume(self, state_file: str | os.PathLike) -> None:
-        """Restore a state, and move the training net's data layers to where they were then.
+        """Restore a state, and advance the training net's data layers to its iteration.
 
-        A run that goes on after this gets the batches that an unbroken run would get. Test nets
-        stay where they are. Data layers are moved from this solver's iteration to the state's, by
-        reading; for an earlier state they stay where they are.
+        Training then continues with the same batches as an uninterrupted run. Data layers advance
+        by reading from this solver's iteration to the state's; if the state is earlier, they stay
+        where they are. Test nets do not move.
 
         Parameters
         ----------
@@ -293,14 +292,14 @@ class Solver:
         Raises
         ------
         CaffeError
-            If the state, its model or a batch to skip cannot be read, or the state is of another
-            solver.
+            If the state, its model or a batch to skip cannot be read, or the state belongs to
+            another solver.
         """
         start = self.iter
         self.restore(state_file)
         batches = max(0, self.iter - start) * self.param.iter_size
         for name, layer in self.net.layer_dict.items():
-            # of the class: a user's layer may have an attribute of this name
+            # look it up in the class: a user's layer may have an attribute of this name
             skip = getattr(type(layer), 'skip', None)
             if batches and skip:
                 with naming(f'{self._file}: layer {name!r} ({layer.type})'):
@@ -308,7 +307,7 @@ class Solver:
 
     @contextmanager
     def _handling(self, signals):
-        """Handle signals as `signals` says; the second one of a kind has its previous effect."""
+        """Handle signals according to `signals`; a second one of a kind has its usual effect."""
         if threading.current_thread() is not threading.main_thread():
             yield       # only the main thread may handle signals
             return
@@ -350,7 +349,7 @@ def _log_outputs(phase, net, outputs):
 
 
 def show_output(net, name, value):
-    """A value of output `name` as text, with its contribution to the loss if there is one."""
+    """Format a value of output `name`, with its contribution to the loss if it has a weight."""
     weight = net.blob_loss_weights[name]
     note = f' (* {weight:g} = {weight * value:g} loss)' if weight else ''
     return f'{name} = {value:g}{note}'
@@ -360,4 +359,4 @@ def _check_folder(prefix):
     folder = os.path.dirname(prefix) or '.'
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise CaffeError(f'cannot write snapshots to snapshot_prefix {prefix!r}: '
-                         f'make the folder {folder!r}, writable')
+                         f'create the folder {folder!r} and make it writable')

@@ -1,4 +1,4 @@
-"""A solver's state in a .solverstate (a binary SolverState) or a .solverstate.h5."""
+"""Read and write a solver's state: a .solverstate (binary SolverState) or .solverstate.h5."""
 
 import os
 
@@ -13,17 +13,17 @@ from .weights_hdf5 import create, read_dataset, reading
 
 
 def read_state(path):
-    """What the state file `path` holds: (iter, learned_net, current_step, [history array, ...]).
+    """Read a state file: (iter, learned_net, current_step, [history array, ...]).
 
-    The suffix .h5 tells HDF5. `learned_net` is the path of the weights as they were written, or
-    None; arrays are float32 in their stored shape, which in old files has four axes. Raises
-    CaffeError that names the file.
+    A file with the suffix .h5 is HDF5. `learned_net` is the path where the weights were written, or
+    None. Arrays are float32 in their stored shape, which has four axes in old files. Raises
+    CaffeError naming the file.
     """
     return _read_hdf5(path) if path.endswith('.h5') else _read_binary(path)
 
 
 def write_state(path, iteration, learned_net, current_step, arrays):
-    """Write a state file, HDF5 if `path` ends in .h5; aside and renamed."""
+    """Write a state file, completely or not at all; HDF5 if `path` ends in .h5."""
     arrays = [np.asarray(array, '<f4') for array in arrays]
     if path.endswith('.h5'):
         _write_hdf5(path, iteration, learned_net, current_step, arrays)
@@ -32,15 +32,15 @@ def write_state(path, iteration, learned_net, current_step, arrays):
 
 
 def find_model(state_path, learned_net):
-    """The weights that a state names: where it says, else a file of that name beside the state.
+    """Return the path of a state's weights: as it says, or a file of that name beside the state.
 
-    Raises CaffeError that names both places.
+    Raises CaffeError naming both paths if neither exists.
     """
     beside = os.path.join(os.path.dirname(state_path), os.path.basename(learned_net))
     for path in (learned_net, beside):
         if os.path.isfile(path):
             return path
-    raise CaffeError(f'{state_path}: its weights are neither {learned_net} nor {beside}')
+    raise CaffeError(f'{state_path}: its weights are not found, neither {learned_net} nor {beside}')
 
 
 def _read_binary(path):
@@ -51,7 +51,7 @@ def _read_binary(path):
     for index, blob in enumerate(state.history):
         with naming(f'{path}: history {index}'):
             history.append(blob_arrays(blob)[0])
-    # a path that is not UTF-8 comes as bytes
+    # a path that is not UTF-8 is returned as bytes
     learned_net = os.fsdecode(state.learned_net) if state.HasField('learned_net') else None
     return state.iter, learned_net, state.current_step, history
 
@@ -79,7 +79,7 @@ def _read_hdf5(path):
 def _read_int(file, name):
     values = read_dataset(file, name, np.int64)
     if values.size != 1:
-        raise CaffeError(f'dataset {name} should be one number')
+        raise CaffeError(f'dataset {name} must be a single number')
     return int(values.item())
 
 
@@ -87,7 +87,7 @@ def _write_hdf5(path, iteration, learned_net, current_step, arrays):
     with create(path) as file:
         for name, value in (('iter', iteration), ('current_step', current_step)):
             file.create_dataset(name, data=np.array([value], np.int32))
-        # Caffe reads a string up to its final zero, for which h5py leaves no room
+        # Caffe reads strings up to a final zero, which h5py does not write
         text = os.fsencode(learned_net)
         file.create_dataset('learned_net', data=np.array(text, f'S{len(text) + 1}'))
         history = file.create_group('history')

@@ -8,9 +8,9 @@ from .common import device
 
 
 class Timer:
-    """The time from `start()` to `stop()`; reading it stops a running timer, as in Caffe.
+    """Measures the time from `start()` to `stop()`; reading it stops a running timer, as in Caffe.
 
-    Before the first start it reads 0.
+    Before the first start the time is 0.
     """
 
     def __init__(self):
@@ -18,13 +18,13 @@ class Timer:
         self._running = False
 
     def start(self):
-        """Start again; has no effect while it runs."""
+        """Start from 0; no effect while the timer runs."""
         if not self._running:
             self._began = _now()
             self._running = True
 
     def stop(self):
-        """Stop; has no effect while it does not run."""
+        """Stop; no effect unless the timer runs."""
         if self._running:
             self._ended = _now()
             self._running = False
@@ -46,6 +46,6 @@ class Timer:
 
 
 def _now():
-    if device().type == 'cuda':     # its work is queued
+    if device().type == 'cuda':     # wait for the queued work
         torch.cuda.synchronize(device())
     return perf_counter()

@@ -1,4 +1,4 @@
-"""A net's parameters in a .caffemodel (a binary NetParameter)."""
+"""Read and write a net's parameters: a .caffemodel (binary NetParameter)."""
 
 import math
 
@@ -10,14 +10,14 @@ from .files import is_hdf5, naming, read_message, write_aside
 from .proto import caffe_pb2, weights_pb2
 from .weights_hdf5 import copy_hdf5, read_hdf5
 
-LEGACY = ('num', 'channels', 'height', 'width')     # of files older than `shape`
+LEGACY = ('num', 'channels', 'height', 'width')     # in files older than the field `shape`
 
 
 def read_weights(path):
-    """Yield (layer name, [array, ...]) of a .caffemodel, float32, each with its stored shape.
+    """Yield (layer name, [array, ...]) of a .caffemodel, float32 in the stored shapes.
 
-    The file's content decides whether it is HDF5. Arrays are read-only. Raises CaffeError that
-    names the file and, where it can, the layer.
+    HDF5 files are recognized by their content. Arrays are read-only. Raises CaffeError naming the
+    file and, if possible, the layer.
     """
     if is_hdf5(path):
         yield from read_hdf5(path)
@@ -31,10 +31,9 @@ def read_weights(path):
 def copy_weights(path, params):
     """Fill `params` (layer name -> blobs) from the file `path` by layer name, as Caffe does.
 
-    The file's content decides whether it is a .caffemodel or HDF5. Layers that only the file or
-    only `params` has are skipped. Diffs are copied too if a .caffemodel has them. Raises CaffeError
-    that names file, layer and both shapes if a parameter does not fit; then no parameter has
-    changed.
+    HDF5 files are recognized by their content. Layers that only the file or only `params` has are
+    skipped. If a .caffemodel has diffs, they are copied too. Raises CaffeError naming file, layer
+    and both shapes if a parameter does not fit; no parameter is changed then.
     """
     if is_hdf5(path):
         copy_hdf5(path, params)
@@ -46,11 +45,11 @@ def copy_weights(path, params):
         blobs = params[name]
         with naming(f'{path}: layer {name!r}'):
             if len(stored) != len(blobs):
-                raise CaffeError(f'has {len(stored)} parameters, the net takes {len(blobs)}')
+                raise CaffeError(f'has {len(stored)} parameters, but the net needs {len(blobs)}')
             for index, (source, blob) in enumerate(zip(stored, blobs, strict=True)):
                 if not _fits(source, blob.shape):
                     raise CaffeError(f'parameter {index} has the shape {_shape(source)}, '
-                                     f'the net takes {blob.shape}')
+                                     f'but the net needs {blob.shape}')
                 found.append((blob, *blob_arrays(source)))
     for blob, data, diff in found:
         blob.tensor = torch.from_numpy(data.reshape(blob.shape).copy())
@@ -61,10 +60,10 @@ def copy_weights(path, params):
 def write_weights(path, name, layers, diffs=False):
     """Write (LayerParameter, blobs) pairs as the .caffemodel of the net `name`.
 
-    With `diffs`, the blobs' diffs are written too. The file is written aside and renamed, so an
-    older one stays whole until the new one is complete.
+    With `diffs`, the blobs' diffs are written too. An existing file is replaced only when the new
+    one is complete.
     """
-    # one layer at a time, so that no second copy of all the weights is made
+    # one layer at a time, to avoid a second copy of all weights in memory
     write_aside(path, _serialize(name, layers, diffs))
 
 
@@ -82,9 +81,9 @@ def _serialize(name, layers, diffs):
 
 
 def blob_arrays(blob):
-    """Data and diff of a RawBlob in its stored shape, float32 and read-only; diff may be None.
+    """Return data and diff of a RawBlob in the stored shape, float32 and read-only.
 
-    Raises CaffeError if the values do not fill the shape.
+    The diff may be None. Raises CaffeError if the number of values does not fit the shape.
     """
     shape = _shape(blob)
     has_diff = blob.diff or blob.double_diff
@@ -110,7 +109,7 @@ def _shape(blob):
 
 
 def _fits(blob, wanted):
-    # the four legacy axes stand for fewer after leading ones, a `shape` is taken as it is
+    # legacy shapes are padded to four axes with leading ones; a `shape` is exact
     if _is_legacy(blob):
         wanted = (1,) * (4 - len(wanted)) + wanted
     return _shape(blob) == wanted

@@ -1,4 +1,4 @@
-"""A net's parameters in an HDF5 file: dataset data/LAYER/J is parameter J of a layer."""
+"""Read and write a net's parameters in HDF5: dataset data/LAYER/J is parameter J of a layer."""
 
 import io
 from contextlib import contextmanager
@@ -12,10 +12,10 @@ from .optional import need
 
 
 def write_hdf5(path, layers, diffs=False):
-    """Write (LayerParameter, blobs) pairs as the HDF5 file `path`, aside and renamed.
+    """Write (LayerParameter, blobs) pairs to the HDF5 file `path`, completely or not at all.
 
-    Every layer has a group, and a parameter that layers share is in its first layer's alone. With
-    `diffs` the blobs' diffs go to diff/LAYER/J, shared or not.
+    Every layer has a group; a shared parameter is stored only in that of its first layer. With
+    `diffs`, the blobs' diffs are written to diff/LAYER/J, shared or not.
     """
     owned = owners(blobs for _, blobs in layers)
     with create(path) as file:
@@ -31,7 +31,7 @@ def write_hdf5(path, layers, diffs=False):
 def copy_hdf5(path, params):
     """Fill `params` (layer name -> blobs) from the HDF5 file `path`, as `copy_weights` does.
 
-    A layer of the file may lack parameters that in the net an earlier layer owns.
+    In the file, a layer may lack parameters that it shares with an earlier layer of the net.
     """
     h5py = need('h5py', 'hdf5')
     owned = owners(params.values())
@@ -45,10 +45,10 @@ def copy_hdf5(path, params):
             if not isinstance(layer, h5py.Group):
                 continue
             with naming(f'layer {name!r}'):
-                # a group inside is the one of a layer whose name goes on after a slash
+                # a nested group belongs to a layer with a slash in its name
                 count = sum(isinstance(layer.get(key), h5py.Dataset) for key in layer)
                 if count > len(blobs):
-                    raise CaffeError(f'has {count} parameters, the net takes {len(blobs)}')
+                    raise CaffeError(f'has {count} parameters, but the net needs {len(blobs)}')
                 for index, blob in enumerate(blobs):
                     if str(index) in layer or id(blob) in owned:
                         found.append((blob, _read_param(layer, index, blob.shape)))
@@ -59,7 +59,8 @@ def copy_hdf5(path, params):
 def read_hdf5(path):
     """Yield (layer name, [array, ...]) of an HDF5 file of weights.
 
-    A layer lacks the parameters that an earlier layer owns. Raises CaffeError that names the file.
+    A layer lacks the parameters that it shares with an earlier one. Raises CaffeError naming the
+    file.
     """
     h5py = need('h5py', 'hdf5')
     with reading(path) as file:
@@ -76,7 +77,7 @@ def read_hdf5(path):
 
 
 def owners(params):
-    """The ids of the blobs, out of lists of them in the net's order, that no earlier one shares."""
+    """Return the ids of the blobs, given as lists in the net's order, that own their memory."""
     first = {}
     for blobs in params:
         for blob in blobs:
@@ -86,9 +87,9 @@ def owners(params):
 
 @contextmanager
 def create(path):
-    """A new h5py.File for the block to fill, which then is written aside and renamed to `path`."""
+    """Yield an h5py.File for the block to fill; it is then written to `path` all at once."""
     h5py = need('h5py', 'hdf5')
-    buffer = io.BytesIO()       # HDF5 crashes where a disk is full
+    buffer = io.BytesIO()       # in memory, because HDF5 crashes on a full disk
     with h5py.File(buffer, 'w') as file:
         yield file
     write_aside(path, [buffer.getbuffer()])
@@ -96,7 +97,7 @@ def create(path):
 
 @contextmanager
 def reading(path):
-    """The h5py.File `path`; CaffeErrors, and any that a damaged file gives rise to, name it."""
+    """Yield the open h5py.File; CaffeErrors, and errors caused by a damaged file, name it."""
     h5py = need('h5py', 'hdf5')
     if not is_hdf5(path):
         raise CaffeError(f'{path}: is not an HDF5 file')
@@ -106,13 +107,14 @@ def reading(path):
     except CaffeError:
         raise
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError,
-            MemoryError) as error:      # h5py has no kind of its own
+            MemoryError) as error:      # h5py has no exceptions of its own
         message = ' '.join(str(error).split())
         raise CaffeError(f'{path}: is a damaged HDF5 file ({message})') from None
 
 
 def read_dataset(group, name, dtype=np.float32):
-    """The array of a dataset of numbers, of any kind; CaffeError if `group` has no such one."""
+    """Read a numeric dataset as an array of `dtype`; CaffeError if `group` has none of this name.
+    """
     h5py = need('h5py', 'hdf5')
     dataset = group.get(name)
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in 'fiu':
@@ -125,13 +127,13 @@ def _write_layer(file, kind, name, arrays):
         group = file.require_group(kind).require_group(name)
         for index, array in arrays.items():
             group.create_dataset(str(index), data=array)
-    except (ValueError, TypeError) as error:    # two of one name, or one that HDF5 cannot have
+    except (ValueError, TypeError) as error:    # a duplicate name, or one that HDF5 does not allow
         raise CaffeError(f'{error}') from None
 
 
 def _read_param(layer, index, shape):
-    # the shape first: a damaged one may be too large to read
+    # check the shape first: a damaged one may be too large to read
     stored = getattr(layer.get(str(index)), 'shape', shape)
     if stored != shape:
-        raise CaffeError(f'parameter {index} has the shape {stored}, the net takes {shape}')
+        raise CaffeError(f'parameter {index} has the shape {stored}, but the net needs {shape}')
     return read_dataset(layer, str(index))

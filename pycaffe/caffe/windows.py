@@ -1,9 +1,9 @@
-"""R-CNN's window files, and cutting a window out of its image (window_data_layer.cpp).
+"""Read R-CNN's window files, and cut windows out of images (window_data_layer.cpp).
 
     # 0                             the number of the image
     path/to/image.jpg
     3 375 500                       channels, height, width
-    2                               how many windows follow
+    2                               number of windows
     12 0.87 10 20 200 220           class, overlap with an object, x1 y1 x2 y2, all inclusive
     0 0.1 5 5 90 120
 """
@@ -20,9 +20,9 @@ Window = namedtuple('Window', 'path label box where')   # box: x1, y1, x2, y2; w
 
 
 def read_windows(param):
-    """The foreground and the background windows of a WindowDataParameter's file, two lists.
+    """Return two lists: the foreground and the background windows of a WindowDataParameter's file.
 
-    A window whose overlap lies between the two thresholds is in neither.
+    Windows whose overlap is between the two thresholds are left out.
     """
     foreground, background = [], []
     tokens = _Tokens(param.source)
@@ -40,7 +40,7 @@ def read_windows(param):
             if overlap >= param.fg_threshold:
                 if label < 1:
                     raise CaffeError(f'{tokens.where}: a window of overlap {overlap} needs a class '
-                                     f'from 1 on, not {label}')
+                                     f'of at least 1, not {label}')
                 foreground.append(Window(path, label, box, tokens.where))
             elif overlap < param.bg_threshold:
                 background.append(Window(path, 0, box, tokens.where))
@@ -68,9 +68,9 @@ class _Tokens:
         return len(self._words)
 
     def take(self, what, kind):
-        """The next word as `kind`; `what` says in a message what it should have been."""
+        """Return the next word as a `kind`; error messages call it `what`."""
         if not self._words:
-            raise CaffeError(f'{self.where}: the file ends where {what} should follow')
+            raise CaffeError(f'{self.where}: the file ends where {what} is expected')
         self.where, word = self._words.pop()
         try:
             if what == '#' and word != '#':
@@ -81,11 +81,13 @@ class _Tokens:
 
 
 def cut(image, box, crop_size, context_pad, square, mirrored):
-    """The window of a C x H x W image, warped to crop_size x crop_size and perhaps mirrored.
+    """Cut a window out of a C x H x W image, warp it to crop_size x crop_size, maybe mirror it.
 
-    With `context_pad` the box grows until so many pixels of the result lie around it; with
-    `square` it is grown to a square first. Returns the warped pixels that lie within the image and
-    where they begin in the result, (top, left).
+    box : x1, y1, x2, y2 in pixels, inclusive
+    context_pad : pixels of the result around the box that show its surroundings
+    square : enlarge the box to a square first
+    Returns the warped pixels that lie within the image, and their position (top, left) in the
+    result.
     """
     x1, y1, x2, y2 = box
     height, width = image.shape[1:]
@@ -96,16 +98,16 @@ def cut(image, box, crop_size, context_pad, square, mirrored):
         y1, y2, height_out, top, _ = _clip(y1, y2, height, crop_size)
         x1, x2, width_out, before, after = _clip(x1, x2, width, crop_size)
         left = after if mirrored else before
-        # rounding may have made the two a pixel too large
+        # rounding may have made both one pixel too large
         size = (min(height_out, crop_size - top), min(width_out, crop_size - left))
     if not (0 <= x1 <= x2 < width and 0 <= y1 <= y2 < height) or min(size) < 1:
-        raise CaffeError(f'the window {box} does not lie in the image of {width} x {height} pixels')
+        raise CaffeError(f'the window {box} is outside the image of {width} x {height} pixels')
     pixels = resize_image(image[:, y1:y2 + 1, x1:x2 + 1], *size)
     return pixels[:, :, ::-1] if mirrored else pixels, top, left
 
 
 def _grow(box, crop_size, context_pad, square):
-    # in float32 as Caffe, whose rounding decides about pixels
+    # in float32 as in Caffe, because rounding decides about pixels
     x1, y1, x2, y2 = (np.float32(side) for side in box)
     scale = np.float32(crop_size) / np.float32(crop_size - 2 * context_pad)
     half_width, half_height = (x2 - x1 + 1) / 2, (y2 - y1 + 1) / 2
@@ -117,7 +119,7 @@ def _grow(box, crop_size, context_pad, square):
 
 
 def _clip(first, last, length, crop_size):
-    """A side of the box within the image, its length and the padding at both ends, warped."""
+    """Clip a side of the box to the image; return it, its warped length and its two paddings."""
     scale = np.float32(crop_size) / np.float32(last - first + 1)
     before, after = max(0, -first), max(0, last - length + 1)
     first, last = first + before, last - after
@@ -126,5 +128,5 @@ def _clip(first, last, length, crop_size):
 
 
 def _round(value):
-    """Half away from zero, as C's round."""
+    """Round half away from zero, like C's round."""
     return int(math.copysign(math.floor(abs(float(value)) + 0.5), value))

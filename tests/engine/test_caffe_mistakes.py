@@ -40,7 +40,7 @@ SCORE = 'test --model net.prototxt '
     ('train --solver nonet_solver', 'nonet.prototxt: No such file'),
     ('train --solver kind_solver', "kind_solver: unknown solver type 'X'"),
     ('train --solver type_solver', "type.prototxt: layer 'mean' (Redaction): unknown layer type"),
-    ('train --solver prefix_solver', "make the folder 'no'"),
+    ('train --solver prefix_solver', "create the folder 'no'"),
     ('train --solver gpu_solver', 'gpu_solver: solver_mode: there is no GPU 0'),
     (TRAIN + '--gpu 0', '--gpu: there is no GPU 0'),
     (TRAIN + '--gpu 0,1', '--gpu: there is no GPU 0'),

@@ -44,7 +44,7 @@ def test_it_is_a_net_that_computes_in_the_test_phase(files):
 
 
 def test_refusals(files, tmp_path):
-    with pytest.raises(CaffeError, match='one image or more'):
+    with pytest.raises(CaffeError, match='at least one image'):
         Classifier(*files).predict([])
     with pytest.raises(CaffeError, match='H x W x K'):
         Classifier(*files).predict([np.ones((4, 4))])

@@ -33,7 +33,7 @@ def test_inner_product(make_net, axis, transpose):
 def test_inner_product_refuses_another_number_of_inputs(make_net):
     net = make_net(TEXT % ('InnerProduct', 'y', 'inner_product_param { num_output: 5 }'))
     net.blobs['x'].reshape(2, 3, 5)
-    with pytest.raises(caffe.CaffeError, match='15 inputs a row, the weights take 12'):
+    with pytest.raises(caffe.CaffeError, match='15 inputs per row, but the weights take 12'):
         net.forward()
 
 

@@ -60,10 +60,10 @@ def test_damaged_pages(deep, kind, index, content):
 
 
 def test_no_and_empty_databases(make_net, tmp_path):
-    with pytest.raises(caffe.CaffeError, match='nowhere: no LMDB.*No such file'):
+    with pytest.raises(caffe.CaffeError, match='nowhere: cannot be read as an LMDB.*No such file'):
         make_net(NET.format(tmp_path / 'nowhere'))
     lmdb.open(str(tmp_path / 'empty')).close()
-    with pytest.raises(caffe.CaffeError, match='empty: holds no record'):
+    with pytest.raises(caffe.CaffeError, match='empty: has no records'):
         make_net(NET.format(tmp_path / 'empty'))
 
 
@@ -78,15 +78,15 @@ def test_damaged_keys(deep):
 @pytest.mark.parametrize('content', [bytes(PAGE), b'x' * PAGE])
 def test_damaged_meta_pages(deep, content):
     damage(deep, META, content * 2)
-    assert_damaged(deep, 'no LMDB')
+    assert_damaged(deep, 'cannot be read as an LMDB')
 
 
 @pytest.mark.parametrize('change, words', [
     (lambda data: data[:len(data) // 2], 'truncated'),
     (lambda data: data[:len(data) - PAGE], 'truncated'),
-    (lambda data: data[:100], 'no LMDB'),
-    (lambda data: b'', 'no LMDB'),
-    (lambda data: b'x' * len(data), 'no LMDB'),
+    (lambda data: data[:100], 'cannot be read as an LMDB'),
+    (lambda data: b'', 'cannot be read as an LMDB'),
+    (lambda data: b'x' * len(data), 'cannot be read as an LMDB'),
 ])
 def test_truncated_databases(deep, change, words):
     file = deep / 'data.mdb'

@@ -122,10 +122,10 @@ def test_convert_refuses(tmp_path, capsys):
         (['img/', 'list.txt', tmp_path / 'db'], 'db: exists already'),
         (['img/', 'list.txt', tmp_path / 'no/folder'], 'no/folder: No such file'),
         (['img/', 'nofile', new], 'nofile: No such file'),
-        (['--check_size', root, tmp_path / 'sizes', new], 'small.png: is of shape (3, 4, 5)'),
-        (['--check_size', '--encoded', root, tmp_path / 'sizes', new], 'small.png: is of shape'),
+        (['--check_size', root, tmp_path / 'sizes', new], 'small.png: has shape (3, 4, 5)'),
+        (['--check_size', '--encoded', root, tmp_path / 'sizes', new], 'small.png: has shape'),
         ([root, tmp_path / 'nothing', new], 'nothing: none of its 1 images'),
-        ([root, tmp_path / 'label', new], "label:2: must be a file name"),
+        ([root, tmp_path / 'label', new], "label:2: expected a file name"),
         ([root, tmp_path / 'blank', new], 'blank: lists no image'),
         (['--backend=leveldb', 'img/', 'list.txt', new], 'backend leveldb'),
         (['--encode_type=doc', 'img/', 'list.txt', new], "'doc'"),
@@ -151,8 +151,8 @@ def test_mean_as_genuine(tmp_path, capsys):
 
 def test_mean_refuses(tmp_path, capsys):
     for args, words in [
-        (['sizes_lmdb'], 'sizes_lmdb: 00000001_1: is of shape (1, 9, 12), the first image of'),
-        (['nowhere'], 'nowhere: no LMDB'),
+        (['sizes_lmdb'], 'sizes_lmdb: 00000001_1: has shape (1, 9, 12), but the first image'),
+        (['nowhere'], 'nowhere: cannot be read as an LMDB'),
         (['plain_lmdb', 'mean.binaryproto'], 'exists already'),
         (['plain_lmdb', tmp_path / 'no/folder'], 'No such file'),
     ]:

@@ -210,11 +210,11 @@ def test_memory_data(make_net):
 
 @pytest.mark.parametrize('data, labels, words', [
     (np.zeros((4, 1, 2, 3)), np.zeros(4, 'f4'), 'data must be .* float32'),
-    (np.zeros((4, 1, 3, 2), 'f4').transpose(0, 1, 3, 2), np.zeros(4, 'f4'), 'C contiguous'),
+    (np.zeros((4, 1, 3, 2), 'f4').transpose(0, 1, 3, 2), np.zeros(4, 'f4'), 'C-contiguous'),
     (np.zeros((4, 2, 3), 'f4'), np.zeros(4, 'f4'), r'data must be of shape \(M, 1, 2, 3\)'),
     (np.zeros((4, 1, 2, 4), 'f4'), np.zeros(4, 'f4'), r'not \(4, 1, 2, 4\)'),
     (np.zeros((4, 1, 2, 3), 'f4'), np.zeros((4, 2), 'f4'), 'labels must be of shape'),
-    (np.zeros((4, 1, 2, 3), 'f4'), np.zeros(2, 'f4'), 'one length'),
+    (np.zeros((4, 1, 2, 3), 'f4'), np.zeros(2, 'f4'), 'same length'),
     (np.zeros((3, 1, 2, 3), 'f4'), np.zeros(3, 'f4'), 'multiple of batch_size 2'),
     (np.zeros((0, 1, 2, 3), 'f4'), np.zeros(0, 'f4'), 'multiple of batch_size 2'),
 ])
@@ -235,11 +235,11 @@ def test_dummy_data_refills_random_tops_only(make_net):
 
 
 @pytest.mark.parametrize('param, words', [
-    ('', '`shape` once'),
+    ('', 'values of `shape`'),
     ('shape { dim: 2 } num: 1', 'cannot both'),
-    ('num: 1 channels: 1 height: 1', '`width` once'),
+    ('num: 1 channels: 1 height: 1', 'values of `width`'),
     ('shape { dim: 1 } shape { dim: 1 } shape { dim: 1 }', 'not 3'),
-    ('shape { dim: 1 } data_filler { } data_filler { } data_filler { }', '`data_filler` once'),
+    ('shape { dim: 1 } data_filler { } data_filler { } data_filler { }', 'values of `data_filler`'),
     ('shape { dim: 1 } data_filler { type: "nothing" }', 'nothing'),
 ])
 def test_dummy_data_refuses(make_net, param, words):

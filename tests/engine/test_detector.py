@@ -70,13 +70,13 @@ def test_no_windows_no_detections(files, image):
 @pytest.mark.parametrize('window', [(5, 5, 5, 9), (5, 9, 9, 5), (40, 0, 50, 9), (-9, 0, 0, 9)])
 def test_a_window_without_pixels_is_refused(window, context_pad, files, image):
     net = Detector(*files, context_pad=context_pad)
-    with pytest.raises(CaffeError, match='holds no pixel of an image of 30 x 37'):
+    with pytest.raises(CaffeError, match='has no pixels of an image of 30 x 37'):
         net.detect_windows([(image, [window])])
 
 
 @pytest.mark.parametrize('context_pad', [4, -1])
 def test_context_that_leaves_no_window_is_refused(context_pad, files):
-    with pytest.raises(CaffeError, match=f'context_pad {context_pad} takes a square input'):
+    with pytest.raises(CaffeError, match=f'context_pad {context_pad} needs a square input'):
         Detector(*files, context_pad=context_pad)
 
 

@@ -57,11 +57,11 @@ def test_hdf5_refuses_wrong_datasets(make_net, tmp_path):
     with h5py.File(tmp_path / 'wide.h5', 'w') as file:
         file['data'] = np.zeros((3, 9))
     (tmp_path / 'list').write_text(f'{tmp_path}/short.h5\n{tmp_path}/wide.h5\n')
-    with pytest.raises(caffe.CaffeError, match='equally many'):
+    with pytest.raises(caffe.CaffeError, match='same number'):
         make_net(hdf5_data(tmp_path / 'list', 'data', 'label', batch_size=2))
     net = make_net(hdf5_data(tmp_path / 'list', 'data', batch_size=3))
     net.forward()
-    with pytest.raises(caffe.CaffeError, match=r'wide.h5: holds rows of shape \(9,\)'):
+    with pytest.raises(caffe.CaffeError, match=r'wide.h5: has rows of shape \(9,\)'):
         net.forward()
 
 
@@ -91,5 +91,5 @@ def test_hdf5_output(make_net, tmp_path):
 def test_hdf5_output_refuses(make_net, tmp_path):
     with pytest.raises(caffe.CaffeError, match='No such file'):
         make_net(output_net(tmp_path / 'no/folder'))
-    with pytest.raises(caffe.CaffeError, match='equally many rows'):
+    with pytest.raises(caffe.CaffeError, match='same number of rows'):
         make_net(output_net(tmp_path / 'out.h5').replace('{ dim: 2 } ', '{ dim: 4 } '))

@@ -159,14 +159,14 @@ def test_resize_image_nearest_picks_pixels():
 
 
 def test_resize_image_refuses():
-    with pytest.raises(InputError, match=r'H x W x K, not of shape \(4, 4\)'):
+    with pytest.raises(InputError, match=r'H x W x K array, not one of shape \(4, 4\)'):
         resize_image(np.ones((4, 4)), (2, 2))
     with pytest.raises(InputError, match='H x W x K'):
         resize_image(np.ones((0, 4, 3)), (2, 2))
     for dims in ((2, 0), (2, 2, 3)):
-        with pytest.raises(InputError, match=r'takes \(height, width\)'):
+        with pytest.raises(InputError, match=r'\(height, width\) is expected'):
             resize_image(np.ones((4, 4, 3)), dims)
-    with pytest.raises(InputError, match='interp_order is 0 to 5, not 6'):
+    with pytest.raises(InputError, match='interp_order must be 0 to 5, not 6'):
         resize_image(np.ones((4, 4, 3)), (2, 2), 6)
 
 
@@ -248,7 +248,7 @@ def test_transformer_refuses_arrays_and_names():
     transformer = Transformer({'data': (1, 3, 4, 4)})
     for method in ('preprocess', 'deprocess', 'set_mean', 'set_raw_scale', 'set_input_scale',
                    'set_transpose', 'set_channel_swap'):
-        with pytest.raises(InputError, match="'label' is none of the inputs data"):
+        with pytest.raises(InputError, match="'label' is not one of the inputs data"):
             getattr(transformer, method)('label', np.ones((4, 4, 3)))
     transformer.set_transpose('data', (2, 0, 1))
     transformer.set_mean('data', np.ones(3))
@@ -270,9 +270,9 @@ def test_oversample_as_genuine():
 
 
 def test_oversample_refuses():
-    with pytest.raises(InputError, match='a crop of 5 x 2 does not lie in an image of 4 x 4'):
+    with pytest.raises(InputError, match='a crop of 5 x 2 does not fit into an image of 4 x 4'):
         oversample(np.ones((1, 4, 4, 3)), (5, 2))
-    with pytest.raises(InputError, match='of one shape'):
+    with pytest.raises(InputError, match='of the same shape'):
         oversample([np.ones((4, 4, 3)), np.ones((5, 4, 3))], (2, 2))
     for images in ([], [np.ones((4, 4))]):
         with pytest.raises(InputError, match='H x W x K'):

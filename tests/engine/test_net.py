@@ -88,7 +88,7 @@ def test_forward_refuses_wrong_arguments(make_net):
         net.forward(end='zz')
     with pytest.raises(Exception, match='inputs are'):
         net.forward(foo=np.zeros(1))
-    with pytest.raises(Exception, match='batch sized'):
+    with pytest.raises(Exception, match='batch size'):
         net.forward(data=np.zeros((2, 3, 4, 4)))
     with pytest.raises(Exception, match='no blob'):
         net.forward(blobs=['zz'])
@@ -125,7 +125,7 @@ CONV = ('layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 
     (CONV.format('Convolution', ''), ['L', 'kernel_size']),
     (CONV.format('Convolution', 'convolution_param { num_output: 1 kernel_size: 9 }'),
      ['L', '(1, 2, 5, 5)', '(9, 9)']),
-    (CONV.format('ReLU', 'bottom: "x"'), ['L', '2 bottoms', 'takes 1']),
+    (CONV.format('ReLU', 'bottom: "x"'), ['L', '2 bottoms', 'but takes 1']),
     (CONV.format('Reshape', 'reshape_param { shape { dim: 7 dim: -1 } }'), ['L', '(1, 2, 5, 5)']),
     (CONV.format('Concat', 'concat_param { axis: 4 }'), ['L', 'axis 4']),
     (CONV.format('Python', 'python_param { module: "no_such_module" layer: "A" }'),

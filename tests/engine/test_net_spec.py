@@ -173,7 +173,7 @@ def test_the_tuple_of_several_tops_is_neither_bottom_nor_name():
     tops = L.Data(ntop=2)
     with pytest.raises(TypeError, match='input 0 is not a Top'):
         L.ReLU(tops)
-    with pytest.raises(TypeError, match="'data' is given .* neither one top"):
+    with pytest.raises(TypeError, match="'data' must be one top"):
         NetSpec().data = tops
 
 
@@ -186,7 +186,7 @@ def test_the_tuple_of_several_tops_is_neither_bottom_nor_name():
     (L.Convolution(num_output=-1), ValueError, "Convolution 'n': num_output:"),
     (L.Convolution(weight_filler='xavier'), TypeError, "weight_filler: .* a dict, not 'xavier'"),
     (L.Convolution(weight_filler=dict(std='x')), TypeError, "'n': weight_filler: std:"),
-    (L.Pooling(pool='MIN'), ValueError, "pool: 'MIN' is none of MAX, AVE, STOCHASTIC"),
+    (L.Pooling(pool='MIN'), ValueError, "pool: 'MIN' is not one of MAX, AVE, STOCHASTIC"),
     (L.Python(module=b'\xff'), ValueError, "Python 'n': module:"),
 ])
 def test_a_wrong_argument_names_layer_and_field(top, error, words):

@@ -153,7 +153,7 @@ def test_batch_norm_refuses_other_channels(make_net):
         net.blobs['x'].reshape(*shape)
         with pytest.raises(caffe.CaffeError, match='3 channels of the statistics'):
             net.forward()
-    with pytest.raises(caffe.CaffeError, match='axis 1 does not exist'):
+    with pytest.raises(caffe.CaffeError, match='axis 1 is out of range'):
         make_net(text('BatchNorm', (5,)))
 
 

@@ -116,7 +116,7 @@ def test_backward_returns_input_diffs_and_more(make_net):
     np.testing.assert_allclose(found['data'], top @ net.params['ip'][0].data, rtol=1e-5)
     with pytest.raises(Exception, match='outputs are'):
         net.backward(data=top)
-    with pytest.raises(Exception, match='batch sized'):
+    with pytest.raises(Exception, match='batch size'):
         net.backward(ip=top[:1])
     with pytest.raises(ValueError, match='no layer'):
         net.backward(start='zz')

@@ -179,8 +179,8 @@ def test_lstm_unit_of_shapes_that_do_not_fit(make_net, shapes):
     ({'x': (4, 2)}, '', 'x must be T x N'),
     ({'cont': (4, 2, 1)}, '', 'cont has the shape'), ({'cont': (2, 4)}, '', 'cont has the shape'),
     ({'s': (3, 5)}, '', 'x_static has the shape'), ({'s': (2,)}, '', 'x_static must be N x'),
-    ({'s': (2, 1), 't': (2, 1)}, '', 'has 4 bottoms, takes 2 to 3'),
-    ({}, 'expose_hidden: true', 'has 2 bottoms, takes 4 to 5'),
+    ({'s': (2, 1), 't': (2, 1)}, '', 'has 4 bottoms, but takes 2 to 3'),
+    ({}, 'expose_hidden: true', 'has 2 bottoms, but takes 4 to 5'),
     ({'h': (1, 2, 3), 'c': (2, 3)}, 'expose_hidden: true', 'state has the shape')])
 def test_bottoms_that_do_not_fit(make_net, bottoms, options, message):
     tops = ('y', 'hT', 'cT') if options else ('y',)

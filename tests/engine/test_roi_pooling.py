@@ -124,7 +124,7 @@ def test_an_image_that_is_not_there(make_net, image):
 def test_bad_parameters(make_net):
     with pytest.raises(caffe.CaffeError, match='must be positive'):
         roi_net(make_net, REGIONS, 0, 1)
-    with pytest.raises(caffe.CaffeError, match='a region has 5 numbers'):
+    with pytest.raises(caffe.CaffeError, match='5 numbers per region'):
         roi_net(make_net, REGIONS[:, :4])
     net = roi_net(make_net, REGIONS)
     net.blobs['x'].reshape(6, 42)

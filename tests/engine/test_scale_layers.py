@@ -108,7 +108,7 @@ def test_bias(make_net, shape, param, broadcast):
 
 @pytest.mark.parametrize('kind', ['Scale', 'Bias'])
 @pytest.mark.parametrize('param, r, words', [
-    ('num_axes: 3', None, 'axis 1 and num_axes 3 pass the end'),
+    ('num_axes: 3', None, 'axis 1 and num_axes 3 exceed the axes'),
     ('num_axes: -2 axis: 0', None, 'num_axes -2'),
     ('axis: 3', None, 'axis 3'),
     ('', (2,), r'shape \(2,\) does not fit'),

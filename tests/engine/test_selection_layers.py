@@ -36,9 +36,9 @@ def test_slice(make, param, parts):
 @pytest.mark.parametrize('message, param', [
     ('equal parts', 'axis: 0'),
     ('need 2 slice_points, not 1', 'slice_point: 1'),
-    ('do not rise', 'slice_point: 2 slice_point: 2'),
-    ('do not rise', 'slice_point: 2 slice_point: 6'),
-    ('do not rise', 'slice_point: 0 slice_point: 1'),
+    ('must increase', 'slice_point: 2 slice_point: 2'),
+    ('must increase', 'slice_point: 2 slice_point: 6'),
+    ('must increase', 'slice_point: 0 slice_point: 1'),
     ('one of them', 'axis: 1 slice_dim: 1'),
 ])
 def test_slice_refuses(make, message, param):
@@ -130,6 +130,6 @@ def test_filter_follows_the_selector(make):
 
 
 def test_filter_refuses(make):
-    fails(make, 'every bottom but the last', 'Filter', [(4, 2), (4, 2), (4,)])
-    fails(make, 'one number an item', 'Filter', [(4, 2), (4, 2)])
+    fails(make, 'every bottom except the last', 'Filter', [(4, 2), (4, 2), (4,)])
+    fails(make, 'one number per item', 'Filter', [(4, 2), (4, 2)])
     fails(make, '3 items', 'Filter', [(4, 2), (3,)])

@@ -228,6 +228,6 @@ def test_a_damaged_cache_is_refused(damage, nets, make_net, tmp_path):
     data = source[:len(source) // 2] if damage == 'truncated' else source[:4096] + bytes(
         [255]) * (len(source) - 4096)
     (tmp_path / 'copy' / 'data.mdb').write_bytes(data)
-    with pytest.raises(ValueError, match='copy: cannot serve as the cache of the trunk .*damaged|'
-                                         'copy: cannot serve as the cache of the trunk .*trunc'):
+    with pytest.raises(ValueError, match='copy: cannot be used as the cache of the trunk .*damaged|'
+                                         'copy: cannot be used as the cache of the trunk .*trunc'):
         TrunkCache(tmp_path / 'copy')

@@ -206,7 +206,7 @@ CONV = 'convolution_param { num_output: 2 %s }'
     ('Convolution', (1, 2, 5, 5), CONV % 'kernel_size: 2 dilation: 0', 'must be positive'),
     ('Convolution', (1, 2, 5, 5), CONV % 'kernel_size: 2 pad: 1 pad: 1 pad: 1', '3 times'),
     ('Convolution', (1, 2, 5), CONV % 'kernel_h: 2 kernel_w: 2', '2 spatial axes'),
-    ('Convolution', (1, 2, 5, 5), CONV % 'kernel_size: 2 pad: 1 pad_h: 1', 'instead of pad'),
+    ('Convolution', (1, 2, 5, 5), CONV % 'kernel_size: 2 pad: 1 pad_h: 1', 'exclude pad'),
     ('Convolution', (1, 3, 5, 5), CONV % 'kernel_size: 2 group: 2', '2 groups'),
     ('Convolution', (1, 3, 5, 5), CONV % 'kernel_size: 2 group: 0', '0 groups'),
     ('Convolution', (1, 3, 5, 5), 'convolution_param { kernel_size: 2 }', '0 outputs'),
@@ -214,7 +214,7 @@ CONV = 'convolution_param { num_output: 2 %s }'
     ('Convolution', (1, 3), CONV % 'axis: 2', 'axis 2'),
     ('Deconvolution', (1, 2, 1, 1), CONV % 'kernel_size: 2 pad: 1', 'too small'),
     ('Im2col', (1, 2, 5), 'convolution_param { kernel_size: 7 }', 'too small'),
-    ('Im2col', (1, 2), 'convolution_param { kernel_size: 1 }', 'no axis behind'),
+    ('Im2col', (1, 2), 'convolution_param { kernel_size: 1 }', 'no axis after'),
 ])
 def test_bad_parameters(make_net, kind, shape, param, words):
     with pytest.raises(caffe.CaffeError, match=words):
@@ -243,7 +243,7 @@ def test_bad_bottoms(make_net):
     for shape in ((1, 3, 4, 4), (1, 2, 4)):
         for name in 'xr':
             net.blobs[name].reshape(*shape)
-        with pytest.raises(caffe.CaffeError, match='does not have the 2 channels'):
+        with pytest.raises(caffe.CaffeError, match='does not have 2 channels'):
             net.forward()
     with pytest.raises(caffe.CaffeError, match='as many tops'):
         make_net(text('Convolution', (1, 2, 4, 4), CONV % 'kernel_size: 2', 'bottom: "x" top: "y"'))

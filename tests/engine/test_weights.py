@@ -85,7 +85,7 @@ def test_another_number_of_weights(make_net, tmp_path):
     path = str(tmp_path / 'a.caffemodel')
     make_net(NET).save(path)
     net = make_net(NET.replace('bias_term: false', ''))
-    with pytest.raises(caffe.CaffeError, match="'b': has 1 parameters, the net takes 2"):
+    with pytest.raises(caffe.CaffeError, match="'b': has 1 parameters, but the net needs 2"):
         net.copy_from(path)
 
 
@@ -151,7 +151,7 @@ def test_a_layer_of_the_file_without_the_weights_of_the_net(make_net, tmp_path):
     stored.layer.add(name='a')
     path = tmp_path / 'a.caffemodel'
     path.write_bytes(stored.SerializeToString())
-    with pytest.raises(caffe.CaffeError, match="'a': has 0 parameters, the net takes 2"):
+    with pytest.raises(caffe.CaffeError, match="'a': has 0 parameters, but the net needs 2"):
         make_net(NET).copy_from(str(path))
 
 

@@ -111,7 +111,7 @@ def test_numbers_of_other_kinds_are_converted(tmp_path):
 @pytest.mark.parametrize('change, words', [
     (lambda file: file.pop('data/a/1'), ["'a'", 'no dataset 1']),
     (lambda file: file.pop('data'), ['`data`']),
-    (lambda file: file['data/a'].create_dataset('7', data=[1.0]), ["'a'", 'takes 2']),
+    (lambda file: file['data/a'].create_dataset('7', data=[1.0]), ["'a'", 'needs 2']),
     (lambda file: file['data'].move('a/1', 'a/9'), ["'a'", 'no dataset 1']),
     (lambda file: file['data/b'].create_dataset('0', data=[1.0]), ["'b'", '(1,)', '(3, 3)']),
     (lambda file: (file.pop('data/b/1'), file['data/b'].create_dataset('1', data=['a', 'b', 'c'])),

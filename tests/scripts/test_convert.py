@@ -195,7 +195,7 @@ def test_a_damaged_image_is_named_or_left_out(folder, tmp_path, caplog):
 
 
 def test_folders_without_images_are_refused(tmp_path):
-    with pytest.raises(ValueError, match='holds no image'):
+    with pytest.raises(ValueError, match='contains no images'):
         images_of(str(tmp_path))
     with pytest.raises(FileNotFoundError):
         images_of(str(tmp_path / 'none'))

@@ -117,7 +117,7 @@ def test_sets_from_a_service(groups, tmp_path, capsys, monkeypatch):
         server.files['/1.jpg'] = server.files['/0.jpg']
         call(*flags)
         assert (tmp_path / 'test/g1/a2.jpg').read_bytes() == server.files['/0.jpg']
-    refused(capsys, '--service is wanted', 'make_test_set', '--groups', groups)
+    refused(capsys, '--service is required', 'make_test_set', '--groups', groups)
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ def test_weights_as_hdf5_are_known_by_their_content(folder):
 
 
 @pytest.mark.parametrize('content, words', [
-    (b'', 'has no layer of small'), (b'{"a": 1}', 'is not a caffemodel'),
+    (b'', 'has no layers of small'), (b'{"a": 1}', 'is not a caffemodel'),
     (b'name: "small"', 'is not a caffemodel'), (b'\x89HDF\r\n\x1a\n', 'damaged HDF5')])
 def test_files_that_are_no_weights(content, words, folder):
     Path('x.caffemodel').write_bytes(content)

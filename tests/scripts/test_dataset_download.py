@@ -116,7 +116,7 @@ def test_paris_with_archives_that_are_there(server, call, tmp_path, capsys):
 def test_mistakes(server, call, tmp_path, capsys):
     (tmp_path / 'x.tgz').write_bytes(b'')
     del server.files['/vgg/gt_files_170407.tgz']
-    for flags, words in ((['--archive', tmp_path / 'x.tgz'], 'is none of oxbuild_images-v1.tgz'),
+    for flags, words in ((['--archive', tmp_path / 'x.tgz'], 'is not one of oxbuild_images-v1.tgz'),
                          (['--archive', tmp_path / 'gt_files_170407.tgz'], 'no such file'),
                          ([], 'gt_files_170407.tgz: status 404')):
         with pytest.raises(SystemExit) as ended:
@@ -129,12 +129,13 @@ def test_images_of_no_archive_are_reported(call, tmp_path, capsys):
     (tmp_path / 'o/jpg').mkdir(parents=True)
     (tmp_path / 'o/jpg/mine.jpg').write_bytes(jpeg(3))
     call('oxford', '--output', tmp_path / 'o')
-    assert 'jpg: holds 1 images that are of no archive, such as mine.jpg' in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert 'jpg: has 1 images that are not from an archive, such as mine.jpg' in told
     (tmp_path / 'p/jpg').mkdir(parents=True)
     (tmp_path / 'p/jpg/tower_000001.jpg').write_bytes(b'mine')
     with pytest.raises(SystemExit):
         call('oxford', '--output', tmp_path / 'p')
-    assert 'tower_000001.jpg: exists with other bytes' in capsys.readouterr().err
+    assert 'tower_000001.jpg: exists, but differs' in capsys.readouterr().err
     assert (tmp_path / 'p/jpg/tower_000001.jpg').read_bytes() == b'mine'
     call('oxford', '--output', tmp_path / 'p', '--overwrite')
     assert data_of(tmp_path / 'p') == OXFORD_FILES

@@ -322,7 +322,7 @@ def test_a_folder_of_something_else_is_refused(server, tmp_path, capsys):
     (tmp_path / 'out/mine.txt').touch()
     with pytest.raises(SystemExit):
         download(server, tmp_path)
-    assert 'out: holds something else; choose another folder' in capsys.readouterr().err
+    assert 'out: contains something else; choose another folder' in capsys.readouterr().err
     assert not server.asked
 
 
@@ -340,4 +340,4 @@ def test_fetch(server, tmp_path, capsys):
         assert words in told and told.count('\n') == 1
     with pytest.raises(SystemExit):
         run('download', '--ids', 'none')
-    assert '--service is wanted' in capsys.readouterr().err
+    assert '--service is required' in capsys.readouterr().err

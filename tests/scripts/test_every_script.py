@@ -32,9 +32,9 @@ NEEDS_WORDS = {'experiments/run.py', 'experiments/recipes.py', '-m deep_retrieva
                '-m deep_retrieval search', '-m deep_retrieval groups',
                'myPython/dataset_helper/download_helper.py fetch'}
 # notices, which may stand before the line that tells what is missing
-NOTICE = re.compile(r'.*(; computing on the CPU|: its paths belong to .*)')
+NOTICE = re.compile(r'.*(; computing on the CPU|: its paths are relative to .*)')
 # what is not a path in the repository: a service, an archive's home, and Debian with genuine Caffe
-WANTED = re.compile(r'--service is wanted|http://127\.0\.0\.1:9/|--chroot$')
+WANTED = re.compile(r'--service is required|http://127\.0\.0\.1:9/|--chroot$')
 
 
 def scripts():

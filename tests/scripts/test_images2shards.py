@@ -175,7 +175,7 @@ def test_no_good_image_at_all(tmp_path):
     with pytest.raises(FileNotFoundError):
         run(tmp_path / 'none', tmp_path / 'x')
     (tmp_path / 'images').mkdir()
-    with pytest.raises(ValueError, match='holds no image'):
+    with pytest.raises(ValueError, match='contains no images'):
         run(tmp_path / 'images', tmp_path / 'x')
     (tmp_path / 'images/a.jpg').touch()
     with pytest.raises(ValueError, match='none of its images'):
@@ -211,7 +211,7 @@ def test_features_of_something_else_are_refused_or_thrown_away(folder, tmp_path)
 def test_a_folder_that_holds_something_else(folder, tmp_path):
     (tmp_path / 'x').mkdir()
     (tmp_path / 'x/mine.txt').touch()
-    with pytest.raises(ValueError, match='holds something else .mine.txt'):
+    with pytest.raises(ValueError, match='contains other files .mine.txt'):
         run(folder, tmp_path / 'x')
     assert os.listdir(tmp_path / 'x') == ['mine.txt']
     for scales in ([32], [64]):

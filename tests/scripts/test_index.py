@@ -103,7 +103,7 @@ def test_builds_that_cannot_be(options, words, rows):
 
 
 def test_mistakes(rows, queries):
-    with pytest.raises(ValueError, match='at least 256 rows, and there are 100'):
+    with pytest.raises(ValueError, match='at least 256 rows to learn from, but there are 100'):
         faiss_index.build(rows_of(rows[:100]), 'ivfpq')
     stored = faiss_index.build(rows_of(rows))
     with pytest.raises(ValueError, match='32 dimensions.*30'):

@@ -109,7 +109,7 @@ def test_count_img_per_class(folder, capsys):
         f'classes of {i} images: 1' for i in range(10)] + [f'{folder}: 45 images of 10 classes']
     call('count_img_per_class', '--input', folder, '--classes')
     assert capsys.readouterr().out.splitlines() == [f'{3 * i}\t{i}' for i in range(10)]
-    refused(capsys, 'holds no folders', 'count_img_per_class', '--input', folder / '3')
+    refused(capsys, 'contains no folders', 'count_img_per_class', '--input', folder / '3')
     refused(capsys, 'No such file', 'count_img_per_class', '--input', folder / 'none')
 
 
@@ -123,7 +123,7 @@ def test_clean_empty_dir(folder, capsys):
                                 '3 classes of fewer than 3 images would be removed by --delete']
     assert tree(folder) == before and (folder / '0').exists()
     call('clean_empty_dir', '--input', folder, '--th', 3, '--delete')
-    assert f"{folder}/6: is kept, since it also holds 'notes.txt'" in capsys.readouterr().err
+    assert f"{folder}/6: is kept, since it also contains 'notes.txt'" in capsys.readouterr().err
     assert sorted(os.listdir(folder), key=int) == ['6', '9', '12', '15', '18', '21', '24', '27']
 
 

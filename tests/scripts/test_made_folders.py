@@ -104,7 +104,7 @@ def test_a_damaged_manifest_is_not_ours(pictures, tmp_path):
     (tmp_path / 'x').mkdir()
     for text in ('', '[]', '{"command": "x"}', '\0'):
         (tmp_path / 'x' / MANIFEST).write_text(text)
-        with pytest.raises(ValueError, match='x: holds something else; choose another folder'):
+        with pytest.raises(ValueError, match='x: contains something else; choose another folder'):
             make(str(tmp_path / 'x'), {}, steps)
     make(str(tmp_path / 'x'), {}, steps, how=How(overwrite=True))
     assert sorted(os.listdir(tmp_path)) == ['in', 'x']

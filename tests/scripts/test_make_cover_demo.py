@@ -148,7 +148,7 @@ def test_rendered_folders_are_replaced_only_if_asked_and_others_never(tmp_path):
     mine.mkdir()
     (mine / 'thesis.txt').write_text('all my work')
     for folder in (made, mine):
-        with pytest.raises(ValueError, match=f'{folder.name}: holds .* not rendered'):
+        with pytest.raises(ValueError, match=f'{folder.name}: contains .* not rendered'):
             scenes.make_folder(folder, {'seed': 2}, {'jpg'}, True, fill)
     assert sorted(os.listdir(tmp_path)) == ['made', 'mine'] and os.listdir(mine) == ['thesis.txt']
     assert len(filled) == 2

@@ -152,7 +152,7 @@ def test_groups_without_and_fewer(run, tmp_path):
 def test_a_mapped_file_without_a_group_is_told(run, tmp_path):
     (tmp_path / 'none.txt').touch()
     done = run('groups', '--mapped', tmp_path / 'none.txt')
-    assert done.returncode == 0 and 'none.txt: holds no group\n' in done.stderr
+    assert done.returncode == 0 and 'none.txt: contains no groups\n' in done.stderr
     assert ': 0 groups' in done.stdout
 
 
@@ -190,8 +190,8 @@ def test_it_is_a_script_that_runs_from_any_folder_and_repeatable(run, data, tmp_
     ('groups', ['--truth', '{data}/bad_groups.txt'], ['bad_groups.txt:2', 'p0.jpg']),
     ('groups', ['--images', 'nowhere'], ['nowhere']),
     ('groups', ['--per_page', '0'], ['--per_page']),
-    ('groups', ['--output', '{data}'], ['holds', 'choose another']),
-    ('groups', ['--output', '{data}/set'], ['holds', 'choose another']),
+    ('groups', ['--output', '{data}'], ['contains', 'choose another']),
+    ('groups', ['--output', '{data}/set'], ['contains', 'choose another']),
     ('strip', ['--output', '{data}/strip'], ['strip', '.png'])])
 def test_a_users_mistake_is_one_line(mode, flags, words, run, data, tmp_path):
     (data / 'bad.txt').write_text('p0.jpg\tp1.jpg:0.9\np4.jpg\tp1.jpg\n')
@@ -214,7 +214,7 @@ def test_a_ranking_of_other_features_and_a_missing_one_are_told(run, data, tmp_p
     (tmp_path / 'tmp/a_1.rnk').write_text('\n'.join(names[::-1] + ['unknown']))
     done = run('ranking', '--rankings', tmp_path / 'tmp', '--features', data / 'tmp/F')
     assert done.returncode == 0
-    assert 'a_1: the similarities do not fall' in done.stderr and 'no ranking of b_1' in done.stderr
+    assert 'a_1: similarities increase' in done.stderr and 'no ranking of b_1' in done.stderr
     assert 'missing pictures, shown as placeholders: 1 (unknown)' in done.stderr
     assert shown(read_page(tmp_path / 'out').one('section'))[-1] == ('unknown', '#7', '✗ other')
 

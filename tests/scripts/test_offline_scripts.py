@@ -166,7 +166,7 @@ def test_a_pca_of_other_images(script, folder, naive, tmp_path):  # noqa: F811
     ('rmac_eltwise/rmac_eltwise_retrieval.py', [],
      ['128 components need more than 128 images', 'only 36', '--dim 35']),
     ('pca_eltwise/pca_eltwise_retrieval.py', ['--dim', 129],
-     ['--dim 129', '128 dimensions at most']),
+     ['--dim 129', 'at most its 128 dimensions']),
     ('pca_concat/pca_concat_retrieval.py', ['--dim', 36, '--branch_dim', 9], ['--dim 35']),
     ('pca_concat/pca_concat_retrieval.py', ['--pca_from', 'nowhere'], ['nowhere', 'no features']),
     ('pca_concat/pca_concat_retrieval.py', ['--pca_from', 'nowhere.npz'], ['nowhere.npz']),

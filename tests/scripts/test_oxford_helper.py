@@ -319,4 +319,4 @@ runpy.run_path(path, run_name='__main__')
     assert done.stdout.count('usage: ') == 5
     for mode in ('make_uni_dataset', 'make_triplet_set', 'unite_images_size', 'make_clean_set'):
         assert mode in done.stdout
-    assert_one_line(done, 'download_helper.py: --service is wanted')
+    assert_one_line(done, 'download_helper.py: --service is required')

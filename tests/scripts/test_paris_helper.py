@@ -148,4 +148,4 @@ def test_cal_mAP(tmp_path, capsys):
     np.save(tmp_path / 'd.npy', np.zeros((3, 4), np.float32))
     with pytest.raises(SystemExit):
         call('cal_mAP', *flags)
-    assert 'shape (3, 4), but a row is wanted for each of 4' in capsys.readouterr().err
+    assert 'shape (3, 4), but needs one row for each of 4' in capsys.readouterr().err

@@ -120,7 +120,7 @@ def test_whitening_learned_elsewhere(run, made, tmp_path):
 
 def test_whitening_learned_on_the_test_set_says_so(run, tmp_path):
     done = run('whiten', '--dims', 10, '--output', tmp_path / 'w.npz')
-    assert done.returncode == 0 and 'flatters' in done.stderr
+    assert done.returncode == 0 and 'inflates' in done.stderr
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_a_ground_truth_of_other_images(run, revisited, tmp_path):
     data = json.loads(path.read_text())
     path.write_text(json.dumps({**data, 'imlist': [f'x{name}' for name in data['imlist']]}))
     assert_one_line(run('plain', '--gnd', path, '--features', stem), 'gnd_rtiny.json',
-                    'other images')
+                    'another dataset')
     path.write_text(json.dumps({**data, 'imlist': data['imlist'][::-1]}))
     assert_one_line(run('plain', '--gnd', path, '--features', stem), 'rtiny_dataset.npy',
                     'made from other images')

@@ -143,7 +143,7 @@ def test_weights_of_another_head_and_of_another_net(folder):
     assert_one_line(train('--weights', weights, '--set', 'ip.num_output=9', cwd=folder),
                     weights, "'ip'", '(4, 90)', '(9, 90)')
     Path('net.prototxt').write_text(NET.replace('"ip"', '"other"'))
-    assert_one_line(train('--weights', weights, cwd=folder), 'has no layer of small')
+    assert_one_line(train('--weights', weights, cwd=folder), 'has no layers of small')
 
 
 @pytest.mark.parametrize('layer', [

@@ -202,7 +202,7 @@ def test_what_is_no_folder_of_frames_stays(videos, tmp_path):
         save_all(videos, videos, Choice(), overwrite=True)
     (tmp_path / 'x').mkdir()
     (tmp_path / 'x/mine.txt').touch()
-    with pytest.raises(ValueError, match='holds something else .mine.txt'):
+    with pytest.raises(ValueError, match='contains other files .mine.txt'):
         save_all(videos, tmp_path / 'x', Choice())
     counts, _ = save_all(videos, tmp_path / 'x', Choice(), overwrite=True)
     assert len(counts) == 5 and (tmp_path / 'x/mine.txt').exists()
@@ -211,7 +211,7 @@ def test_what_is_no_folder_of_frames_stays(videos, tmp_path):
 def test_no_video_at_all(tmp_path):
     with pytest.raises(FileNotFoundError):
         save_all(tmp_path / 'none', tmp_path / 'x', Choice())
-    with pytest.raises(ValueError, match='holds no video'):
+    with pytest.raises(ValueError, match='contains no videos'):
         save_all(tmp_path, tmp_path / 'x', Choice())
     with pytest.raises(VideoError, match='none.mp4: is not a file'):
         list(frames(str(tmp_path / 'none.mp4'), Choice()))

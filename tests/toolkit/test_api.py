@@ -133,7 +133,7 @@ def test_damaged_images_are_named(model, photos, tmp_path):
         dr.describe(model, tmp_path / 'nothing')
     (tmp_path / 'empty').mkdir()
     for cache in (None, tmp_path / 'other'):
-        with pytest.raises(ValueError, match='empty: holds no image'):
+        with pytest.raises(ValueError, match='empty: contains no images'):
             dr.describe(model, tmp_path / 'empty', cache=cache)
 
 
@@ -276,7 +276,7 @@ def test_the_gallery_shows_the_groups(model, photos, tmp_path):
     hits = dr.search(found, dr.describe(model, [photos / 'two/a.png']))
     shown = dr.gallery({str(photos / 'two/a.png'): hits[0]}, found, tmp_path / 'hits')
     assert shown.entries == 1 and not shown.faults
-    with pytest.raises(ValueError, match='no group to show'):
+    with pytest.raises(ValueError, match='no groups to show'):
         dr.gallery([], found, tmp_path / 'none')
     assert not (tmp_path / 'none').exists()
 

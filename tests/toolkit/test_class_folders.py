@@ -94,7 +94,7 @@ def test_folders_that_are_refused(folder):
     refused(folder / 'none', 'No such file')
     refused(folder / '1' / '0.png', 'Not a directory')
     refused(folder, 'has 7 class folders, but a batch needs 8', 'lower batch_size', others=7)
-    refused(folder, '4 x 6 pixels', "'cover' are of 280 x 496", dataset='cover')
+    refused(folder, '4 x 6 pixels', "'cover' have 280 x 496", dataset='cover')
     tower = folder / 'bell_tower'
     tower.mkdir()
     refused(folder, 'fewer than 2 images', 'bell_tower; fill or remove')
@@ -121,7 +121,7 @@ def test_damaged_images_and_such_of_another_size_are_left_out(folder, caplog):
     told = caplog.messages
     assert len(told) == 2       # once each
     assert any('2/1.png' in line and 'not an image' in line for line in told)
-    assert any('5/3.png: is of 5 x 6 pixels, not 4 x 6' in line for line in told)
+    assert any('5/3.png: has 5 x 6 pixels, not 4 x 6' in line for line in told)
     assert not {(2, 1), (5, 3)} & {pair for pairs in found for pair in pairs}
     for before, after in zip(kept, found):
         if not {(2, 1), (5, 3)} & set(before):
@@ -134,13 +134,13 @@ def test_too_many_damaged_images_are_an_error(folder, caplog):
     for number in range(4):
         (folder / '6' / f'{number}.png').write_bytes(b'')
     folders = ClassFolders(folder)
-    with pytest.raises(ValueError, match='3 of 28 images were left out before it: make all of one'):
+    with pytest.raises(ValueError, match='3 of 28 images were left out before it: give all images'):
         draws(folders, range(7))
     assert len(caplog.messages) == 3
     for name in range(7):
         for number in range(4):
             (folder / str(name) / f'{number}.png').write_bytes(b'')
-    with pytest.raises(ValueError, match='replace those that are damaged'):
+    with pytest.raises(ValueError, match='replace damaged ones'):
         ClassFolders(folder)
 
 

@@ -188,7 +188,7 @@ def test_damage_met_while_running_is_an_error_of_forward(folder, make_net):
     net = make_net(data_layer('BinDataLayer', folder, 4))
     for path in folder.glob('[234]/*.png'):
         path.write_bytes(b'x')
-    with pytest.raises(ValueError, match='replace those that are damaged'):
+    with pytest.raises(ValueError, match='replace damaged ones'):
         forwards(net, 5)
 
 
@@ -197,7 +197,7 @@ def test_damage_met_while_running_is_an_error_of_forward(folder, make_net):
     ({'batch_size': 12}, 'has 5 class folders, but a batch needs 7'),
     ({'seed': -1}, 'seed must be an integer of at least 0'),
     ({'mean': 3}, 'mean must be 3 numbers'),
-    ({'dataset': 'landmark'}, "images of dataset 'landmark' are of 288 x 384"),
+    ({'dataset': 'landmark'}, "images of dataset 'landmark' have 288 x 384"),
     ({'cls_dir': 'no/such/folder'}, 'no/such/folder: No such file'),
     ({'size': 3}, 'may have dataset, mean, seed')])
 def test_parameters_that_are_refused(param, words, folder, make_net):

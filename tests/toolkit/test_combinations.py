@@ -78,7 +78,7 @@ def test_components_that_the_vectors_do_not_allow():
         pca.fit(blocks_of(flat), 50, 4)
     with pytest.raises(ValueError, match='9 components need more than 9 .* only 8: give --dim 7 '):
         pca.fit(blocks_of(random.normal(size=(8, 10))), 8, 9)
-    with pytest.raises(ValueError, match='--dim 11: .* of 10 dimensions gives at most 10'):
+    with pytest.raises(ValueError, match='--dim 11: .* of 10 dimensions has at most 10'):
         pca.fit(blocks_of(flat), 50, 11)
     assert pca.fit(blocks_of(flat), 50).matrix.shape == (10, 3)
     assert pca.fit(blocks_of(flat), 50, 11, fewer=True).matrix.shape == (10, 3)
@@ -108,5 +108,5 @@ def test_a_saved_pca_is_read_back_without_pickles(tmp_path):
     with pytest.raises(ValueError, match='a.npz: .* other weights'):
         pca.load(path, {'weights': 'other'})
     Path(path).write_bytes(b'no zip')
-    with pytest.raises(ValueError, match='a.npz: holds no PCA'):
+    with pytest.raises(ValueError, match='a.npz: has no PCA'):
         pca.load(path, {})

@@ -245,7 +245,7 @@ def test_a_folder_of_classes(classes):
     with pytest.raises(DatasetError, match='no image a/9.jpg in .*classes'):
         dataset.image_path('a/9.jpg')
     touch(classes, 'loose.jpg')
-    with pytest.raises(DatasetError, match='loose.jpg: lies in no class folder'):
+    with pytest.raises(DatasetError, match='loose.jpg: is not in a class folder'):
         Classes(classes)
 
 
@@ -271,7 +271,7 @@ def test_landmark(landmark):
     assert [dataset.truth(query).positives for query in dataset.queries] == [{'a/3.jpg'}, set()]
     assert dataset.images == ['a/3.jpg', 'b/4.jpg']
     touch(landmark, 'queries/5.jpg')
-    with pytest.raises(DatasetError, match='queries/5.jpg: lies in no class folder'):
+    with pytest.raises(DatasetError, match='queries/5.jpg: is not in a class folder'):
         Landmark(landmark)
 
 

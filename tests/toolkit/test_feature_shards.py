@@ -79,7 +79,7 @@ def test_planned_shards_take_each_name_once_and_never_move(path):
     assert [shards[i].names for i in (3, 4)] == [['new/1', 'new/2'], ['new/3']]
     assert plan(path, ['new/3', 'new/1'], shard_size=2) == shards
     assert before.items() <= {file.name: file.read_bytes() for file in path.iterdir()}.items()
-    with pytest.raises(ValueError, match='2 of 5 shards are not there yet'):
+    with pytest.raises(ValueError, match='2 of 5 shards are not finished'):
         FeatureFolder(path)
     folder = FeatureFolder(path, partial=True)
     assert folder.missing == [3, 4] and folder.names == NAMES

@@ -93,7 +93,7 @@ def test_other_things_are_not_replaced(what, write, tmp_path):
         write([])
         (output / what).write_text('mine')
     before = content(tmp_path)
-    faults = 'holds something|is a file|is in the way'
+    faults = 'contains other files|is not a gallery|is a file|is in the way'
     with pytest.raises(ValueError, match=rf'gallery(\.thumbs)?: ({faults})'):
         write([Entry('plain.jpg', [])])
     assert content(tmp_path) == before
@@ -106,7 +106,7 @@ def test_an_empty_folder_is_taken_but_no_input(write, images, tmp_path, monkeypa
     (tmp_path / 'gallery').mkdir()
     write([])
     for output in (images, tmp_path):
-        with pytest.raises(ValueError, match='holds .*: choose another'):
+        with pytest.raises(ValueError, match='contains .*: choose another'):
             write([], output=output, overwrite=True, inputs=[images])
     monkeypatch.chdir(tmp_path / 'gallery')
     with pytest.raises(ValueError, match='choose another'):

@@ -113,7 +113,7 @@ def test_features_that_are_not_as_they_were_made(folder, tmp_path):     # noqa: 
         list(found.blocks())
     note['files'][path.name]['sha256'] = store.sha256(path)
     path.with_suffix('.json').write_text(json.dumps(note))
-    with pytest.raises(ValueError, match='image i33 hold a value that is not finite'):
+    with pytest.raises(ValueError, match='image i33 have a value that is not finite'):
         list(found.blocks())
     path.write_bytes(b'PK\x03\x04 no zip')
     with pytest.raises(ValueError, match='00001.npz: is damaged'):
@@ -128,9 +128,9 @@ def test_features_that_are_not_as_they_were_made(folder, tmp_path):     # noqa: 
     (out / 'manifest.json').write_text('{}')
     with pytest.raises(ValueError, match='manifest.json: is damaged'):
         SavedMaps(out)
-    with pytest.raises(ValueError, match='holds no features'):
+    with pytest.raises(ValueError, match='contains no features'):
         SavedMaps(tmp_path / 'nowhere')
-    with pytest.raises(ValueError, match='holds something else'):
+    with pytest.raises(ValueError, match='contains other files'):
         extract_maps(FakeNet, items, S, str(folder), {})
 
 
@@ -138,7 +138,7 @@ def test_a_net_whose_values_are_not_finite(folder, tmp_path):       # noqa: F811
     class Broken(FakeNet):
         def __call__(self, images):
             return [{'8': part['8'] * np.inf} for part in super().__call__(images)]
-    with pytest.raises(ValueError, match='image i00 hold a value that is not finite'):
+    with pytest.raises(ValueError, match='image i00 have a value that is not finite'):
         extract_maps(Broken, items_of(folder)[1], S, str(tmp_path), {})
 
 

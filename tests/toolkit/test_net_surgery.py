@@ -151,7 +151,7 @@ def test_a_clipped_net_may_mix_the_outputs(net, weights):
     transposed, _ = mix_rows([matrix.T, bias], mix, transpose=True)
     # the same sums, which a BLAS may add up in another order
     np.testing.assert_allclose(transposed, mixed['mixed'][0].T, rtol=1e-9, atol=1e-12)
-    with pytest.raises(ValueError, match='of 4 outputs, there are 128'):
+    with pytest.raises(ValueError, match='of 4 outputs, but there are 128'):
         clip(net, weights, PCA, 5, mix=mix[:, :4])
 
 

@@ -200,7 +200,7 @@ def change(**entry):
     ({**GND, 'imlist': ['a b']}, 'imlist is not a list'),
     ({**GND, 'qimlist': ['a', 'q2']}, 'the query image a is in imlist too'),
     ({**GND, 'gnd': GND['gnd'][:1]}, 'not.* list of 2'),
-    ({**GND, 'gnd': [{'ok': [1], 'junk': [], 'bbx': [0, 0, 1, 1]}] * 2}, 'q1 lacks .*published'),
+    ({**GND, 'gnd': [{'ok': [1], 'junk': [], 'bbx': [0, 0, 1, 1]}] * 2}, 'q1 lacks .*old ground'),
     (change(easy=[6]), 'easy of the query q1 .* 0 to 5'), (change(easy=[-1]), 'easy'),
     (change(hard=[1.5]), 'hard'), (change(junk={'a': 1}), 'junk'), (change(hard=[0]), 'twice'),
     (change(bbx=[1, 2, 3]), 'box'), (change(bbx=[5, 0, 5, 9]), 'box'), (change(bbx=None), 'box')])
@@ -223,6 +223,6 @@ def test_the_dataset_of_a_ground_truth(truth, tmp_path):
     assert dataset.images == GND['imlist']
     assert dataset.image_path('q1') == str(tmp_path / 'jpg/q1.JPG')
     (tmp_path / 'jpg/q2.JPG').unlink()
-    wrong = 'gnd_tiny.json: 1 of its 8 images, such as q2, .*other images'
+    wrong = 'gnd_tiny.json: 1 of its 8 images, such as q2, .*another dataset'
     with pytest.raises(ValueError, match=wrong):
         revisited.Revisited(tmp_path, truth)

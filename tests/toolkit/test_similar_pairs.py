@@ -281,7 +281,7 @@ def test_rows_are_named_by_either_list(tmp_path, text):
 
 
 @pytest.mark.parametrize('text, word', [('a 0\nb\n', ':2'), ('a 0\nb 5\n', 'no row 5'),
-                                        ('a 0\na 1\n', 'second'), ('a 0\nb 0\n', 'second'),
+                                        ('a 0\na 1\n', 'repeats'), ('a 0\nb 0\n', 'repeats'),
                                         ('a -1\n', ':1'), ('', 'names no row')])
 def test_bad_lists_are_refused(tmp_path, text, word):
     np.save(tmp_path / 'x.npy', np.ones((5, 4)))

@@ -907,7 +907,7 @@ def test_check_folder(tmp_path):
     store.check_folder(tmp_path, ours)
     for name in ('z.txt', 'shard_1.npy.txt'):
         (tmp_path / name).write_text('x')
-    told = f'{tmp_path}: holds something else (shard_1.npy.txt); give another folder'
+    told = f'{tmp_path}: contains other files (shard_1.npy.txt); give another folder'
     # the option is offered by those who have it
     for overwrite, offer in ((None, ''), (False, ', or --overwrite')):
         with pytest.raises(StoreError) as caught:

@@ -135,6 +135,6 @@ def test_what_does_not_fit_is_named(state, net):
         convert(net, {name: value for name, value in state.items() if 'layer4.2' not in name})
     with pytest.raises(ValueError, match='res2a_branch2a'):
         convert(net, {**state, 'layer1.0.conv1.weight': np.zeros((4, 8, 1, 1), np.float32)})
-    with pytest.raises(ValueError, match='above 0'):
+    with pytest.raises(ValueError, match='must be positive'):
         convert(net, state, std=(1, 0, 1))
     assert convert(net, {**state, 'more': state['fc.bias']})[2] == ['more']

@@ -1,4 +1,4 @@
-"""Datasets by name, and the one in a folder.
+"""The table of all kinds of datasets, and a function that opens one.
 
     dataset = open_dataset('datasets/Oxford')               # recognized by its layout
     dataset = open_dataset('datasets/Paris', 'Paris')
@@ -14,7 +14,7 @@ from deep_retrieval.datasets.base import Dataset, DatasetError, Item, Query, Tru
 from deep_retrieval.datasets.folders import Classes, Covers, Landmark, ParisClasses
 from deep_retrieval.datasets.oxford import OxfordHelper, ParisHelper
 
-# name -> class, called with the path of a folder; the revisited ones are opened by a ground truth
+# name -> class, called with the path of a folder; revisited datasets are opened by ground truth
 DATASETS = {
     'Oxford': OxfordHelper,
     'Paris': ParisHelper,
@@ -23,7 +23,7 @@ DATASETS = {
     'ParisClasses': ParisClasses,
     'Classes': Classes,
 }
-# those with jpg/ and lab/, that compute_ap can score
+# datasets with jpg/ and lab/, which compute_ap can score
 OXFORD_LAYOUT = tuple(name for name, kind in DATASETS.items() if issubclass(kind, OxfordHelper))
 
 __all__ = ['DATASETS', 'Dataset', 'DatasetError', 'Item', 'OxfordHelper', 'ParisHelper', 'Query',
@@ -40,14 +40,14 @@ def open_dataset(path: str | os.PathLike, name: str | None = None,
     name : str, optional
         A name of DATASETS; by default the layout of the folder decides.
     gnd : path, optional
-        A gnd_*.json or gnd_*.pkl: the dataset is judged by the revisited protocols, and `name` is
-        not used.
+        A gnd_*.json or gnd_*.pkl: the dataset is scored with the revisited protocols, and `name`
+        is not used.
 
     Raises
     ------
     ValueError
-        The name is unknown, the layout is not recognized, or the dataset is damaged; one line that
-        names the file or folder.
+        The name is unknown, the layout is not recognized, or the dataset is damaged. The one-line
+        message names the file or folder.
     """
     if gnd:
         from deep_retrieval.datasets import revisited
@@ -60,12 +60,12 @@ def open_dataset(path: str | os.PathLike, name: str | None = None,
 
 
 def recognize(path: str | os.PathLike) -> str:
-    """Return the name in DATASETS of the layout that a folder has.
+    """Return the name in DATASETS that matches the layout of a folder.
 
     Raises
     ------
     DatasetError
-        It has none of the layouts.
+        No layout matches.
     """
     layouts = [f'{kind.layout} ({name})' for name, kind in DATASETS.items()
                if 'layout' in vars(kind)]

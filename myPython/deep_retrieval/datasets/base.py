@@ -1,12 +1,12 @@
-"""What every dataset offers: images, queries, and the truth about each query.
+"""The interface of all datasets: images, queries, and the ground truth of each query.
 
     dataset = open_dataset('datasets/Oxford')
     dataset.images                      # names of the images that are ranked
     for query in dataset.queries:
         dataset.truth(query).positives  # names of the images that answer it
 
-A new kind of dataset is a subclass of Dataset and an entry of `datasets.DATASETS`. This package
-imports only the standard library and reads no image, so that scripts can offer its names at once.
+To add a kind of dataset, write a subclass of Dataset and add it to `datasets.DATASETS`. This
+package imports only the standard library and reads no images, so it is fast to import.
 """
 
 import os
@@ -16,11 +16,12 @@ from deep_retrieval.listing import EXTENSIONS, list_images
 
 
 class DatasetError(ValueError):
-    """What is wrong with a dataset's folder, in one line that names the file or folder."""
+    """A dataset's folder is invalid; the one-line message names the file or folder."""
 
 
 class Item(NamedTuple):
-    """An image to describe: its name, its file, and the box x1, y1, x2, y2 to cut out (or None)."""
+    """An image to describe: name, file, and the box x1, y1, x2, y2 in pixels to cut out (or None).
+    """
 
     name: str
     path: str
@@ -28,7 +29,7 @@ class Item(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query: its name, the name of its image, and the box x1, y1, x2, y2 in it (or None)."""
+    """A query: its name, the name of its image, and the box x1, y1, x2, y2 in pixels (or None)."""
 
     name: str
     image: str
@@ -36,10 +37,10 @@ class Query(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """The names of a query's positives, and of the junk that is skipped as if it were absent.
+    """The names of a query's positives, and of its junk, which is skipped as if absent.
 
-    Positives that the dataset has no image of count as never found. A name that is both is junk,
-    but counts as a positive that is never found.
+    Positives without an image in the dataset count as never found. A name that is in both is
+    skipped as junk, but counts as a positive that is never found.
     """
 
     positives: frozenset
@@ -49,22 +50,22 @@ class Truth(NamedTuple):
 class Dataset:
     """A dataset in a folder.
 
-    A subclass is called with the path of a folder. It fills these attributes and defines
-    `image_path` and `truth`. Its folders are recognized if it also defines `layout` and `fits`.
+    A subclass is called with the path of a folder. It sets these attributes and defines
+    `image_path` and `truth`. If it also defines `layout` and `fits`, its folders are recognized.
 
     Attributes
     ----------
     name : str
-        Begins the names of the files that keep its features.
+        Prefix of the names of its feature files.
     path : str
     images : list of str
         Names of the images that are ranked, in a fixed order.
     queries : list of Query
     metric : str
-        The average precision that judges it: 'oxford', 'voc2010', or 'revisited' (Easy, Medium,
-        Hard), see metrics.py.
+        The average precision that it is scored with: 'oxford', 'voc2010', or 'revisited' (Easy,
+        Medium, Hard), see metrics.py.
     layout : str
-        What its folders hold, for error messages; empty if they are not recognized.
+        Contents of its folders, for error messages; empty if they are not recognized.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Dataset:
 
     @classmethod
     def fits(cls, path: str | os.PathLike) -> bool:
-        """Return whether a folder has this layout; the first such class of DATASETS opens it."""
+        """Return whether a folder has this layout; the first match in DATASETS opens it."""
         return False
 
     def image_path(self, name: str) -> str:
@@ -85,7 +86,7 @@ class Dataset:
         Raises
         ------
         DatasetError
-            There is no image of this name.
+            There is no image with this name.
         """
         raise NotImplementedError
 
@@ -94,7 +95,7 @@ class Dataset:
         return self.image_path(query.image)
 
     def truth(self, query: Query) -> Truth:
-        """Return which images answer a query."""
+        """Return the ground truth of a query."""
         raise NotImplementedError
 
     def items(self) -> list[Item]:
@@ -102,29 +103,29 @@ class Dataset:
         return [Item(name, self.image_path(name)) for name in self.images]
 
     def query_items(self, crop: bool = True) -> list[Item]:
-        """Return the queries' images to describe, cropped to their boxes or not."""
+        """Return the queries' images, in the order of `queries`, with their boxes if `crop`."""
         return [Item(query.image, self.query_path(query), query.box if crop else None)
                 for query in self.queries]
 
 
 def has(folder: str | os.PathLike, *names: str) -> bool:
-    """Return whether a folder holds all files and folders of these names."""
+    """Return whether a folder contains all files and folders of these names."""
     return all(os.path.exists(os.path.join(folder, name)) for name in names)
 
 
 def images_of(folder: str | os.PathLike) -> list[Item]:
-    """Return the images of a folder and of all folders in it, sorted by name.
+    """Return the images in a folder, found recursively and sorted by name.
 
     Raises
     ------
     ValueError
-        There is no image, or a name has a line break, at which lists of names are split.
+        There are no images, or a name has a line break, at which lists of names would split it.
     """
     names = list_images(folder, recursive=True)
     if not names:
-        raise ValueError(f'{folder}: holds no image ({" ".join(EXTENSIONS)})')
+        raise ValueError(f'{folder}: contains no images ({" ".join(EXTENSIONS)})')
     for name in names:
         if len(name.splitlines()) != 1:
-            raise ValueError(f'{folder}: the name {name!r} has a line break, at which lists are '
-                             'split; rename the file')
+            raise ValueError(f'{folder}: the name {name!r} has a line break, at which lists would '
+                             'split it; rename the file')
     return [Item(name, os.path.join(folder, name)) for name in names]

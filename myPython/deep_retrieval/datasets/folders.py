@@ -1,4 +1,4 @@
-"""Datasets whose truth lies in folders, names of files, or a list: covers, landmarks, classes.
+"""Datasets with ground truth in folders, file names or a list: covers, landmarks, classes.
 
     dataset = Covers('datasets/cover')
     dataset = Classes('datasets/landmark/clean')    # one folder per class
@@ -16,7 +16,7 @@ NO_CLASSES = ('junk', 'useless')    # folders in triplet/ that are not classes
 
 
 class _Parts(Dataset):
-    """A folder with the queries' images in `queries/` and the database in `dataset/`."""
+    """Base of datasets with the queries' images in `queries/` and the database in `dataset/`."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -26,13 +26,13 @@ class _Parts(Dataset):
         self.queries = [Query(name, name) for name in self._query_paths]
 
     def image_path(self, name):
-        """Return the path of an image of the database; DatasetError for an unknown name."""
+        """Return the path of a database image; DatasetError for an unknown name."""
         if name not in self._paths:
             raise DatasetError(f'no image {name} in {os.path.join(self.path, "dataset")}')
         return self._paths[name]
 
     def query_path(self, query):
-        """Return the path of a query's image, which is not in the database."""
+        """Return the path of a query's image, which is not part of the database."""
         return self._query_paths[query.image]
 
     def _images(self, part):
@@ -44,15 +44,15 @@ class _Parts(Dataset):
 
 
 class Covers(_Parts):
-    """Covers: line i of answer.txt names the images that answer line i of query.txt.
+    """Covers: line i of answer.txt names the positives of the query in line i of query.txt.
 
-    Names are separated by tabs. All of it may also be in the folder `clean/` of the given one,
-    where cover_helper.py makes it.
+    Names are separated by tabs. All files may also be in the subfolder `clean/`, where
+    cover_helper.py writes them.
 
     Raises
     ------
     DatasetError
-        A file or folder is missing, a name has no image, or the lists do not fit together.
+        A file or folder is missing, a name has no image, or the two lists do not match.
     """
 
     name = 'Covers'
@@ -75,8 +75,7 @@ class Covers(_Parts):
             asked.pop()
         if len(asked) > len(answers) or any(answers[len(asked):]):
             raise DatasetError(f'{path}: query.txt has {len(asked)} lines and answer.txt '
-                               f'{len(answers)}, but each line of one belongs to a line of the '
-                               'other')
+                               f'{len(answers)}, but they must have the same number of lines')
         super().__init__(path)
         self._truth = {}
         for number, (name, answer) in enumerate(zip(asked, answers, strict=False), 1):
@@ -102,9 +101,9 @@ class Covers(_Parts):
 
 
 class Landmark(_Parts):
-    """Landmarks: an image `queries/CLASS/...` is answered by those in `dataset/CLASS/`.
+    """Landmarks: the positives of an image in `queries/CLASS/` are those in `dataset/CLASS/`.
 
-    Classes without a query are in the database too.
+    The database also includes classes without a query.
     """
 
     name = 'Landmark'
@@ -130,18 +129,17 @@ class Landmark(_Parts):
 
 
 class ParisClasses(_Parts):
-    """Paris by classes: an image of `queries/` is answered by those of `dataset/` of its class.
+    """Paris by classes: the positives of an image in `queries/` are those of its class.
 
-    The class of an image is the one whose name is part of the file's name, the longest if there
-    are several. Images without a class are in the database as negatives. Queries and database may
-    also be in the folder `test/` of the given one.
+    The class of an image is the one whose name is part of the file name, the longest of several.
+    Images without a class are negatives. Queries and database may also be in the subfolder `test/`.
 
     Parameters
     ----------
     path : path
     classes : list of str, optional
-        By default the folders in `triplet/`, where paris_helper.py makes it, or else the 11
-        landmarks of Paris.
+        By default the folders in `triplet/`, made by paris_helper.py, or the 11 landmarks of Paris
+        if it does not exist.
     """
 
     name = 'ParisClasses'
@@ -161,10 +159,10 @@ class ParisClasses(_Parts):
 
 
 class Classes(Dataset):
-    """One folder of images per class: each image is a query, answered by the others of its class.
+    """One folder of images per class: each image is a query for the others of its class.
 
-    The query itself, which is in the database, is junk. Images are named by their paths in the
-    folder.
+    The query itself, which is also in the database, is junk. An image's name is its path relative
+    to the folder.
     """
 
     name = 'Classes'
@@ -172,7 +170,7 @@ class Classes(Dataset):
 
     @classmethod
     def fits(cls, path):
-        """Return whether a folder holds only folders, and images in at least two of them."""
+        """Return whether a folder contains only folders, at least two of them with images."""
         if has(path, 'jpg') or list_images(path):
             return False
         folders = [entry.path for entry in os.scandir(path) if entry.is_dir()
@@ -199,7 +197,7 @@ class Classes(Dataset):
 
 
 def _members(names, class_of):
-    """Class -> the set of its images' names."""
+    """Return {class: set of its images' names}."""
     classes = {}
     for name in names:
         classes.setdefault(class_of(name), set()).add(name)
@@ -207,11 +205,11 @@ def _members(names, class_of):
 
 
 def _class_of(folder, name):
-    """The class folder that an image lies in."""
+    """Return the class folder of an image."""
     found, inside, _ = name.partition('/')
     if not inside:
-        raise DatasetError(f'{os.path.join(folder, name)}: lies in no class folder: {folder} must '
-                           'hold one folder of images per class')
+        raise DatasetError(f'{os.path.join(folder, name)}: is not in a class folder: {folder} must '
+                           'have one folder of images per class')
     return found
 
 
@@ -225,7 +223,7 @@ def _triplet_classes(folder):
 
 
 def _below(folder, name, wanted):
-    """The folder, or the one of this name in it if only that has what is wanted."""
+    """Return the folder, or its subfolder of this name if only that has the wanted entries."""
     below = os.path.join(folder, name)
     if os.path.exists(os.path.join(below, wanted)) and not os.path.exists(
             os.path.join(folder, wanted)):
@@ -234,7 +232,7 @@ def _below(folder, name, wanted):
 
 
 def _read_lines(path):
-    """The lines of a file of names."""
-    # file names are bytes to the system: those that are not text pass through
+    """Return the lines of a file of names."""
+    # file names are bytes to the system: keep those that are not valid text
     with open(path, encoding='utf-8-sig', errors='surrogateescape') as file:
         return [line.rstrip('\n') for line in file]

@@ -2,10 +2,10 @@
 
     truth = gnd_pickle.load('gnd_roxford5k.pkl')
 
-Accepted are dict, list, tuple, str, bytes, int, float, bool, None, and NumPy's arrays and scalars
-of numbers, as Python 2 and 3 and NumPy 1 and 2 write them. A pickle names the functions that build
-its objects: the few names that stand for arrays lead to functions of this module, which only decode
-bytes, and every other name is refused before it is imported.
+The accepted types are dict, list, tuple, str, bytes, int, float, bool, None, and NumPy arrays and
+scalars of numbers, as written by Python 2 and 3 and NumPy 1 and 2. A pickle names the functions
+that build its objects: the few names for arrays are mapped to functions of this module, which only
+decode bytes, and every other name is refused before it is imported.
 """
 
 import pickle
@@ -19,11 +19,11 @@ def load(path: str):
     Raises
     ------
     ValueError
-        The file is damaged, or it names other functions; one line that names the file.
+        The file is damaged, or it names other functions. The one-line message names the file.
     """
     with open(path, 'rb') as file:
         try:
-            # latin1: NumPy's data needs it if Python 2 wrote it
+            # latin1 is needed for NumPy data written by Python 2
             return _plain(_Reader(file, encoding='latin1').load(), {})
         except _Refused as error:
             raise ValueError(f'{path}: {error}') from None
@@ -51,7 +51,7 @@ class _Reader(pickle.Unpickler):
 
 
 class _Dtype:
-    """Stands for numpy.dtype during reading."""
+    """Replaces numpy.dtype during reading."""
 
     def __init__(self, code, *_):
         self.dtype = np.dtype(str(code))
@@ -65,7 +65,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for numpy.ndarray during reading; the state that follows fills `value`."""
+    """Replaces numpy.ndarray during reading; the state that follows sets `value`."""
 
     value = None
 
@@ -90,7 +90,7 @@ def _scalar(kind, data):
 
 
 def _encode(text, encoding='latin1'):
-    # Python 3 writes bytes like this in protocols without a type for them
+    # how Python 3 writes bytes in protocols without a type for them
     return text.encode('latin1')
 
 
@@ -106,9 +106,9 @@ NAMES = {
 
 
 def _plain(value, done):
-    """The data with the arrays themselves; _Refused for any other type.
+    """Return the data with real arrays; _Refused for any other type.
 
-    done : id -> result of an object, since a small file can refer to one of them many times
+    done : id of an object -> result, since a small file can refer to an object many times
     """
     kind = type(value)
     if value is None or kind in (str, bytes, int, float, bool):

@@ -1,9 +1,9 @@
 """The Oxford and Paris buildings datasets: their images, queries and ground truth.
 
-They are those of Philbin et al., CVPR 2007 and 2008. A dataset's folder holds the images in `jpg/`
-and the ground truth in `lab/`: for a query NAME the files `NAME_query.txt` (the name of an image
-and the box x1 y1 x2 y2 in pixels), `NAME_good.txt`, `NAME_ok.txt` and `NAME_junk.txt` (names of
-images). Names of images have no extension.
+The datasets are those of Philbin et al., CVPR 2007 and 2008. A dataset's folder has the images in
+`jpg/` and the ground truth in `lab/`. For a query NAME, these are the files `NAME_query.txt` (the
+name of an image and the box x1 y1 x2 y2 in pixels), `NAME_good.txt`, `NAME_ok.txt` and
+`NAME_junk.txt` (names of images). Names of images have no extension.
 """
 
 import math
@@ -25,7 +25,7 @@ DAMAGED = frozenset('''
 
 
 class OxfordHelper(Dataset):
-    """The dataset in a folder; all of it is read and checked at once, so that errors come early.
+    """The dataset in a folder. The ground truth is read and checked when it is opened.
 
     Images and queries are sorted by name.
 
@@ -33,7 +33,7 @@ class OxfordHelper(Dataset):
     ----------
     path : path of the folder
     ignored : set of str, optional
-        Names of images to leave out, instead of the dataset's own.
+        Names of images to leave out, instead of the class's own list.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class OxfordHelper(Dataset):
     name = 'Oxford'
     metric = 'oxford'
     layout = 'jpg/ and lab/'
-    prefix = 'oxc1_'  # may precede the image names in the query files, and only there
+    prefix = 'oxc1_'  # may precede the image names, but only in the query files
     ignored = frozenset()  # names of images to leave out
 
     @classmethod
@@ -71,26 +71,26 @@ class OxfordHelper(Dataset):
         return os.path.join(self._folder('jpg'), self._files[name])
 
     def truth(self, query):
-        """Return which images answer a query: good and ok are positives."""
+        """Return the ground truth of a query: good and ok images are positives."""
         good, ok, junk = self._truth[query.name]
         return Truth(frozenset(good + ok), frozenset(junk))
 
     def ground_truth(self, query: Query) -> tuple[list, list, list]:
         """Return the names of a query's good, ok and junk images, as the files list them.
 
-        They may name images that the dataset does not have or ignores: recall counts those too.
+        They may include images that the dataset does not have or ignores; recall counts those too.
         """
         return self._truth[query.name]
 
     def lab_prefix(self, query: Query) -> str:
-        """Return the path before `_good.txt` of a query: the first argument of compute_ap."""
+        """Return the path before `_good.txt` of a query, the first argument of compute_ap."""
         return os.path.join(self._folder('lab'), query.name)
 
     def _folder(self, name):
         return os.path.join(self.path, name)
 
     def _find_images(self):
-        """File names in jpg/ by image name."""
+        """Return the file names in jpg/ by image name."""
         folder = self._folder('jpg')
         files = {}
         for file in self._list(folder):
@@ -99,7 +99,7 @@ class OxfordHelper(Dataset):
                 continue
             if name.split() != [name]:
                 raise DatasetError(f'{os.path.join(folder, file)}: the name has white space, '
-                                   'at which lists of names are split: rename the file')
+                                   'at which lists of names would split it: rename the file')
             if name in files:
                 raise DatasetError(f'{folder}: {files[name]} and {file} are both the image {name}: '
                                    'remove one')
@@ -110,7 +110,7 @@ class OxfordHelper(Dataset):
         return files
 
     def _read_queries(self):
-        """Queries sorted by name, and their (good, ok, junk) by name."""
+        """Return the queries, sorted by name, and their (good, ok, junk) by name."""
         folder = self._folder('lab')
         end = '_query.txt'
         names = sorted(file[:-len(end)] for file in self._list(folder) if file.endswith(end))
@@ -149,10 +149,10 @@ class OxfordHelper(Dataset):
         return good, ok, junk
 
     def _list(self, folder):
-        """Sorted names of a folder's files, without hidden files."""
+        """Return the sorted names of a folder's files, without hidden files."""
         try:
             with os.scandir(folder) as entries:
-                # a dangling link stays: it must fail as an image, not vanish from the ranking
+                # keep dangling links: they must fail as images, not vanish from the ranking
                 return sorted(entry.name for entry in entries
                               if not entry.name.startswith('.') and not entry.is_dir())
         except OSError as error:
@@ -161,7 +161,7 @@ class OxfordHelper(Dataset):
 
 
 def read_words(path: str) -> list[str]:
-    """Return the words of a text file that are separated by white space."""
+    """Return the words of a text file, separated by white space; DatasetError if it is damaged."""
     try:
         with open(path, encoding='utf-8') as file:
             return file.read().split()

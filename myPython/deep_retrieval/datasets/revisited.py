@@ -3,8 +3,8 @@
     dataset = Revisited('datasets/Oxford', read('datasets/gnd_roxford5k.json'))
 
 The files are those of Radenovic et al., Revisiting Oxford and Paris (CVPR 2018): `imlist` names the
-images of the database, `qimlist` the images of the queries, and `gnd` has for each query its box
-`bbx` (x1 y1 x2 y2 in pixels) and the indices in `imlist` of its `easy`, `hard` and `junk` images.
+database images, `qimlist` the query images, and `gnd` has for each query the box `bbx` (x1 y1 x2 y2
+in pixels) and the indices in `imlist` of its `easy`, `hard` and `junk` images.
 """
 
 import json
@@ -28,9 +28,9 @@ class GroundTruth(NamedTuple):
     Attributes
     ----------
     name : str
-        Of the file, such as roxford5k.
+        Name of the file, such as roxford5k.
     images : list of str
-        Names of the images of the database.
+        Names of the database images.
     queries : list of Query
     grades : dict
         Name of a query -> {'easy': names, 'hard': names, 'junk': names}.
@@ -47,8 +47,8 @@ class GroundTruth(NamedTuple):
 class Revisited(Dataset):
     """The images of a folder with a revisited ground truth.
 
-    Images are in the order of the ground truth; those of the queries are not among them, but in
-    the folder too. All of them are in `jpg/`, and `lab/` is not needed.
+    Images are in the order of the ground truth and do not include the query images. All files are
+    in `jpg/` of the folder; `lab/` is not needed.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Revisited(Dataset):
         if missing:
             raise DatasetError(f'{gnd.path}: {len(missing)} of its {len(wanted)} images, such as '
                                f'{missing[0]}, are not in {self.folder}: it is the ground truth '
-                               'of other images')
+                               'of another dataset')
         self._files = {name: found[name] for name in wanted}
 
     def image_path(self, name):
@@ -84,14 +84,14 @@ class Revisited(Dataset):
         return os.path.join(self.folder, self._files[name])
 
     def truth(self, query):
-        """Return which images answer a query by the Medium protocol: easy and hard."""
+        """Return the ground truth of a query (Medium protocol): easy and hard are positives."""
         good, _, junk = self.ground_truth(query)
         return Truth(frozenset(good), frozenset(junk))
 
     def ground_truth(self, query: Query) -> tuple[list, list, list]:
-        """Return the names of good, ok and junk images by the Medium protocol.
+        """Return the names of the good, ok and junk images in the Medium protocol.
 
-        Good are the easy and hard ones, and none is ok.
+        Easy and hard images are good; no image is ok.
         """
         grades = self.gnd.grades[query.name]
         return grades['easy'] + grades['hard'], [], grades['junk']
@@ -103,7 +103,7 @@ def read(path: str | os.PathLike) -> GroundTruth:
     Raises
     ------
     ValueError
-        The file is damaged or something else; one line that names it.
+        The file is damaged or of another kind. The one-line message names it.
     """
     path = str(path)
     if path.endswith('.pkl'):
@@ -137,16 +137,16 @@ def _truth(path, data):
     images, asked = _names('imlist', data['imlist']), _names('qimlist', data['qimlist'])
     inside = sorted(set(images) & set(asked))
     if inside:
-        raise ValueError(f'the query image {inside[0]} is in imlist too, but queries are outside '
-                         'the database in the revisited protocols')
+        raise ValueError(f'the query image {inside[0]} is in imlist too, but the revisited '
+                         'protocols need queries outside the database')
     gnd = data['gnd']
     if type(gnd) is not list or len(gnd) != len(asked):
         raise ValueError(f'gnd is not a list of {len(asked)}, one entry per query')
     queries, grades = [], {}
     for name, entry in zip(asked, gnd, strict=True):
         if type(entry) is not dict or not {'bbx', *GRADES} <= set(entry):
-            raise ValueError(f'the query {name} lacks one of bbx, {", ".join(GRADES)}: the old '
-                             'ground truth, with only ok and junk, is scored as published')
+            raise ValueError(f'the query {name} lacks one of bbx, {", ".join(GRADES)}; use the old '
+                             'ground truth, with only ok and junk, without --gnd')
         queries.append(Query(name, name, _box(name, entry['bbx'])))
         grades[name] = {grade: [images[i] for i in
                                 _indices(name, grade, entry[grade], len(images))]

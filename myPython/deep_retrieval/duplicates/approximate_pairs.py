@@ -1,9 +1,9 @@
-"""Most pairs of similar images, found with an index of faiss: some are missed, scores are exact.
+"""Find most pairs of similar images with a faiss index: some are missed, but scores are exact.
 
     write_mapped('mapped.txt', features, Decimal('0.6'), find=Approximate(probes=16))
 
-K-means assigns rows to cells, and each row is compared with those in the `probes` cells nearest to
-it (an inverted file of faiss, IVF flat). All rows are held in memory twice.
+K-means assigns rows to cells, and each row is compared with those in its `probes` nearest cells (an
+inverted file of faiss, IVF flat). All rows are held in memory twice.
 """
 
 import numpy as np
@@ -12,19 +12,19 @@ import torch
 from deep_retrieval import optional, progress
 from deep_retrieval.duplicates.similar_pairs import BLOCK, RECHECKED, cosines, margin
 
-TRAINED = 64    # rows per cell from which k-means learns
+TRAINED = 64    # rows per cell to train k-means on
 SEED = 0
 
 
 class Approximate:
-    """Find pairs with an index; it is called as `similar_pairs.Exact` is.
+    """Find pairs with an index; called like `similar_pairs.Exact`.
 
     A part of the work is a block of queries.
 
     Parameters
     ----------
     probes : int
-        Cells that are searched for each row.
+        Cells to search per row.
     """
 
     def __init__(self, probes: int = 16):
@@ -32,7 +32,7 @@ class Approximate:
         self._faiss = optional.need('faiss', 'search')
 
     def key(self) -> dict:
-        """Return what the pairs depend on besides the features."""
+        """Return the settings that the pairs depend on, besides the features."""
         return {'approximate': self.probes, 'faiss': self._faiss.__version__}
 
     def __call__(self, features, squares, threshold, done=0):
@@ -48,12 +48,12 @@ class Approximate:
             if part >= done:
                 ends, _, found = index.range_search(unit[start:start + BLOCK], low)
                 i = np.repeat(np.arange(len(ends) - 1) + start, np.diff(ends).astype(np.int64))
-                # a pair may be found from one side or from both
+                # a pair may be found from one side or both
                 pairs = np.unique(np.sort([i, found], axis=0)[:, i != found], axis=1)
                 yield part, *_recheck(raw, squares, threshold, *torch.from_numpy(pairs))
 
     def _index(self, unit):
-        """An index of all rows, trained on some; a cell holds about sqrt(N) / 4 rows."""
+        """Return an index of all rows, trained on a sample; a cell has about sqrt(N) / 4 rows."""
         faiss, (count, dim) = self._faiss, unit.shape
         cells = max(1, min(int(4 * count ** 0.5), count // TRAINED))
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells,
@@ -67,7 +67,7 @@ class Approximate:
 
 
 def _recheck(raw, squares, threshold, i, j):
-    """Those pairs (i, j) whose cosine is at least the threshold, with the cosines: arrays."""
+    """Return arrays i, j and cosines of the pairs whose cosine is >= threshold."""
     values = torch.cat([cosines(raw[a], raw[b], squares[a], squares[b])
                         for a, b in zip(i.split(RECHECKED), j.split(RECHECKED), strict=True)])
     hit = values >= threshold

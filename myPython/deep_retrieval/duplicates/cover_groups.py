@@ -3,7 +3,7 @@
     found = group_mapped('mapped.txt', Decimal('0.7'), more_than=5)
     found[0].anchor, found[0].hits          # 'a.jpg', [Hit('b.jpg', 0.93), ...]
 
-A group is an anchor with its similar images, or all images that similar pairs connect.
+A group is an anchor with its similar images, or all images that are connected by similar pairs.
 """
 
 import logging
@@ -28,14 +28,14 @@ class Component(NamedTuple):
     ----------
     images : int
     pairs : int
-        Pairs with a similarity of at least the threshold, of images * (images - 1) / 2.
+        Number of pairs with similarity >= threshold, out of images * (images - 1) / 2.
     lowest : float
         The lowest similarity of two of the images.
     known : bool
-        Whether the mapped file has all pairs. If not, some are below `lowest`, which is then the
-        lowest score in the file.
+        Whether the mapped file has all pairs of the group. If not, `lowest` is the lowest score in
+        the file, and some pairs are below it.
     link : float
-        The weakest similarity that is needed: above it the group falls apart.
+        The weakest similarity needed: at a higher threshold the group falls apart.
     """
 
     images: int
@@ -45,20 +45,20 @@ class Component(NamedTuple):
     link: float
 
     def lowest_text(self) -> str:
-        """Return the lowest similarity in words."""
+        """Return the lowest similarity as text."""
         return str(self.lowest) if self.known else f'below {self.lowest}'
 
 
 class Group(NamedTuple):
-    """Images of one origin.
+    """Near-duplicate (same-origin) images.
 
     Attributes
     ----------
     anchor : str
     hits : list of Hit
-        The other images with their similarity to the anchor, the most similar first.
+        The other images with their similarity to the anchor, most similar first.
     component : Component or None
-        Of images that were grouped as connected ones.
+        Set if the images were grouped as connected ones.
     """
 
     anchor: str
@@ -72,7 +72,7 @@ class Group(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """How many groups there are, how many images are in them, and how many pairs with anchors."""
+    """Numbers of groups, of images in them, and of pairs of an anchor and an item."""
 
     groups: int
     images: int
@@ -88,21 +88,21 @@ def group_mapped(mapped: str | os.PathLike, threshold: Decimal | float, *, more_
     ----------
     mapped : str or PathLike
     threshold : Decimal
-        Least similarity.
+        Minimum similarity.
     more_than : int
-        Leave out groups that have no more images than this.
+        Leave out groups with this many images or fewer.
     connected : bool
-        Group all images that pairs connect, each image in one group (see `components`). By default
-        every anchor with its items is a group.
+        Group all images connected by pairs, so that each image is in one group (see `components`).
+        By default every anchor with its items is a group.
     giant : int
-        Warn of a connected group with more images.
+        Warn about connected groups with more images.
     most : int, optional
         Return only the first groups.
 
     Raises
     ------
     ValueError
-        There is no group.
+        There are no groups.
     """
     lines = mapped_files.read(mapped)
     if connected:
@@ -121,20 +121,20 @@ def group_mapped(mapped: str | os.PathLike, threshold: Decimal | float, *, more_
 
 
 def totals(groups: list[Group]) -> Totals:
-    """Count groups, images and pairs with their anchors."""
+    """Count groups, their images, and pairs of an anchor and an item."""
     images = {name for group in groups for name in group.names}
     return Totals(len(groups), len(images), sum(len(group.hits) for group in groups))
 
 
 def by_anchor(lines: Iterable, threshold: Decimal | float, more_than: int = 0) -> Iterator[Group]:
-    """Yield each anchor with its items of at least a threshold, if there are any.
+    """Yield each anchor with its items with similarity >= threshold, if there are any.
 
     Parameters
     ----------
     lines : iterable of (anchor, [(item, score), ...])
     threshold : Decimal
     more_than : int
-        Leave out groups of no more images than this, counting the anchor.
+        Leave out groups with this many images or fewer, counting the anchor.
     """
     threshold = float(threshold)    # 0.7 as a float64 is less than as a Decimal
     for anchor, items in lines:
@@ -145,7 +145,7 @@ def by_anchor(lines: Iterable, threshold: Decimal | float, more_than: int = 0) -
 
 def select(lines: Iterable, anchors: list[str],
            threshold: Decimal | float) -> tuple[list[Group], list[str]]:
-    """Return the groups of some anchors in their order, and the anchors that have no line.
+    """Return the groups of some anchors, in their order, and the anchors without a line.
 
     Raises
     ------
@@ -162,23 +162,23 @@ def select(lines: Iterable, anchors: list[str],
 
 
 def components(lines: Iterable, threshold: Decimal | float, more_than: int = 1) -> list[Group]:
-    """Group all images that similar pairs connect (single-linkage clustering).
+    """Group all images that are connected by similar pairs (single-linkage clustering).
 
     Parameters
     ----------
     lines : iterable of (anchor, [(item, score), ...])
     threshold : Decimal
-        Least similarity of a pair.
+        Minimum similarity of a pair.
     more_than : int
-        Leave out groups of no more images than this.
+        Leave out groups with this many images or fewer.
 
     Returns
     -------
     list of Group
-        By falling size, then by anchor. The anchor is the image with the most similar ones, the
-        first by name of ties. A hit's similarity is the highest threshold at which it is still
-        connected with the anchor: the hits at or above any threshold are exactly those that the
-        anchor's group has there.
+        By decreasing size, then by anchor. The anchor is the image with the most similar images
+        (ties: first by name). A hit's similarity is the highest threshold at which it is still
+        connected with the anchor. So for any higher threshold, the hits at or above it are exactly
+        the anchor's group at that threshold.
     """
     names, a, b, scores = _edges(lines)
     kept = scores >= float(threshold)
@@ -204,10 +204,11 @@ def _hits(anchor, items, threshold):
 
 
 def _linked(names, a, b, scores):
-    """What connects names by pairs (a, b).
+    """Compute how names are connected by pairs (a, b).
 
-    values : negative scores, rising. labels : of each name's component. firsts : the anchor of each
-    component. widths : of each name, the rank in `values`, from 1, that connects it with its anchor
+    Returns `values`: the negative scores, ascending; `labels`: the component of each name;
+    `firsts`: the anchor of each component; `widths`: for each name, the rank in `values` (from 1)
+    that connects it with its anchor.
     """
     from scipy.sparse import coo_array, csgraph
     # ranks as weights, 1 for the most similar: a minimum spanning tree keeps the best links
@@ -223,7 +224,7 @@ def _linked(names, a, b, scores):
 
 
 def _facts(labels, a, b, scores, kept):
-    """Function: label and size of a component -> its pairs, lowest and known."""
+    """Return a function (label, size of a component) -> its `pairs`, `lowest` and `known`."""
     count = labels.max() + 1
     inside = labels[a] == labels[b]
     pairs, mapped = (np.bincount(labels[a[some]], minlength=count) for some in (kept, inside))
@@ -238,7 +239,7 @@ def _facts(labels, a, b, scores, kept):
 
 
 def _edges(lines):
-    """Sorted names, and each pair once: numbers a < b of names, and the higher of its scores."""
+    """Return the sorted names, and each pair once: indices a < b, and its higher score."""
     numbers, a, b, scores = {}, [], [], []
     for anchor, items in lines:
         for item, score in items:
@@ -259,9 +260,9 @@ def _edges(lines):
 
 
 def _widths(count, tree, firsts):
-    """The greatest weight on the path in a forest from each node to the first node of its tree."""
+    """Return the largest weight on each node's path to the first node of its tree in a forest."""
     from scipy.sparse import coo_array, csgraph
-    # one root above all first nodes, so that one walk visits every tree
+    # a common root above all first nodes, so that one walk visits every tree
     rows = np.concatenate([tree.row, np.full(len(firsts), count)])
     columns = np.concatenate([tree.col, firsts])
     weights = np.concatenate([tree.data, np.ones(len(firsts))])

@@ -1,4 +1,4 @@
-"""Thresholds as exact decimals, so that 0.69 is neither missed nor doubled.
+"""Thresholds as exact decimals, so that a range neither misses nor repeats 0.69.
 
     steps('0.60', '0.70', '0.01')       # 11 Decimals, both ends included
 """
@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 
 
 def decimal(text: str | Decimal) -> Decimal:
-    """Read a number exactly as it is written; ValueError for anything else."""
+    """Parse a number exactly as it is written; ValueError for anything else."""
     try:
         value = Decimal(text)
     except InvalidOperation:
@@ -17,13 +17,13 @@ def decimal(text: str | Decimal) -> Decimal:
     return value
 
 
-def steps(low, high, step) -> list[Decimal]:
+def steps(low: str | Decimal, high: str | Decimal, step: str | Decimal) -> list[Decimal]:
     """List the thresholds from `low` to `high`, both included.
 
     Raises
     ------
     ValueError
-        A whole number of steps does not lead from `low` to `high`.
+        The range is not a whole number of steps.
     """
     low, high, step = map(decimal, (low, high, step))
     if step <= 0:

@@ -1,10 +1,10 @@
-"""Groups of images as folders of pictures, `ANCHOR/ITEM_SCORE.jpg`, as the original lays them out.
+"""Save groups as folders of pictures, `ANCHOR/ITEM_SCORE.jpg`, in the original's layout.
 
     save(groups, 'datasets/demo_cover/images', 'tmp/groups')
     count(read('tmp/groups'), Decimal('0.7'))       # Left(pairs=..., images=..., groups=...)
 
-In names of files, / becomes %2F and % becomes %25. The anchor's own picture has the score 1.0. The
-folder also gets the grouping, in the format of mapped files.
+In file names, / becomes %2F and % becomes %25. The anchor's own picture has the score 1.0. The
+folder also contains the grouping, in the format of mapped files.
 """
 
 import logging
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Left(NamedTuple):
-    """What is left of groups at a threshold."""
+    """What remains of groups at a threshold."""
 
     pairs: int
     images: int
@@ -35,13 +35,13 @@ class Left(NamedTuple):
 
 
 class Made(NamedTuple):
-    """How many pictures of how many groups were written."""
+    """Numbers of pictures and groups written."""
 
     pictures: int
     groups: int
 
 
-def save(groups: list[Group], img_dir: str, dst_dir: str, how=MAKE) -> Made:
+def save(groups: list[Group], img_dir: str, dst_dir: str, how: folders.How = MAKE) -> Made:
     """Make a folder with one folder of pictures per group.
 
     Parameters
@@ -65,27 +65,27 @@ def save(groups: list[Group], img_dir: str, dst_dir: str, how=MAKE) -> Made:
 
 
 def save_selected(mapped: str, anchors: list[str], threshold: Decimal, img_dir: str, dst_dir: str,
-                  missing: str | None = None, how=MAKE) -> Made:
-    """Make folders of pictures of some anchors' groups in a mapped file.
+                  missing: str | None = None, how: folders.How = MAKE) -> Made:
+    """Save the groups of some anchors in a mapped file as folders of pictures.
 
-    Anchors without a line are reported, and written to the file `missing` if there is one.
+    Anchors without a line are reported, and written to the file `missing` if it is given.
     """
     groups, without = cover_groups.select(mapped_files.read(mapped), anchors, threshold)
     report_missing(without, len(anchors), mapped, path=missing)
     return save(groups, img_dir, dst_dir, how)
 
 
-def sample(src_dir: str, dst_dir: str, n: int, seed: int = 0, how=MAKE) -> Made:
-    """Copy `n` groups drawn at random, without replacement; ValueError if there are fewer."""
+def sample(src_dir: str, dst_dir: str, n: int, seed: int = 0, how: folders.How = MAKE) -> Made:
+    """Copy `n` random groups, drawn without replacement; ValueError if there are fewer."""
     found = read(src_dir)
     if n > len(found):
-        raise ValueError(f'{src_dir}: has {len(found)} groups, of which {n} cannot be drawn (--n)')
+        raise ValueError(f'{src_dir}: has {len(found)} groups, fewer than the {n} to draw (--n)')
     places = np.random.default_rng(seed).choice(len(found), n, replace=False)
     return _copy(src_dir, dst_dir, [list(found)[place] for place in sorted(places)], found, how)
 
 
 def copy(src_dir: str, dst_dir: str, anchors: list[str], missing: str | None = None,
-         how=MAKE) -> Made:
+         how: folders.How = MAKE) -> Made:
     """Copy the groups of some anchors; missing ones are reported as in `save_selected`."""
     found = read(src_dir)
     wanted = {anchor: group_of(anchor) for anchor in anchors}
@@ -96,7 +96,7 @@ def copy(src_dir: str, dst_dir: str, anchors: list[str], missing: str | None = N
 
 
 def read(folder: str) -> dict[str, list[tuple[str, str, float]]]:
-    """Read folders of groups, also those of the original.
+    """Read folders of groups, including those made by the original.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def read(folder: str) -> dict[str, list[tuple[str, str, float]]]:
     Raises
     ------
     ValueError
-        There is no group, or a file is not a picture with a score.
+        There are no groups, or a file is not a picture with a score.
     """
     groups = {}
     for group in sorted(os.listdir(folder)):
@@ -115,14 +115,15 @@ def read(folder: str) -> dict[str, list[tuple[str, str, float]]]:
             groups[group] = [(name, *_parse(os.path.join(path, name)))
                              for name in sorted(os.listdir(path)) if not name.startswith('.')]
     if not groups:
-        raise ValueError(f'{folder}: holds no folders of groups; the subcommand groups makes them')
+        raise ValueError(f'{folder}: contains no folders of groups; the subcommand groups makes '
+                         'them')
     return groups
 
 
 def count(groups: dict, threshold: Decimal | float) -> Left:
-    """Count what is left of groups (see `read`) at a threshold.
+    """Count what remains of groups (see `read`) at a threshold.
 
-    A pair is an anchor with an item of its group; a group is left if it has a pair.
+    A pair is an anchor and an item of its group; a group remains if it has a pair.
     """
     left, threshold = {}, float(threshold)
     for group, pictures in groups.items():
@@ -134,7 +135,7 @@ def count(groups: dict, threshold: Decimal | float) -> Left:
 
 
 def others(folder: str, anchors: list[str]) -> list[str]:
-    """List the anchors of the groups in a folder that are not among `anchors`, sorted."""
+    """List the anchors of the groups in a folder that are not in `anchors`, sorted."""
     found = sorted(set(map(anchor_of, read(folder))) - set(anchors))
     if not found:
         raise ValueError(f'{folder}: all its groups are among the {len(anchors)} given ones')
@@ -150,7 +151,7 @@ def picture(item: str, score: float) -> str:
 def group_of(anchor: str) -> str:
     """Return the name of an anchor's folder."""
     name = anchor.replace('%', '%25').replace('/', '%2F')
-    # a leading dot would hide it, and .. would lead elsewhere
+    # a leading dot would hide the folder, and .. would lead elsewhere
     return name.replace('.', '%2E', 1) if name.startswith('.') else name
 
 
@@ -173,7 +174,7 @@ def _make(folder, command, steps, texts, how):
 
 
 def _file(name):
-    """A name as a file has it: the original's mapped files leave out .jpg."""
+    """Return the file name of an image: the original's mapped files leave out .jpg."""
     return name if os.path.splitext(name)[1][1:].isalpha() else f'{name}.jpg'
 
 

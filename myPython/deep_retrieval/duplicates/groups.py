@@ -1,10 +1,10 @@
-"""Groups of near-duplicate images from their descriptors, in memory.
+"""Find groups of near-duplicate images from descriptors, in memory.
 
     groups = find_groups(photos, threshold=0.75)
     groups[0].anchor, groups[0].hits        # 'a.jpg', [Hit('b.jpg', 0.93), ...]
 
-For more pairs than fit in memory, `similar_pairs.py` writes mapped files and `cover_groups.py`
-groups their images.
+If the pairs do not fit in memory, use `similar_pairs.py` to write a mapped file, and
+`cover_groups.py` to group its images.
 """
 
 import heapq
@@ -15,32 +15,31 @@ from deep_retrieval.duplicates.cover_groups import Group
 from deep_retrieval.duplicates.cover_groups import components as connect
 from deep_retrieval.ranking import Hit
 
-THRESHOLD = 0.75    # a cosine; what it means depends on the weights
+THRESHOLD = 0.75    # cosine; the right value depends on the weights
 
 
 def find_groups(features, threshold: float = THRESHOLD, *, components: bool = False,
                 min_size: int = 2) -> list[Group]:
-    """Group images that are at least `threshold` similar.
+    """Group images with similarity >= threshold.
 
     Parameters
     ----------
     features : Features, FeatureFolder or NamedRows
     threshold : float
-        Least similarity, a cosine.
+        Minimum similarity (cosine).
     components : bool
-        Group all images that are connected by similar pairs. By default a group has one centre,
-        its anchor: every other image is similar to the anchor itself, so that chains of similar
-        pairs do not join different things. Anchors are chosen by falling number of similar images
-        that are not yet in a group.
+        Group all images that are connected by similar pairs. By default every image of a group is
+        similar to its anchor, so that chains of similar pairs do not join different objects.
+        Anchors are chosen greedily, by the number of similar images that are not yet in a group.
     min_size : int
-        Leave out groups of fewer images.
+        Leave out groups with fewer images.
 
     Returns
     -------
     list of Group
         Largest first, then by the anchor's name. No image is in two groups. Hits are sorted by
-        falling similarity; with `components` it is the highest threshold at which the image is
-        still connected with the anchor.
+        decreasing similarity; with `components`, this is the highest threshold at which the image
+        is still connected with the anchor.
 
     Raises
     ------
@@ -59,10 +58,10 @@ def find_groups(features, threshold: float = THRESHOLD, *, components: bool = Fa
 
 
 def find_pairs(features, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return all pairs of rows i < j whose cosine is at least `threshold`: i, j and the cosines.
+    """Return all pairs of rows i < j whose cosine is >= threshold: arrays i, j and cosines.
 
-    The search is exact; memory is independent of the square of the number of rows, except for the
-    pairs themselves.
+    The search is exact. Apart from the pairs themselves, memory does not grow with the square of
+    the number of rows.
     """
     from deep_retrieval.duplicates.similar_pairs import Exact, check
     squares, _ = check(features)
@@ -79,12 +78,12 @@ def _lines(names, first, second, values):
 
 
 def _with_centres(names, first, second, values):
-    """Groups whose images are all similar to their anchor; each image is in one at most."""
+    """Return groups whose images are all similar to the anchor; each image is in one at most."""
     near = {}
     for i, j, value in zip(first.tolist(), second.tolist(), values.tolist(), strict=True):
         near.setdefault(i, {})[j] = value
         near.setdefault(j, {})[i] = value
-    # counts only fall, so an entry with an outdated count is put back when it comes up
+    # counts only decrease, so an outdated entry is put back when it comes up
     heap = [(-len(others), names[i], i) for i, others in near.items()]
     heapq.heapify(heap)
     taken, groups = set(), []

@@ -1,12 +1,12 @@
-"""Mapped files: the images similar to each image, or groups of images, as lines of text.
+"""Mapped files: text files with the images similar to each image, or with groups of images.
 
     mapped_files.write('mapped.txt', [('a.jpg', [('b c.jpg', 0.9129), ('d.jpg', 0.7)])], 3)
     for anchor, items in mapped_files.read('mapped.txt'):   # 'a.jpg', [('b c.jpg', 0.912), ...]
 
-A line is `ANCHOR<TAB>ITEM:SCORE ITEM:SCORE ...`, with items by falling score. Space, tab, newline,
-carriage return and % are percent-encoded in names; the last colon separates item and score. Scores
-are rounded down, so that a score reaches a threshold with that many decimals if and only if the
-similarity does. A grouping is a mapped file with one line per group.
+A line is `ANCHOR<TAB>ITEM:SCORE ITEM:SCORE ...`, with items by decreasing score. Space, tab,
+newline, carriage return and % are percent-encoded in names; the last colon separates item and
+score. Scores are rounded down, so a score reaches a threshold with that many decimals if and only
+if the similarity does. A grouping is a mapped file with one line per group.
 """
 
 import logging
@@ -19,7 +19,7 @@ from decimal import Decimal
 from deep_retrieval import progress, store
 from deep_retrieval.duplicates import DECIMALS
 
-REPORTED = 10   # problems of a file that are reported one by one
+REPORTED = 10   # number of problems in a file that are reported one by one
 _ENCODED = re.compile('[ \t\n\r%]')
 _DECODED = re.compile('%(20|09|0A|0D|25)', re.IGNORECASE)
 
@@ -27,21 +27,21 @@ logger = logging.getLogger(__name__)
 
 
 def encode(name: str) -> str:
-    """Encode a name as it stands in a line; ValueError for an empty name."""
+    """Encode a name for a mapped file; ValueError for an empty name."""
     if not name:
         raise ValueError('a name in a mapped file cannot be empty')
     return _ENCODED.sub(lambda match: f'%{ord(match[0]):02X}', name)
 
 
 def decode(text: str) -> str:
-    """Decode what `encode` wrote; any other % is left as it is."""
+    """Undo `encode`; any other % is left unchanged."""
     if '%' not in text:
         return text
     return _DECODED.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 def printable(name: str) -> str:
-    """Encode a name for a message: it stays on one line, and bytes that are not UTF-8 become ?."""
+    """Encode a name for a message: on one line, with ? for bytes that are not UTF-8."""
     return encode(name).encode(errors='replace').decode()
 
 
@@ -75,7 +75,7 @@ def format_line(anchor: str, items: Iterable, decimals: int = DECIMALS) -> str:
 
 
 def write(path: str | os.PathLike, lines: Iterable, decimals: int = DECIMALS) -> int:
-    """Write a mapped file, whole or not at all.
+    """Write a mapped file atomically.
 
     Parameters
     ----------
@@ -100,14 +100,14 @@ def write(path: str | os.PathLike, lines: Iterable, decimals: int = DECIMALS) ->
 
 
 def write_names(path: str | os.PathLike, names: Iterable[str]) -> None:
-    """Write a list of names, one per line, as `read_names` reads it."""
+    """Write a list of names, one per line, for `read_names`."""
     store.write(path, ''.join(f'{encode(name)}\n' for name in names))
 
 
 def read(path: str | os.PathLike) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     """Read a mapped file line by line.
 
-    A repeated item of a line and a repeated anchor are ignored with a warning. Empty lines are
+    Repeated items in a line and repeated anchors are ignored with a warning. Empty lines are
     skipped.
 
     Yields
@@ -118,7 +118,7 @@ def read(path: str | os.PathLike) -> Iterator[tuple[str, list[tuple[str, float]]
     Raises
     ------
     ValueError
-        An item has no score, or one that is not a finite number; file and line are named.
+        An item has no score, or one that is not a finite number. The message names file and line.
     """
     anchors, report = set(), _Report()
     for place, line in _with_progress(path):
@@ -137,12 +137,12 @@ def read(path: str | os.PathLike) -> Iterator[tuple[str, list[tuple[str, float]]
 def read_names(path: str | os.PathLike) -> list[str]:
     """Read the first field of each line, without repetitions; ValueError if there is none.
 
-    That is the original's queries file, with one name per line. Of mapped files and groupings it
-    gives the anchors.
+    It reads the original's queries files, with one name per line, and the anchors of mapped files
+    and groupings.
     """
     names = dict.fromkeys(decode(line.partition('\t')[0]) for _, line in lines(path))
     if not names:
-        raise ValueError(f'{path}: names no image')
+        raise ValueError(f'{path}: names no images')
     return list(names)
 
 
@@ -154,8 +154,8 @@ def read_groups(path: str | os.PathLike) -> dict[str, list[str]]:
     Raises
     ------
     ValueError
-        An id has two lines, a name is in two groups, or a line has no names; file and line are
-        named.
+        An id has two lines, a name is in two groups, or a line has no names. The message names
+        file and line.
     """
     groups, places, report = {}, {}, _Report()
     for place, line in lines(path):
@@ -164,23 +164,23 @@ def read_groups(path: str | os.PathLike) -> dict[str, list[str]]:
         if not key or not names:
             raise ValueError(f'{place}: is not of the form ID<TAB>NAME NAME ...')
         if key in groups:
-            raise ValueError(f'{place}: an earlier line has the id {key!r}')
+            raise ValueError(f'{place}: an earlier line has the same id {key!r}')
         groups[key] = list(dict.fromkeys(names))
         if len(groups[key]) < len(names):
-            report(f'{place}: repeats a name, which counts once')
+            report(f'{place}: repeats a name, which is counted once')
         for name in groups[key]:
             if name in places:
                 raise ValueError(f'{place}: {name!r} is also in the group of {places[name]}')
             places[name] = place
     report.end(path)
     if not groups:
-        raise ValueError(f'{path}: has no group')
+        raise ValueError(f'{path}: has no groups')
     return groups
 
 
 def lines(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
-    """Yield (`FILE:NUMBER`, line) for the lines of a text that are not empty."""
-    # names may hold other characters that Python takes for line breaks: only \n ends a line
+    """Yield (`FILE:NUMBER`, line) for the non-empty lines of a text file."""
+    # only \n ends a line: names may have other characters that Python treats as line breaks
     with open(path, encoding='utf-8', errors='surrogateescape', newline='\n') as file:
         for number, line in enumerate(file, 1):
             line = line.rstrip('\r\n')
@@ -211,14 +211,14 @@ def _items(place, text, report):
         if '%' in name:
             name = decode(name)
         if name in items:
-            report(f'{place}: repeats {name!r}; its first score counts')
+            report(f'{place}: repeats {name!r}; its first score is used')
             continue
         items[name] = value
     return list(items.items())
 
 
 class _Report:
-    """Logs the first sentences, and how many more there are."""
+    """Logs the first messages, then the number of further ones."""
 
     def __init__(self):
         self._count = 0

@@ -1,14 +1,14 @@
-"""Pairs of numbers with scores, more of them than fit in memory: kept on disk, read in order.
+"""Collect more scored pairs of numbers than fit in memory: on disk, sorted, and resumable.
 
     with PairRuns('mapped.txt.parts', key={'features': ...}, count=100_000) as runs:
         for part in range(runs.done, parts):
             runs.add(part, i, j, scores)                # arrays of one length
         for numbers, starts, others, scores in runs.grouped():
-            ...                                         # numbers rise; starts cut others and scores
+            ...                                         # ascending; starts split others and scores
 
-Work is done in parts 0, 1, 2, ... The folder holds runs (sorted pieces, as in an external sort)
-whose names say which parts they cover, so that an interrupted search resumes after the last one.
-What is read depends only on the pairs, not on where the runs were cut.
+Work is done in parts 0, 1, 2, ... The folder has runs (sorted pieces, as in an external sort) whose
+names say which parts they cover, so an interrupted search resumes after the last one. The result
+depends only on the pairs, not on the boundaries of the runs.
 """
 
 import bisect
@@ -24,8 +24,8 @@ import numpy as np
 from deep_retrieval import store
 
 RECORD = np.dtype([('number', '<u4'), ('other', '<u4'), ('score', '<i4')])
-BUDGET = 1 << 21    # pairs held in memory before they are written, of 24 bytes in both directions
-SECONDS = 60        # of work that an interruption may cost
+BUDGET = 1 << 21    # pairs held in memory before they are written, 24 bytes each (both directions)
+SECONDS = 60        # of work that an interruption may lose
 NOTE = 'key.json'
 _RUN = re.compile(r'run_(\d+)_(\d+)\.npy')
 _OURS = re.compile(rf'{_RUN.pattern}|{re.escape(NOTE)}|{re.escape(".lock")}')
@@ -34,27 +34,27 @@ logger = logging.getLogger(__name__)
 
 
 class PairRuns:
-    """Pairs in a folder; those that an interrupted search left there are kept if its key is equal.
+    """Pairs in a folder; those of an interrupted search are kept if it had the same key.
 
     Parameters
     ----------
     path : str
     key : dict
-        What the pairs depend on, for JSON.
+        What the pairs depend on; JSON values.
     count : int
         The numbers are 0 to count - 1.
 
     Attributes
     ----------
     done : int
-        Parts that are already there.
+        Number of parts that are done.
     pairs : int
-        Pairs that `grouped` has given, both directions counted as one.
+        Number of pairs yielded by `grouped`, where both directions count once.
 
     Raises
     ------
     ValueError
-        The folder holds something else, or another process is searching into it.
+        The folder has other files, or another process is writing it.
     """
 
     def __init__(self, path, key, count):
@@ -80,7 +80,8 @@ class PairRuns:
         self._stack.close()
 
     def add(self, part: int, i, j, scores) -> None:
-        """Add the pairs of a part, each once, in either direction: integer arrays of one length."""
+        """Add the pairs of a part, each once in either direction: integer arrays of equal length.
+        """
         if len(i):
             self._held.append((i, j, scores))
             self._size += len(i)
@@ -105,12 +106,12 @@ class PairRuns:
     def grouped(self):
         """Yield all pairs in both directions, sorted, in pieces of bounded size.
 
-        A pair that was added more than once is there once.
+        A pair that was added more than once is yielded once.
 
         Yields
         ------
         numbers, starts, others, scores : integer arrays
-            numbers[k] is paired with others[starts[k]:starts[k + 1]], by falling score, then by
+            numbers[k] is paired with others[starts[k]:starts[k + 1]], by decreasing score, then by
             number.
         """
         self.flush()
@@ -139,16 +140,16 @@ class PairRuns:
         self.pairs = found // 2
 
     def remove(self) -> None:
-        """Delete the folder, when its pairs are saved elsewhere."""
+        """Delete the folder, after its pairs were saved elsewhere."""
         shutil.rmtree(self.path)
 
     def _begin(self, key):
-        """Keep the runs that belong to the key, and delete all others."""
+        """Keep the runs that belong to the key, and delete the others."""
         store.clean(self.path)
         note = store.Manifest.inside(self.path, NOTE)
         if note.state(key) == 'same':
             return
-        # the note first: without it, runs that outlive a kill belong to no search
+        # delete the note first: without it, runs that survive a kill belong to no search
         with suppress(FileNotFoundError):
             os.unlink(note.path)
         for name, *_ in self._runs():
@@ -156,12 +157,12 @@ class PairRuns:
         note.write(key)
 
     def _runs(self):
-        """(name, first part, last part) of each run, in order."""
+        """Return (name, first part, last part) of each run, in order."""
         found = (_RUN.fullmatch(name) for name in os.listdir(self.path))
         return sorted((match[0], int(match[1]), int(match[2])) for match in found if match)
 
     def _parts_done(self):
-        """How many parts the runs cover without a gap."""
+        """Return how many parts the runs cover without a gap."""
         done = 0
         for name, first, last in self._runs():
             if first == done:
@@ -177,8 +178,8 @@ class PairRuns:
 
 
 def _sorted(records):
-    """The records of some numbers, each pair once, as `grouped` yields them."""
-    # number and score in one key; the score's sign is flipped, so that it falls as the key rises
+    """Return the records of some numbers, each pair once, as `grouped` yields them."""
+    # number and score in one key; the score is negated, so that ascending keys sort it descending
     first = (records['number'].astype(np.uint64) << np.uint64(32)
              | (0x7fffffff - records['score'].astype(np.int64)).astype(np.uint64))
     order = np.lexsort((records['other'], first))

@@ -1,14 +1,14 @@
-"""All pairs of images whose descriptors are similar, in memory that does not grow with N^2.
+"""Find all pairs of images with similar descriptors, in memory that does not grow with N^2.
 
     features = open_features('tmp/features')
     summary = write_mapped('mapped.txt', features, Decimal('0.6'))
 
-The similarity is the cosine, x.y / sqrt(x.x y.y), of float32 rows. Products of blocks in float32
-find the candidates, with a margin larger than their rounding errors, so that no pair is missed.
-The similarity of each candidate is then computed in float64 in a fixed order of additions: it is
+The similarity is the cosine, x.y / sqrt(x.x y.y), of float32 rows. Candidates are found by float32
+products of blocks, with a margin larger than the rounding errors, so that no pair is missed. The
+similarity of each candidate is then computed in float64 in a fixed order of additions. Hence it is
 the same for (x, y) and (y, x), in every block, with any number of threads, on the CPU and on a GPU,
-and exactly 1 for equal rows. It is rounded down to the decimals of the file (see mapped_files.py),
-by which hits are sorted.
+and exactly 1 for equal rows. It is rounded down to the decimals of the file (see mapped_files.py);
+hits are sorted by this score.
 """
 
 import hashlib
@@ -25,15 +25,15 @@ from deep_retrieval.duplicates import DECIMALS, mapped_files
 from deep_retrieval.duplicates.pair_runs import PairRuns
 
 BLOCK = 2048        # rows; a block of products has 16 MB
-PANEL = 4 * BLOCK   # rows that stay in memory while all later ones pass by
+PANEL = 4 * BLOCK   # rows that stay in memory while they are compared with all later ones
 GPU_BLOCK = 2 * BLOCK
 CHUNK = 1 << 20     # products searched for candidates at once
-RECHECKED = 1024    # candidates whose similarity is computed at once
+RECHECKED = 1024    # candidates whose similarities are computed at once
 MOST_DECIMALS = 9   # scores are kept as 32-bit integers
 
 
 class Summary(NamedTuple):
-    """How many images were compared, how many have a hit, and how many pairs there are."""
+    """Numbers of images compared, of images with a hit, and of pairs."""
 
     images: int
     anchors: int
@@ -42,22 +42,22 @@ class Summary(NamedTuple):
 
 def write_mapped(path: str | os.PathLike, features, threshold: Decimal | str,
                  decimals: int = DECIMALS, find=None) -> Summary:
-    """Write a mapped file with all pairs whose similarity is at least a threshold.
+    """Write a mapped file with all pairs whose similarity is >= threshold.
 
-    Every image with a hit is an anchor, sorted by name; its hits are sorted by falling score, then
-    by name. Pairs that were found are kept in the folder `path`.parts, from which an interrupted
-    search resumes.
+    Every image with a hit is an anchor, sorted by name; its hits are sorted by decreasing score,
+    then by name. The pairs found so far are kept in the folder `path`.parts, from which an
+    interrupted search resumes.
 
     Parameters
     ----------
     path : str or PathLike
     features : Features, FeatureFolder or NamedRows
     threshold : Decimal
-        Least similarity, a cosine.
+        Minimum similarity (cosine).
     decimals : int
-        Of the scores, which are rounded down.
+        Decimals of the scores, which are rounded down.
     find : Exact or Approximate
-        How pairs are found; by default `Exact()`.
+        The search method; by default `Exact()`.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def write_mapped(path: str | os.PathLike, features, threshold: Decimal | str,
     find = find or Exact()
     squares, digest = check(features)
     order = sorted(range(len(features)), key=features.names.__getitem__)
-    places = np.empty(len(order), np.uint32)    # of each row, in the order of names
+    places = np.empty(len(order), np.uint32)    # rank of each row in the order of names
     places[order] = np.arange(len(order))
     key = {'features': digest, 'threshold': str(threshold.normalize()), 'decimals': decimals,
            'find': find.key()}
@@ -89,7 +89,7 @@ def write_mapped(path: str | os.PathLike, features, threshold: Decimal | str,
 
 
 def device_of(gpu: int) -> str:
-    """Name the device of a GPU's number, or the CPU if that GPU does not exist."""
+    """Return PyTorch's name of a GPU, or 'cpu' if that GPU does not exist."""
     return f'cuda:{gpu}' if 0 <= gpu < torch.cuda.device_count() else 'cpu'
 
 
@@ -125,9 +125,9 @@ def check(features) -> tuple[np.ndarray, str]:
 
 
 def tree_sum(values: torch.Tensor) -> torch.Tensor:
-    """Sum the rows of an M x D tensor by adding halves to halves.
+    """Sum each row of an M x D tensor by repeatedly adding one half to the other.
 
-    The order of additions depends on D alone. A library's sum or product may add in any order,
+    The order of additions depends only on D. A library's sum or product may add in any order,
     which can depend on the number of rows.
     """
     while values.shape[1] > 1:
@@ -139,8 +139,9 @@ def tree_sum(values: torch.Tensor) -> torch.Tensor:
     return values[:, 0]
 
 
-def cosines(x, y, x_squares, y_squares) -> torch.Tensor:
-    """Compute the cosine of each row of x with the same row of y, at most 1.
+def cosines(x: torch.Tensor, y: torch.Tensor, x_squares: torch.Tensor,
+            y_squares: torch.Tensor) -> torch.Tensor:
+    """Compute the cosine of each row of x with the same row of y, clipped to at most 1.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def cosines(x, y, x_squares, y_squares) -> torch.Tensor:
 
 
 def floor(scores: np.ndarray, decimals: int) -> np.ndarray:
-    """Return the largest int32 k for which k / 10^decimals, as float64, is at most each score."""
+    """Return, for each score, the largest int32 k with k / 10^decimals <= score (in float64)."""
     scale = 10 ** decimals
     units = np.floor(scores * scale).astype(np.int64)
     units += (units + 1) / scale <= scores
@@ -167,10 +168,10 @@ def floor(scores: np.ndarray, decimals: int) -> np.ndarray:
 
 
 def margin(dim: int) -> float:
-    """Bound how far the float32 product of two unit rows can be from their cosine.
+    """Bound the difference between the float32 product of two unit rows and their cosine.
 
-    That is `dim` unit roundoffs for a sum in any order (Higham, Accuracy and Stability of Numerical
-    Algorithms, 3.1), and some more because the rows themselves are rounded.
+    It is `dim` unit roundoffs for a sum in any order (Higham, Accuracy and Stability of Numerical
+    Algorithms, 3.1), plus a few because the rows themselves are rounded.
     """
     return (dim + 16) * 2.0 ** -24
 
@@ -178,8 +179,8 @@ def margin(dim: int) -> float:
 class Exact:
     """Find all pairs by multiplying all rows with all rows.
 
-    A part of the work is a product of two blocks; those of the upper triangle are computed, by
-    panels of rows. Calling it yields (part, i, j, cosines), arrays with i < j.
+    A part of the work is the product of two blocks; only the upper triangle is computed, in panels
+    of rows. Calling it yields (part, i, j, cosines), with arrays i < j.
 
     Parameters
     ----------
@@ -192,11 +193,11 @@ class Exact:
         self.block = BLOCK if self.device.type == 'cpu' else GPU_BLOCK
 
     def key(self) -> dict:
-        """Return what the numbering of the parts depends on."""
+        """Return the settings that the numbering of the parts depends on."""
         return {'exact': self.block}
 
     def parts(self, count: int) -> list[tuple[int, int]]:
-        """List (first row, first column) of each product; a panel's share of a column is a run."""
+        """List (first row, first column) of each product: by panel, then by column, then by row."""
         panel = self.block * (PANEL // BLOCK)
         return [(row, column) for first in range(0, count, panel)
                 for column in range(first, count, self.block)
@@ -213,7 +214,7 @@ class Exact:
             if column is None or column.start != c:
                 column = _Rows(features, squares, c, self.block)
             if r not in rows:
-                # only the rows of this panel stay
+                # keep only the rows of this panel
                 rows = {k: v for k, v in rows.items() if k // panel == r // panel}
                 rows[r] = column if r == c else _Rows(features, squares, r, self.block)
             yield part, *self._hits(rows[r], column, low, threshold)
@@ -235,7 +236,7 @@ class Exact:
 
 
 class _Rows:
-    """Some rows on the device: as they are, at unit length, and their squared norms."""
+    """Some rows on the device: unchanged, at unit length, and their squared norms."""
 
     def __init__(self, features, squares, start, count):
         self.start = start
@@ -245,7 +246,7 @@ class _Rows:
 
 
 def _above(products, low):
-    """Yield the places (i, j) of products of at least `low`, from CHUNK products at a time."""
+    """Yield the indices (i, j) of products >= low, from CHUNK products at a time."""
     rows = (products.amax(1) >= low).nonzero()[:, 0]
     for some in rows.split(max(1, CHUNK // products.shape[1])):
         i, j = (products[some] >= low).nonzero(as_tuple=True)

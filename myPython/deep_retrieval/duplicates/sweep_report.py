@@ -1,4 +1,4 @@
-"""The counts of a sweep of thresholds as text, as CSV and as a plot.
+"""Report the counts of a threshold sweep as text, as CSV and as a plot.
 
     print('\n'.join(sweep_report.rows(table)))
     sweep_report.save_csv('sweep.csv', table)
@@ -12,9 +12,9 @@ from decimal import Decimal
 from deep_retrieval import optional, store
 from deep_retrieval.duplicates.thresholds import Table
 
-ROWS = ('pairs', 'images', 'groups')    # counted, of either kind
+ROWS = ('pairs', 'images', 'groups')    # counted for each kind
 KINDS = ('same-origin', 'unrelated')    # the original's tables say "unrelevant"
-# format of a plot -> metadata without a date, so that equal runs give equal bytes
+# format of a plot -> metadata without a date, so that equal runs give identical files
 PLOTS = {'png': {'Software': None}, 'svg': {'Date': None}, 'pdf': {'CreationDate': None}}
 
 
@@ -32,7 +32,7 @@ def rows(table: Table) -> list[str]:
 
 
 def count_rows(table: Table, kind: str) -> list[str]:
-    """Format a Markdown table of the same-origin counts alone, under the name of a kind."""
+    """Format a Markdown table of the same-origin counts only, under the name of a kind."""
     return _markdown(table.thresholds, [(f'{kind} {row}'.strip(), getattr(table.same_origin, row))
                                         for row in ROWS])
 
@@ -50,7 +50,7 @@ def _markdown(thresholds, named):
 
 
 def verdict(table: Table, precision: Decimal) -> list[str]:
-    """Format the threshold with the best F1, and the lowest one with a wanted precision."""
+    """Format the threshold with the best F1, and the lowest one with the wanted precision."""
     shares = list(zip(table.precision(), table.recall(), table.f1(), strict=True))
 
     def tell(place):
@@ -59,7 +59,7 @@ def verdict(table: Table, precision: Decimal) -> list[str]:
                 f'({", ".join(f"{name} {_cell(value)}" for name, value in values)})')
 
     best, wanted = table.best_f1(), table.reaching(precision)
-    # beyond an end of the range F1 may still rise
+    # F1 may still increase beyond an end of the range
     edge = {0: 'first', len(shares) - 1: 'last'}.get(best, '') if len(shares) > 1 else ''
     edge = edge and f'; it is the {edge} one, so another range may have a better one'
     return [f'best F1: {"at no threshold" if best is None else tell(best) + edge}',
@@ -80,7 +80,7 @@ def save_csv(path: str | os.PathLike, table: Table) -> None:
 
 
 def plot_kind(path: str | os.PathLike) -> str:
-    """Return the format that a plot's name ends in, png, svg or pdf; ValueError for another."""
+    """Return the format of a plot from its extension: png, svg or pdf; ValueError for another."""
     kind = str(path).rpartition('.')[2].lower()
     if kind not in PLOTS:
         raise ValueError(f'{path}: the name of a plot must end in .png, .svg or .pdf')
@@ -94,7 +94,7 @@ def check_plot(path: str | os.PathLike) -> None:
 
 
 def save_plot(path: str | os.PathLike, table: Table) -> None:
-    """Draw the pairs, and precision, recall and F1, over the threshold, as PNG, SVG or PDF."""
+    """Plot pairs, precision, recall and F1 against the threshold, as PNG, SVG or PDF."""
     kind = plot_kind(path)
     matplotlib = optional.need('matplotlib', 'plots')
     figure = _draw(optional.need('matplotlib.figure', 'plots').Figure, table)
@@ -104,7 +104,7 @@ def save_plot(path: str | os.PathLike, table: Table) -> None:
 
 
 def _draw(Figure, table):
-    """A figure, made without pyplot, which may need a screen."""
+    """Draw a figure without pyplot, which may need a screen."""
     figure = Figure((10, 4), layout='constrained')
     left, right = figure.subplots(1, 2)
     x = [float(value) for value in table.thresholds]

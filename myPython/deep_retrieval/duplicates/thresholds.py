@@ -1,12 +1,12 @@
-"""How many similar pairs are of the same origin, and how many are not, at several thresholds.
+"""Count same-origin and unrelated pairs at several similarity thresholds.
 
     values = steps('0.60', '0.70', '0.01')      # 11 Decimals, both ends included
     table = sweep('mapped.txt', values, groups='groups.txt')
     table.best_f1()                             # an index into table.thresholds
 
-Counted are pairs, images (those in at least one such pair) and groups. With a ground truth of
+The counts are those of pairs, images (in at least one such pair) and groups. With a ground truth of
 groups, a pair is two images, no matter which of them is the anchor. With a list of anchors, as in
-the original, a pair is an anchor with an item, and belongs to the anchor's group. An image is never
+the original, a pair is an anchor and an item, and belongs to the anchor's group. An image is never
 paired with itself.
 """
 
@@ -21,8 +21,8 @@ import numpy as np
 
 from deep_retrieval.duplicates import mapped_files
 
-HELD = 1 << 20      # pairs that are held in lists before they become arrays
-NAMED = 3           # missing images that are named in a message
+HELD = 1 << 20      # pairs collected in lists before they are converted to arrays
+NAMED = 3           # number of missing images named in a message
 
 logger = logging.getLogger(__name__)
 
@@ -36,18 +36,18 @@ class Counts(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What a sweep counts.
+    """The counts of a sweep.
 
     Attributes
     ----------
     thresholds : list of Decimal
     same_origin, unrelated : Counts
     relevant : int
-        Same-origin pairs that exist: those that a perfect threshold would find.
+        All same-origin pairs that exist, the denominator of recall.
     asked : int
-        How many anchors were asked for; with a ground truth, images in a same-origin pair.
+        Number of anchors asked for; with a ground truth, of images in a same-origin pair.
     missing : list of str
-        Those of them without a line in the mapped file.
+        Those of them that are not in the mapped file.
     lowest : float or None
         The lowest score in the mapped file.
     """
@@ -66,7 +66,7 @@ class Table(NamedTuple):
                 for same, other in zip(self.same_origin.pairs, self.unrelated.pairs, strict=True)]
 
     def recall(self) -> list[float | None]:
-        """Return the share of same-origin pairs that is found; None if there are none to find."""
+        """Return the share of existing same-origin pairs that are found; None if there are none."""
         return [same / self.relevant if self.relevant else None
                 for same in self.same_origin.pairs]
 
@@ -76,7 +76,7 @@ class Table(NamedTuple):
                 for same, other in zip(self.same_origin.pairs, self.unrelated.pairs, strict=True)]
 
     def best_f1(self) -> int | None:
-        """Return the index of the highest F1, the lowest threshold of ties; None without pairs."""
+        """Return the index of the highest F1 (ties: lowest threshold); None without pairs."""
         values = [value or 0 for value in self.f1()]
         return values.index(max(values)) if any(values) else None
 
@@ -91,20 +91,20 @@ def sweep(mapped: str | os.PathLike, thresholds: list[Decimal], *,
           missing: str | os.PathLike | None = None) -> Table:
     """Count the pairs of a mapped file at several thresholds.
 
-    Warns of anchors that are missing, and of thresholds below the lowest score in the file.
+    Warns about missing anchors, and about thresholds below the lowest score in the file.
 
     Parameters
     ----------
     mapped : str or PathLike
         The mapped file.
     thresholds : list of Decimal
-        Rising.
+        In ascending order.
     groups : str or PathLike, optional
-        The ground truth (see `mapped_files.read_groups`). Without one, anchors are counted.
+        The ground truth (see `mapped_files.read_groups`). Without it, pairs are counted by anchors.
     anchors : list of str, optional
         Anchors whose items are of the same origin; by default all.
     missing : str or PathLike, optional
-        A file to write with the names of the anchors that are missing.
+        File to write the names of the missing anchors to.
 
     Raises
     ------
@@ -126,18 +126,19 @@ def sweep(mapped: str | os.PathLike, thresholds: list[Decimal], *,
 
 def report_missing(names: list[str], asked: int, where: str | os.PathLike, noun: str = 'anchors',
                    path: str | os.PathLike | None = None) -> None:
-    """Warn of names that are missing `where` they were looked for.
+    """Warn about names that were not found.
 
     Parameters
     ----------
     names : list of str
     asked : int
-        How many were looked for.
+        How many names were looked for.
     where : str or PathLike
+        The file that they were looked for in.
     noun : str
-        What they are.
+        What the names stand for.
     path : str or PathLike, optional
-        A file to write them to.
+        File to write the missing names to.
 
     Raises
     ------
@@ -157,14 +158,14 @@ def report_missing(names: list[str], asked: int, where: str | os.PathLike, noun:
 
 
 def count_groups(lines: Iterable, groups: dict[str, list[str]], thresholds: list) -> Table:
-    """Count the pairs of images in a mapped file by a ground truth.
+    """Count the pairs of images in a mapped file using a ground truth.
 
     Parameters
     ----------
     lines : iterable of (anchor, [(item, score), ...])
         Read once.
     groups : dict of id to names
-        An image in no group is of no other image's origin.
+        An image in no group has no same-origin images.
     thresholds : list of Decimal
     """
     numbers = {name: k for k, name in enumerate(chain.from_iterable(groups.values()))}
@@ -181,7 +182,7 @@ def count_groups(lines: Iterable, groups: dict[str, list[str]], thresholds: list
 
 
 def count_anchors(lines: Iterable, good: list[str] | None, thresholds: list) -> Table:
-    """Count anchors with their items; the items of the anchors `good` are of the same origin.
+    """Count pairs of anchors and items; the items of the anchors `good` are of the same origin.
 
     Parameters
     ----------
@@ -205,9 +206,9 @@ def _table(thresholds, counts, relevant, asked, pairs):
 
 
 def _count(count, levels, images, groups):
-    """Counts of pairs that reach the first `levels` of `count` thresholds.
+    """Return the Counts of pairs that reach the first `levels` of `count` thresholds.
 
-    images, groups : lists of arrays with the numbers of those that a pair is in; -1 is no group
+    images, groups : lists of arrays with the images and groups of each pair; -1 is no group
     """
     counts = Counts([], [], [])
     for level in range(1, count + 1):
@@ -226,8 +227,8 @@ class _Pairs:
 
     a, b : numbers of anchor and item; new names are added to `numbers` (name -> number)
     levels : how many thresholds each pair reaches
-    anchors : the names that have a line
-    lowest : the lowest score, None for a file without scores
+    anchors : the names with a line
+    lowest : the lowest score; None for a file without scores
     """
 
     def __init__(self, lines, numbers, thresholds):
@@ -251,13 +252,13 @@ class _Pairs:
         if len(scores):
             self.lowest = min(scores.min(), np.inf if self.lowest is None else self.lowest)
         a, b = np.repeat(anchors.astype(np.int32), counts.astype(int)), items.astype(np.int32)
-        # comparing floats that were read from at most 15 digits compares the decimals
+        # comparing floats that were parsed from at most 15 digits compares the decimals
         levels = np.searchsorted(limits, scores, 'right').astype(np.int16)
-        other = a != b      # an image is no pair with itself
+        other = a != b      # an image is not paired with itself
         return a[other], b[other], levels[other]
 
     def of_images(self):
-        """a, b and levels of each pair of images once, no matter which of them is the anchor."""
+        """Return a, b and levels of each pair of images once, no matter which is the anchor."""
         keys = np.minimum(self.a, self.b).astype(np.int64) << 32 | np.maximum(self.a, self.b)
         order = np.argsort(keys, kind='stable')
         keys = keys[order]

@@ -1,9 +1,9 @@
-"""Rankings as folders of pictures to look at: RANK_NAME_SIMILARITY.jpg, copies of the images.
+"""Save rankings as folders of pictures: copies of the images named RANK_NAME_SIMILARITY.jpg.
 
     fill('tmp/wrong', {'0001_a/00003_b_0.712.jpg': copy_of('b.jpg'), ...}, overwrite=False)
 
-A folder that holds anything else is refused. The file pictures.json beside the pictures lists them:
-only those are ever removed, and only with `overwrite`.
+A folder with other files is refused. The file pictures.json in the folder lists the pictures: only
+those are ever removed, and only with `overwrite`.
 """
 
 import json
@@ -18,7 +18,7 @@ from deep_retrieval.images import read_image
 from deep_retrieval.store import StoreError
 
 LIST, ASIDE = 'pictures.json', '.aside'
-LONGEST = 180   # bytes of an image's name within a file's name, which may have 255
+LONGEST = 180   # bytes of the image's name in a file name, which can have 255
 
 
 def save_answers(folder: str, dataset, answers: list, overwrite: bool,
@@ -33,6 +33,9 @@ def save_answers(folder: str, dataset, answers: list, overwrite: bool,
         Query number i (from 1) gets `000i_NAME.jpg` and, if it has wrong answers, the folder
         `000i_NAME`.
     overwrite : bool
+        See `fill`.
+    crop : bool
+        Outline the query's box.
     """
     pictures = {}
     for number, answer in enumerate(answers, 1):
@@ -51,11 +54,11 @@ def hit_name(rank: int, name: str, path: str, similarity: float) -> str:
 
 
 def file_name(name: str, path: str) -> str:
-    """Return an image's name as a part of a file's name, without folders and extension."""
+    """Return an image's name for use in a file name, without folders and extension."""
     name = name.removesuffix(os.path.splitext(path)[1])
     name = ''.join('_' if letter == '/' or unicodedata.category(letter) == 'Cc' else letter
                    for letter in name)
-    # names differ at their ends; bytes that are not text, as of a letter cut there, become _ too
+    # keep the ends, where names differ; invalid bytes, such as half a letter, become _ too
     return os.fsencode(name)[-LONGEST:].decode('utf-8', 'replace').replace('\ufffd', '_')
 
 
@@ -65,7 +68,7 @@ def copy_of(source: str) -> Callable:
 
 
 def check(folder: str, overwrite: bool) -> None:
-    """Make a folder; StoreError if it holds something and `fill` has never written there."""
+    """Make a folder; StoreError if it has files but was not written by `fill`."""
     os.makedirs(folder, exist_ok=True)
     found = os.listdir(folder)
     if found and LIST not in found and not overwrite:
@@ -79,20 +82,19 @@ def fill(folder: str, pictures: dict[str, Callable], overwrite: bool) -> None:
     ----------
     folder : str
     pictures : dict of str to callable
-        Path below the folder -> function that writes the picture to a path.
+        Path relative to the folder -> function that writes the picture to a path.
     overwrite : bool
-        Accept a folder with other files: those that an earlier call has written are removed, and
-        all others stay.
+        Accept a folder with files: those written by an earlier call are removed, the others stay.
 
     Raises
     ------
     StoreError
-        The folder holds other files.
+        The folder has other files.
     """
     before = _listed(folder)
     if not overwrite:
         for path in _files(folder):
-            # a killed run leaves the file that it was writing
+            # a killed run may leave the file that it was writing
             if path.removesuffix(ASIDE) not in {LIST, *pictures}:
                 _refuse(folder, path)
     for path in before - set(pictures):
@@ -106,7 +108,7 @@ def fill(folder: str, pictures: dict[str, Callable], overwrite: bool) -> None:
 
 
 def _strip_of(dataset, answer, crop):
-    """A function that draws a query and the first hits of its ranking into a file."""
+    """Return a function that draws a query and the first hits of its ranking to a file."""
     def write(path):
         query = answer.query
         asked = dataset.query_path(query)
@@ -118,14 +120,14 @@ def _strip_of(dataset, answer, crop):
 
 
 def _files(folder):
-    """Paths below a folder of the files in it and in its folders."""
+    """Return the relative paths of the files in a folder and in its subfolders."""
     for path, _, names in os.walk(folder):
         for name in names:
             yield os.path.relpath(os.path.join(path, name), folder)
 
 
 def _listed(folder):
-    """The pictures that an earlier call has listed, a set."""
+    """Return the set of pictures listed by an earlier call."""
     path = os.path.join(folder, LIST)
     try:
         with open(path, encoding='utf-8') as file:
@@ -137,7 +139,7 @@ def _listed(folder):
 
 
 def _remove(folder, path):
-    """Remove a listed picture, and its folder if that is then empty."""
+    """Remove a listed picture, and its folder if it becomes empty."""
     whole = os.path.join(folder, path)
     if store.leads_out(path) or not os.path.lexists(whole):
         return
@@ -147,5 +149,5 @@ def _remove(folder, path):
 
 
 def _refuse(folder, name):
-    raise StoreError(f'{folder}: holds something else, such as {name!r}; give another folder, or '
+    raise StoreError(f'{folder}: contains other files, such as {name!r}; give another folder, or '
                      '--overwrite to write into this one')

@@ -1,7 +1,7 @@
-"""The folder of a gallery: made aside, then put in the place of an older gallery.
+"""The folder of a gallery: written under a temporary name, then swapped with an older gallery.
 
-Thumbnails are made in the folder `.NAME.thumbs` beside it, which an interrupted run leaves behind
-and the next one takes over.
+Thumbnails are made in the folder `.NAME.thumbs` beside it. An interrupted run leaves this folder,
+and the next run reuses it.
 """
 
 import os
@@ -17,35 +17,35 @@ THUMBS = re.compile('[0-9a-f]{2}')      # folders of thumbnails
 
 
 def check(output: str, overwrite: bool = False, inputs=()) -> None:
-    """Raise ValueError if a gallery must not take the place of `output`.
+    """Raise ValueError if a gallery must not replace `output`.
 
-    That is a file, a folder that holds one of the paths `inputs` or the current folder, and, unless
-    `overwrite`, a folder that holds something else than a gallery.
+    It must not replace a file, a folder that contains the current folder or one of the paths
+    `inputs`, or, unless `overwrite`, a folder that is not a gallery.
     """
     output = os.path.realpath(output)
     for path in [os.getcwd(), *inputs]:
         if os.path.commonpath([output, os.path.realpath(path)]) == output:
-            raise ValueError(f'{output}: holds {path}: choose another output folder')
+            raise ValueError(f'{output}: contains {path}: choose another output folder')
     store.check_folder(output, ENTRIES, overwrite, 'a gallery')
     if os.path.isdir(output) and not overwrite and not _is_gallery(output):
-        raise ValueError(f'{output}: holds something else than a gallery; give another folder, or '
-                         '--overwrite')
+        raise ValueError(f'{output}: is not a gallery; give another folder, or --overwrite to '
+                         'replace it')
     parts = _parts(output)
     if os.path.lexists(parts) and not (
             os.path.isdir(parts) and all(map(THUMBS.fullmatch, os.listdir(parts)))):
-        raise ValueError(f'{parts}: is in the way of the thumbnails that are made there; move it')
+        raise ValueError(f'{parts}: is in the way, because thumbnails are made there; move it')
 
 
 @contextmanager
 def replacing(output: str):
-    """Yield a new folder that takes the place of `output` when the block ends well.
+    """Yield a new folder that replaces `output` if the block succeeds.
 
     Yields
     ------
     folder : str
         The new folder, empty.
     thumbs : str
-        A folder for its thumbnails, with those of an interrupted run and of an older gallery.
+        A folder for its thumbnails, which has those of an interrupted run and of an older gallery.
     """
     output, parts = os.path.realpath(output), _parts(output)
     with store.replace_folder(output) as new:
@@ -63,7 +63,7 @@ def _parts(output):
 
 
 def _is_gallery(folder):
-    """Whether a folder is empty, or holds a gallery and nothing else."""
+    """Whether a folder is empty, or contains a gallery and nothing else."""
     names = os.listdir(folder)
     if not names:
         return True

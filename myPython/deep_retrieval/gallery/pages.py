@@ -1,10 +1,10 @@
-"""Queries or groups with their hits, as a folder of static HTML pages.
+"""Write queries or groups with their hits as a folder of static HTML pages.
 
     entries = [Entry('a.jpg', [Hit('b.jpg', 0.91, 'positive'), Hit('c.jpg', 0.72)]), ...]
     write('tmp/gallery', entries, in_folder('datasets/demo_cover/images'), 'Groups')
 
-Opened from the disk, index.html needs no server and no network. Pictures are shown as thumbnails
-and link to the files themselves, which stay where they are.
+index.html can be opened from disk, without a server or network. Pictures are shown as thumbnails
+that link to the original files, which are not copied.
 """
 
 import logging
@@ -18,7 +18,7 @@ from deep_retrieval.gallery import folder, template, thumbs
 from deep_retrieval.gallery.template import Picture, View, url
 from deep_retrieval.listing import EXTENSIONS
 
-NAMED = 5       # pictures with a fault that are named in a message
+NAMED = 5       # number of faulty pictures named in a message
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ class Entry(NamedTuple):
     query : str
         Name of a picture.
     hits : list of Hit
-        The best first. A mark is one of `template.MARKS`; a similarity may be None.
+        Best first. Marks are among `template.MARKS`; similarities may be None.
     title : str
         By default the query's name.
     note : str
-        Shown below the title.
+        Text below the title.
     box : (x1, y1, x2, y2), optional
-        A box in the query to outline, in pixels.
+        Box to outline in the query, in pixels.
     """
 
     query: str
@@ -53,9 +53,9 @@ class Summary(NamedTuple):
     Attributes
     ----------
     entries, pages, pictures : int
-        `pictures` counts each picture once.
+        Numbers of entries, pages and different pictures.
     faults : dict of str to list of str
-        Names of the pictures that have no thumbnail, by what is wrong with them.
+        Names of the pictures without a thumbnail, by kind of fault.
     """
 
     entries: int
@@ -69,8 +69,8 @@ def write(output: str | os.PathLike, entries: list[Entry], locate: Callable, tit
           inputs=()) -> Summary:
     """Write a gallery.
 
-    It is made aside and takes the place of an older one when it is whole. Thumbnails of an
-    interrupted run and of the older gallery are kept. Pictures that cannot be shown are logged.
+    It replaces an older gallery when it is complete. Thumbnails of an interrupted run and of the
+    older gallery are reused. Pictures that cannot be shown are logged.
 
     Parameters
     ----------
@@ -78,19 +78,19 @@ def write(output: str | os.PathLike, entries: list[Entry], locate: Callable, tit
         The folder to make.
     entries : list of Entry
     locate : callable
-        Takes the name of a picture; returns its path, or None if it has none.
+        Takes the name of a picture and returns its path, or None if there is no file.
     title : str
         Heading of the pages.
     noun : {'groups', 'queries'}
-        What the entries are called.
+        Name of the entries on the pages.
     per_page : int
         Entries per page.
     side : int
         Longest side of a thumbnail in pixels.
     overwrite : bool
-        Also replace a folder that holds something else than a gallery.
+        Also replace a folder that is not a gallery.
     inputs : iterable of paths
-        A folder that holds one of them is never replaced.
+        A folder that contains one of them is never replaced.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def write(output: str | os.PathLike, entries: list[Entry], locate: Callable, tit
 
 
 def log_faults(faults: dict[str, list[str]]) -> None:
-    """Warn of pictures that cannot be shown: {what is wrong: names}."""
+    """Warn about pictures that cannot be shown; faults : {kind of fault: names}."""
     for fault, names in faults.items():
         if names:
             some = ', '.join(names[:NAMED]) + (', ...' if len(names) > NAMED else '')
@@ -131,9 +131,9 @@ def log_faults(faults: dict[str, list[str]]) -> None:
 
 
 def in_folder(path: str | os.PathLike) -> Callable:
-    """Return a function from a name to its file below a folder, for `write`.
+    """Return a function `locate` for `write` that finds pictures in a folder by name.
 
-    A name may lack its extension. Names that lead out of the folder have no file.
+    Names may lack the extension. Names that lead out of the folder are not found.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def in_folder(path: str | os.PathLike) -> Callable:
 
 
 def _picture(name, path, thumb, side, output):
-    """A Picture for the pages in the folder `output`; thumb: Thumb, or what is wrong."""
+    """Return a Picture for the pages in the folder `output`; thumb : Thumb, or kind of fault."""
     if isinstance(thumb, str):
         return Picture(name, fault=thumb)
     href = url(os.path.relpath(os.path.realpath(path), output))

@@ -1,4 +1,4 @@
-"""Queries with their hits as one picture: one row per query, its best images beside it.
+"""Draw queries with their hits as one picture: one row per query, with its best images.
 
     entries = [Entry('a.jpg', [Hit('b.jpg', 0.91, 'positive'), ...]), ...]
     save('top5.png', strip(entries, lambda name: read_image(f'images/{name}')))
@@ -18,33 +18,33 @@ from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.ranking import Hit
 
 WHITE = (255, 255, 255)
-BACKDROP = (246, 246, 246)  # of the part of a cell that its image leaves free
+BACKDROP = (246, 246, 246)  # background of a cell around its image
 TEXT = (40, 40, 40)
 FAINT = (125, 125, 125)
 BOX = (0, 200, 255)
 MARKS = {'positive': (80, 160, 40), 'negative': (60, 60, 210), 'junk': (150, 150, 150)}
-LOST = np.full((150, 200, 3), 225, np.uint8)    # stands for an image that cannot be read
+LOST = np.full((150, 200, 3), 225, np.uint8)    # placeholder for an image that cannot be read
 
 MARGIN, GAP = 16, 12  # pixels around the picture and between its columns
-FRAME = 4  # pixels around an image, coloured where it is marked
+FRAME = 4  # width in pixels of the frame around an image, coloured if it is marked
 FONT, LARGE, SMALL = cv2.FONT_HERSHEY_SIMPLEX, 0.55, 0.45
-LINE, PAD = 20, 3  # pixels of height of a line of text, and of space above the first
+LINE, PAD = 20, 3  # height in pixels of a line of text, and of the space above the first
 ELLIPSIS = '...'  # OpenCV 4 draws ASCII only
 
 
 def strip(entries: list[Entry], read: Callable, cell: tuple[int, int] = (150, 200)) -> np.ndarray:
-    """Draw rows below a header: query, top1, top2 ... as many as the longest row has.
+    """Draw a table with a header (query, top1, top2 ...) and one row per entry.
 
-    Below a query is its title or name, below a hit are its similarity and name. Marked hits get a
-    frame in the colour of the mark, which is explained at the foot.
+    The text below a query is its title or name; below a hit it is its similarity and name. Marked
+    hits have a frame in the colour of the mark; a legend at the bottom explains the colours.
 
     Parameters
     ----------
     entries : list of Entry
     read : callable
-        Takes the name of a picture; returns it as H x W x 3 uint8, in the order B, G, R.
+        Takes the name of a picture and returns it as H x W x 3 uint8, in the order B, G, R.
     cell : (height, width) in pixels
-        Images are fitted into it.
+        Images are scaled to fit into it.
 
     Returns
     -------
@@ -74,12 +74,12 @@ def strip(entries: list[Entry], read: Callable, cell: tuple[int, int] = (150, 20
 
 
 def reader(locate: Callable) -> tuple[Callable, list[str]]:
-    """Return a function `read` for `strip` that shows a placeholder for what cannot be read.
+    """Return a function `read` for `strip` with a placeholder for pictures that cannot be read.
 
     Parameters
     ----------
     locate : callable
-        Takes the name of a picture; returns its path or None.
+        Takes the name of a picture and returns its path or None.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def reader(locate: Callable) -> tuple[Callable, list[str]]:
 
 
 def save(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write an image in the format of the path's extension, whole or not at all.
+    """Write an image in the format of the path's extension, atomically.
 
     Raises
     ------
@@ -117,7 +117,18 @@ def save(path: str | os.PathLike, image: np.ndarray) -> None:
 
 
 def of_result(dataset, result, queries: int = 5, top: int = 5) -> np.ndarray:
-    """Draw the first queries of an `evaluate.Result` and their best images, marked by the truth."""
+    """Draw the first queries of an `evaluate.Result` and their best images, marked by the truth.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    result : evaluate.Result
+    queries, top : number of queries, and of images per query
+
+    Returns
+    -------
+    ndarray, H x W x 3 uint8, in the order B, G, R
+    """
     entries, paths = [], {}
     shown = list(zip(result.queries, result.rankings, result.similarities, strict=True))[:queries]
     for query, names, similarities in shown:
@@ -133,7 +144,7 @@ def of_result(dataset, result, queries: int = 5, top: int = 5) -> np.ndarray:
 
 
 def _draw_row(entry, read, columns, cell):
-    """The images of a row and the text below them, padded to the picture's columns."""
+    """Draw the images of a row and the text below them, padded to the number of columns."""
     width = cell[1] + 2 * FRAME
     title = entry.title or entry.query
     cells = [_image_cell(f'the query image of {title}', read(entry.query), cell, box=entry.box)]
@@ -150,13 +161,13 @@ def _draw_row(entry, read, columns, cell):
 
 
 def _image_cell(what, image, cell, box=None, mark=None):
-    """An image fitted into a cell, centred, with its box and the frame of its mark."""
+    """Draw an image in a cell, scaled to fit and centred, with its box and coloured frame."""
     if mark is not None and mark not in MARKS:
         raise ValueError(f'{what}: unknown mark {mark!r}; known are {", ".join(MARKS)}')
     image = _bgr(what, image)
     ratio = min(cell[0] / image.shape[0], cell[1] / image.shape[1])
     size = [max(1, round(side * ratio)) for side in (image.shape[1], image.shape[0])]
-    # averaging areas keeps small text and edges clean, but only when shrinking
+    # area averaging keeps small text and edges clean, but only for shrinking
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC)
     if box is not None:
         _draw_box(image, [round(value * ratio) for value in box])
@@ -170,7 +181,7 @@ def _image_cell(what, image, cell, box=None, mark=None):
 
 
 def _draw_box(image, box):
-    """Outline a box in an image, in place: a bright line on a dark one shows anywhere."""
+    """Outline a box in an image, in place, with a bright line on a dark one for contrast."""
     x1, y1, x2, y2 = box
     corner = (min(max(x1, 1), image.shape[1] - 2), min(max(y1, 1), image.shape[0] - 2))
     other = (min(max(x2, 1), image.shape[1] - 2), min(max(y2, 1), image.shape[0] - 2))
@@ -179,7 +190,7 @@ def _draw_box(image, box):
 
 
 def _bgr(what, image):
-    """An image with three channels; ValueError for anything else."""
+    """Return an image with three channels; ValueError if it is not an image."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or not image.size:
         raise ValueError(f'{what} is not an image: a uint8 array is needed (cv2.imread returns '
                          'None for a file that it cannot read)')
@@ -193,7 +204,7 @@ def _bgr(what, image):
 
 
 def _caption(width, lines):
-    """Lines of (text, scale, colour), centred in a white band."""
+    """Draw lines of (text, scale, colour), centred in a white band."""
     out = _blank(PAD + LINE * len(lines), width)
     for number, (text, scale, colour) in enumerate(lines):
         text = _shorten(_drawable(text), scale, width)
@@ -203,7 +214,7 @@ def _caption(width, lines):
 
 
 def _legend(marks, width):
-    """The meaning of the frames' colours."""
+    """Draw the legend of the frame colours."""
     out, left = _blank(LINE, width), FRAME
     for mark in marks:
         out[4:LINE - 4, left:left + LINE - 8] = MARKS[mark]
@@ -213,7 +224,7 @@ def _legend(marks, width):
 
 
 def _shorten(text, scale, width):
-    """The text, or its two ends around an ellipsis, as names differ at their ends."""
+    """Shorten text to a width; keep both ends around an ellipsis, since names differ there."""
     keep = len(text)
     short = text
     while _text_width(short, scale) > width and keep > 0:
@@ -224,7 +235,7 @@ def _shorten(text, scale, width):
 
 
 def _drawable(name):
-    """A name in ASCII, which is all that OpenCV draws: no accents, other letters as codes."""
+    """Return a name in ASCII, the only letters OpenCV draws: without accents, others as codes."""
     name = unicodedata.normalize('NFKD', name)
     name = ''.join(letter for letter in name if not unicodedata.combining(letter))
     return name.encode('ascii', 'backslashreplace').decode()
@@ -235,12 +246,12 @@ def _text_width(text, scale):
 
 
 def _write(image, text, left, top, scale, colour):
-    """Write into a line of text that begins at `top`, in place."""
+    """Draw text on the line that begins at `top`, in place."""
     cv2.putText(image, text, (left, top + LINE - 6), FONT, scale, colour, 1, cv2.LINE_AA)
 
 
 def _beside(cells):
-    """Cells in a row, with the gap between columns."""
+    """Join cells to a row, with the gap between columns."""
     gap = _blank(cells[0].shape[0], GAP)
     return np.hstack([part for cell in cells for part in (gap, cell)][1:])
 

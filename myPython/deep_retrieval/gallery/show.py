@@ -1,4 +1,4 @@
-"""Galleries and strips of groups, search results and rankings: one call each.
+"""Make galleries and strips of groups, search results and rankings in one call.
 
     gallery(groups, photos, 'tmp/gallery')                      # open tmp/gallery/index.html
     gallery({'query.jpg': hits[0]}, photos, 'tmp/gallery')
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Strip(NamedTuple):
-    """How many rows a strip has, and the names of pictures that could not be read."""
+    """The number of rows of a strip, and the names of pictures that could not be read."""
 
     rows: int
     lost: list
@@ -25,37 +25,37 @@ class Strip(NamedTuple):
 
 def gallery(groups, features, output: str | os.PathLike, *, images: str | os.PathLike | None = None,
             title: str = 'Near-duplicate groups', overwrite: bool = False) -> pages.Summary:
-    """Write a folder of static HTML pages that show groups of images, or hits of queries.
+    """Write a folder of static HTML pages with groups of images, or with queries and their hits.
 
     Parameters
     ----------
     groups : list of Group, or dict of name to list of Hit
     features : Features or FeatureFolder
-        Whose names the groups have; says in which folder the images are.
+        The features that the groups were made from; they know the folder of the images.
     output : path
-        The folder to make. An older gallery there is replaced.
+        The folder to make. An existing gallery is replaced.
     images : path, optional
-        The folder that names are relative to, if it is not the one that was described.
+        The folder that names are relative to, if it is not the folder that was described.
     title : str
         Heading of the pages.
     overwrite : bool
-        Delete what `output` holds, even if it is not a gallery.
+        Delete the contents of `output`, even if it is not a gallery.
 
     Returns
     -------
     pages.Summary
-        How many entries, pages and pictures were written, and what is wrong with which pictures.
+        Numbers of entries, pages and pictures written, and the faulty pictures.
 
     Raises
     ------
     ValueError
-        There is nothing to show, or `output` holds something else.
+        There is nothing to show, or `output` is not a gallery.
     """
     items = groups.items() if isinstance(groups, dict) else [
         (group.anchor, group.hits) for group in groups]
     entries = [pages.Entry(name, hits) for name, hits in items]
     if not entries:
-        raise ValueError('there is no group to show; a lower threshold finds more')
+        raise ValueError('there are no groups to show; a lower threshold may find some')
     folder = images or getattr(features, 'folder', None)
     locate = pages.in_folder(folder) if folder else _as_path
     described = getattr(features, 'folder', None)
@@ -71,7 +71,7 @@ def gallery(groups, features, output: str | os.PathLike, *, images: str | os.Pat
 def rankings(output: str | os.PathLike, dataset, folder: str | os.PathLike,
              features: list[str] | None = None, *, top: int = 50, title: str | None = None,
              **options) -> pages.Summary:
-    """Write a gallery of test.py's rankings: each query and its first hits, marked by the truth.
+    """Write a gallery of test.py's rankings: each query with its first hits, marked by the truth.
 
     Parameters
     ----------
@@ -79,15 +79,15 @@ def rankings(output: str | os.PathLike, dataset, folder: str | os.PathLike,
         The folder to make.
     dataset : Dataset
     folder : path
-        Holds NAME.rnk of each query: the `--temp_dir` of test.py.
+        Folder with NAME.rnk of each query: the `--temp_dir` of test.py.
     features : list of str, optional
-        STEMs of test.py's features, to show similarities. Those of several stems are summed.
+        STEMs of test.py's features, to show similarities. Those of several STEMs are summed.
     top : int
-        Hits to show per query.
+        Number of hits to show per query.
     title : str, optional
         Heading of the pages.
     **options
-        per_page, side and overwrite, as of `pages.write`.
+        per_page, side and overwrite, see `pages.write`.
     """
     from deep_retrieval.gallery import sources
     similar = sources.similarities(dataset, features) if features else None
@@ -102,7 +102,7 @@ def rankings(output: str | os.PathLike, dataset, folder: str | os.PathLike,
 def groups(output: str | os.PathLike, mapped: str | os.PathLike, images: str | os.PathLike, *,
            truth: str | os.PathLike | None = None, top: int = 50, most: int = 10000,
            anchors: list[str] | None = None, title: str | None = None, **options) -> pages.Summary:
-    """Write a gallery of the groups of a mapped file: each anchor and its items.
+    """Write a gallery of the groups in a mapped file: each anchor with its items.
 
     Parameters
     ----------
@@ -113,17 +113,17 @@ def groups(output: str | os.PathLike, mapped: str | os.PathLike, images: str | o
     images : path
         The folder that names are relative to.
     truth : path, optional
-        Ground truth by which hits are marked (see `mapped_files.read_groups`).
+        Ground truth to mark hits with (see `mapped_files.read_groups`).
     top : int
-        Hits to show per group.
+        Number of hits to show per group.
     most : int
-        Groups to show.
+        Number of groups to show.
     anchors : list of str, optional
-        Show only the groups of these.
+        Show only the groups of these anchors.
     title : str, optional
         Heading of the pages.
     **options
-        per_page, side and overwrite, as of `pages.write`.
+        per_page, side and overwrite, see `pages.write`.
     """
     from deep_retrieval.gallery import sources
     locate = pages.in_folder(images)
@@ -131,7 +131,7 @@ def groups(output: str | os.PathLike, mapped: str | os.PathLike, images: str | o
     if len(entries) > most:
         logger.warning('%s: the first %d groups are shown; --groups sets how many', mapped, most)
     elif not entries:
-        logger.warning('%s: holds no group', mapped)
+        logger.warning('%s: contains no groups', mapped)
     return pages.write(output, entries[:most], locate, title or f'Groups of {Path(mapped).name}',
                        'groups', inputs=[images, mapped], **options)
 
@@ -141,18 +141,18 @@ def strip(output: str | os.PathLike, mapped: str | os.PathLike, images: str | os
           anchors: list[str] | None = None) -> Strip:
     """Draw the groups of a mapped file as one picture, one row per anchor.
 
-    Parameters are those of `groups`; `output` is an image file.
+    The parameters are those of `groups`, except that `output` is an image file.
 
     Raises
     ------
     ValueError
-        There is no group to draw, or OpenCV cannot write an image of that name.
+        There are no groups to draw, or OpenCV cannot write files of that type.
     """
     from deep_retrieval.gallery import picture, sources
     read, lost = picture.reader(pages.in_folder(images))
     entries = sources.of_groups(mapped, truth and sources.read_truth(truth), top, most, anchors)
     if not entries:
-        raise ValueError(f'{mapped}: holds no groups to draw')
+        raise ValueError(f'{mapped}: contains no groups to draw')
     picture.save(output, picture.strip(entries, read))
     pages.log_faults({'missing or damaged': lost})
     return Strip(len(entries), lost)

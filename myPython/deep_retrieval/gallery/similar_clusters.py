@@ -1,4 +1,4 @@
-"""The images most similar to each of the first ones, as folders of pictures to look at.
+"""Save the images most similar to each of the first images as folders of pictures.
 
     features = open_features('tmp/features.npy')
     similarities = similarities_of(features, rows=100, path='sim.npy')
@@ -21,25 +21,25 @@ BLOCK = 4096    # features read at a time
 
 
 def similarities_of(features, rows: int, path: str | None = None) -> np.ndarray:
-    """Compute the similarities of the first features to all N.
+    """Compute the similarities of the first features to all features.
 
     Parameters
     ----------
     features : Features, FeatureFolder or NamedRows
     rows : int
     path : str, optional
-        An .npy file to take them from, or to write if it does not exist. A file that was written
-        here is refused if it was made from other features.
+        An .npy file to load them from, or to save them to if it does not exist. A saved file is
+        refused if it was made from other features.
 
     Returns
     -------
     ndarray, rows x N float32
-        N x N if there are fewer features.
+        N x N if there are fewer than `rows` features.
 
     Raises
     ------
     ValueError
-        The file has other rows or columns, values that are not finite, or is of other features.
+        The file has another shape, values that are not finite, or was made from other features.
     """
     rows = min(rows, len(features))
     if path and os.path.exists(path):
@@ -55,21 +55,22 @@ def similarities_of(features, rows: int, path: str | None = None) -> np.ndarray:
 
 def clusters(similarities: np.ndarray, names: list[str], folder: str,
              top: int) -> dict[str, Callable]:
-    """Return pictures to fill a folder with: `K/RANK_NAME_SIMILARITY.jpg` for each row K.
+    """Return pictures for `answer_pictures.fill`: `K/RANK_NAME_SIMILARITY.jpg` for each row K.
 
     Parameters
     ----------
     similarities : rows x N
     names : list of N str
-        Of images in `folder`.
+        Names of images in `folder`.
     folder : str
     top : int
-        Pictures per row. Ranks begin at 0, where normally the row itself is; ties go by lower row.
+        Number of pictures per row. Ranks begin at 0, which is normally the row itself; ties are
+        ordered by row.
 
     Raises
     ------
     ValueError
-        There is no such image.
+        An image does not exist.
     """
     locate, pictures = pages.in_folder(folder), {}
     for row, found in enumerate(similarities):
@@ -83,7 +84,7 @@ def clusters(similarities: np.ndarray, names: list[str], folder: str,
 
 def _stored(path, rows, features):
     note = store.Manifest.beside(path)
-    if note.note() is not None:     # a file that the user made has none
+    if note.note() is not None:     # a file made by the user has no manifest
         if note.differences({'features': _digest(features)}):
             raise store.StoreError(f'{path}: was made from other features; remove it, or give '
                                    'another file')

@@ -1,4 +1,4 @@
-"""What a gallery shows, read from the files of other scripts.
+"""Read the entries of a gallery from the files of other scripts.
 
     entries = of_rankings('tmp', dataset, similarities(dataset, ['tmp/Oxford_S800_L2']), top=50)
     entries = of_groups('tmp/mapped.txt', read_truth('datasets/demo_cover/groups.txt'))
@@ -15,8 +15,8 @@ from deep_retrieval.duplicates import mapped_files
 from deep_retrieval.gallery.pages import Entry
 from deep_retrieval.ranking import Hit
 
-DIGITS = 6          # of a similarity that is computed here
-ROUNDING = 1e-5     # by which similarities may rise along a ranking
+DIGITS = 6          # decimals of the similarities computed here
+ROUNDING = 1e-5     # tolerated increase of similarities along a ranking
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +28,18 @@ def of_rankings(folder: str | os.PathLike, dataset, similarities: Callable | Non
     Parameters
     ----------
     folder : path
-        Holds the rankings. Queries without one are logged.
+        Folder of the rankings. Queries without one are logged.
     dataset : Dataset
         Its ground truth marks the hits.
     similarities : callable, optional
-        Takes a query and a list of image names; returns their similarities.
+        Takes a query and a list of image names and returns their similarities.
     top : int
-        Hits per entry.
+        Number of hits per entry.
 
     Raises
     ------
     ValueError
-        There is no ranking at all.
+        There are no rankings.
     """
     entries, without = [], []
     for query in dataset.queries:
@@ -58,7 +58,7 @@ def of_rankings(folder: str | os.PathLike, dataset, similarities: Callable | Non
         precision = metrics.average_precision_oxford(names, good + ok, junk)
         entries.append(Entry(query.image, hits, query.name, f'AP {100 * precision:.2f}', query.box))
     if not entries:
-        raise ValueError(f'{folder}: holds no ranking NAME.rnk of a query of {dataset.path}; '
+        raise ValueError(f'{folder}: contains no ranking NAME.rnk of a query of {dataset.path}; '
                          'test.py writes them to its --temp_dir')
     if without:
         logger.warning('%s: no ranking of %s', folder, ', '.join(without))
@@ -68,13 +68,13 @@ def of_rankings(folder: str | os.PathLike, dataset, similarities: Callable | Non
 def similarities(dataset, stems: list[str]) -> Callable:
     """Return a function for `of_rankings` that computes similarities from test.py's features.
 
-    It warns where the similarities of a ranking do not fall: that ranking was made otherwise.
+    It warns if similarities increase along a ranking, which was then made in another way.
 
     Parameters
     ----------
     dataset : Dataset
     stems : list of str
-        Descriptors of several stems are summed and normalized.
+        Descriptors of several STEMs are summed and normalized.
 
     Raises
     ------
@@ -92,8 +92,8 @@ def similarities(dataset, stems: list[str]) -> Callable:
                  if name in database else None for name in names]
         known = np.array([value for value in found if value is not None])
         if (np.diff(known) > ROUNDING).any():
-            logger.warning('%s: the similarities do not fall along the ranking, which was made '
-                           'with other features, or with --aqe or --dbe', query.name)
+            logger.warning('%s: similarities increase along the ranking, so it was made with other '
+                           'features, or with --aqe or --dbe', query.name)
         return found
     return similar
 
@@ -106,18 +106,18 @@ def of_groups(path: str | os.PathLike, truth: dict | None = None, top: int = 50,
     ----------
     path : path
     truth : dict of name to group, optional
-        Marks the hits (see `read_truth`).
+        Ground truth to mark the hits with (see `read_truth`).
     top : int
-        Hits per entry.
+        Number of hits per entry.
     most : int
-        Entries to read.
+        Number of entries to read.
     anchors : list of str, optional
-        Read only these.
+        Read only the groups of these anchors.
 
     Raises
     ------
     ValueError
-        The file lacks one of the anchors.
+        An anchor is missing in the file.
     """
     truth, wanted, entries = truth or {}, set(anchors or ()), []
     for anchor, items in mapped_files.read(path):
@@ -136,13 +136,13 @@ def of_groups(path: str | os.PathLike, truth: dict | None = None, top: int = 50,
 
 
 def read_truth(path: str | os.PathLike) -> dict[str, str]:
-    """Read a ground truth (see `mapped_files.read_groups`) as {name of a picture: its group}."""
+    """Read a ground truth (see `mapped_files.read_groups`) as {name of picture: its group}."""
     groups = mapped_files.read_groups(path)
     return {name: group for group, names in groups.items() for name in names}
 
 
 def _mark(truth, anchor, name):
-    """Whether two pictures are of one group; None if neither is in any."""
+    """Return the mark for whether two pictures are in the same group; None if neither is in one."""
     if anchor not in truth and name not in truth:
         return None
     return 'positive' if truth.get(anchor) == truth.get(name) else 'negative'

@@ -1,4 +1,4 @@
-"""The pages of a gallery as HTML, from page.html; style.css and script.js go beside them.
+"""Render the pages of a gallery as HTML from page.html; style.css and script.js go beside them.
 
     for name, html in pages('Ranking of demo', 'queries', views, per_page=20): ...
 
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 ASSETS = ('style.css', 'script.js')
 GENERATOR = 'make_gallery of my-deep-retrieval'     # in the HTML: identifies a gallery
 
-# mark of a hit -> what it is counted as, and the sign and word that say so
+# mark of a hit -> how it is counted, and the sign and word to show
 MARKS = {
     'positive': ('same', '✓', 'same'),
     'good': ('same', '✓', 'good'),
@@ -31,7 +31,7 @@ MARKS = {
     'junk': ('junk', '–', 'junk'),
     None: ('', '', ''),
 }
-# what entries are called -> the word for one of them, and for its first picture
+# name of the entries -> word for one entry, and for its first picture
 NOUNS = {'queries': ('query', 'query'), 'groups': ('group', 'anchor')}
 KINDS = {'same': 'same', 'other': 'other', 'junk': 'junk', '': 'not marked'}
 FEWEST_STEPS, MOST_STEPS = 20, 500      # of the slider, approximately
@@ -39,19 +39,19 @@ MOST_DECIMALS = 4
 
 
 class Picture(NamedTuple):
-    """A picture on a page: its name, its thumbnail, its file, or what is wrong with it."""
+    """A picture on a page: its name, thumbnail and file, or its fault."""
 
     name: str
-    thumb: str = ''             # URLs, relative to the page
+    thumb: str = ''             # URLs relative to the page
     href: str = ''
     width: int = 0              # of the thumbnail
     height: int = 0
-    fault: str = ''             # 'missing', 'damaged': then there is no thumbnail
-    box: tuple | None = None    # x1 y1 x2 y2 to outline, as shares of width and height
+    fault: str = ''             # 'missing' or 'damaged': there is no thumbnail
+    box: tuple | None = None    # x1 y1 x2 y2 to outline, as fractions of width and height
 
 
 class View(NamedTuple):
-    """An entry as a page shows it; hits: list of (Picture, similarity or None, mark)."""
+    """An entry of a page; hits : list of (Picture, similarity or None, mark)."""
 
     title: str
     query: Picture
@@ -90,7 +90,7 @@ def page_name(page: int) -> str:
 
 
 def url(path: str) -> str:
-    """Return a relative path as a URL, whatever bytes its name has."""
+    """Return a relative path as a URL; names may have any bytes."""
     return quote(os.fsencode(path))
 
 
@@ -99,26 +99,26 @@ def _environment():
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE, encoding='utf-8'), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_text)
-    # down, so that what is shown as 0.750 is not hidden by a threshold of 0.75
+    # rounded down, so that a hit shown as 0.750 is not hidden by a threshold of 0.75
     environment.filters.update(boxed=_boxed, breakable=_breakable, rounded_down=score_text)
     return environment
 
 
 def _text(value):
-    """Replace what UTF-8 cannot encode (bytes of a file's name) by question marks."""
+    """Replace bytes of a file name that are not UTF-8 by question marks."""
     if isinstance(value, str) and not value.isascii():
         value = type(value)(value.encode('utf-8', 'replace').decode())
     return value
 
 
 def _breakable(name):
-    """A name that may be broken into lines after / and _."""
+    """Allow line breaks in a name after / and _."""
     from markupsafe import Markup, escape  # of Jinja2
     return Markup(re.sub('([/_])', r'\1<wbr>', str(escape(_text(name)))))
 
 
 def _links(page, total):
-    """Numbers of the pages to link to; None stands for a gap."""
+    """Return the numbers of the pages to link to; None stands for a gap."""
     shown = sorted({1, total, *range(max(1, page - 2), min(total, page + 2) + 1)})
     links = []
     for number in shown:
@@ -129,7 +129,7 @@ def _links(page, total):
 
 
 def _slider(views):
-    """The slider's range, and how many hits of each kind reach each of its steps; or None."""
+    """Return the slider's range, and the number of hits of each kind at each step; or None."""
     found = {}
     for view in views:
         for _, similarity, mark in view.hits:
@@ -145,7 +145,7 @@ def _slider(views):
         decimals += 1
     scale = 10 ** decimals
     steps = range(int(np.floor(least * scale)), int(np.ceil(most * scale)) + 1)
-    # k / 100 is the number that JavaScript reads from its text: 0.69 is the same in both
+    # k / 100 equals the number that JavaScript parses from its text: 0.69 is the same in both
     thresholds = np.array([step / scale for step in steps])
     counts = []
     for kind, name in KINDS.items():
@@ -158,16 +158,16 @@ def _slider(views):
 
 
 def _aspect(views):
-    """Width / height of the cells: the median over all pictures, limited to 2/3 to 16/9."""
+    """Return width / height of the cells: the median of all pictures, limited to 2/3 to 16/9."""
     ratios = [picture.width / picture.height for view in views
               for picture in (view.query, *(hit[0] for hit in view.hits)) if not picture.fault]
     return round(float(np.clip(np.median(ratios or [4 / 3]), 2 / 3, 16 / 9)), 3)
 
 
 def _boxed(picture, aspect):
-    """CSS of a picture's box in its cell, into which the picture is fitted, centred."""
+    """Return the CSS of a picture's box in its cell, where the picture is scaled and centred."""
     own = picture.width / picture.height
-    width, height = min(1, own / aspect), min(1, aspect / own)      # as shares of the cell
+    width, height = min(1, own / aspect), min(1, aspect / own)      # as fractions of the cell
     x1, y1, x2, y2 = (min(max(value, 0), 1) for value in picture.box)
     values = {'left': (1 - width) / 2 + x1 * width, 'top': (1 - height) / 2 + y1 * height,
               'width': (x2 - x1) * width, 'height': (y2 - y1) * height}

@@ -1,4 +1,4 @@
-"""Thumbnails of many pictures, named after their content, so that none is made twice.
+"""Thumbnails of many pictures, named by content, so that none is made twice.
 
 `thumbs/ab/cdef0123456789abcdef-1024x768-256.jpg`: the beginning of the SHA-256 of the picture's
 file, the size of the picture, and the longest side of the thumbnail.
@@ -21,7 +21,7 @@ NAME = re.compile(r'([0-9a-f]{2}/[0-9a-f]{20})-(\d+)x(\d+)-(\d+)\.jpg')
 
 
 class Thumb(NamedTuple):
-    """A thumbnail: its path below the folder, and the size in pixels of the whole picture."""
+    """A thumbnail: its path relative to the folder, and the size in pixels of the full picture."""
 
     file: str
     width: int
@@ -29,27 +29,27 @@ class Thumb(NamedTuple):
 
 
 def make(paths: list, folder: str, side: int) -> list:
-    """Make the thumbnails of picture files; other files in `folder` are deleted.
+    """Make the thumbnails of picture files; all other files in `folder` are deleted.
 
     Parameters
     ----------
     paths : list of str or None
-        None for a picture that has no file.
+        None for a picture without a file.
     folder : str
-        Thumbnails that are already there are kept.
+        Existing thumbnails of these pictures are kept.
     side : int
         Longest side in pixels.
 
     Returns
     -------
     list of Thumb or str
-        A str says what is wrong with the picture: 'missing', 'damaged' or 'unreadable'.
+        A str is the picture's fault: 'missing', 'damaged' or 'unreadable'.
     """
     there = _stored(folder, side)
     found = [None] * len(paths)
     with progress.bar(total=len(paths), unit='picture', desc='thumbnails') as bar:
         for i, (thumb, data) in parallel(lambda path: _reduce(path, side, there), paths, THREADS):
-            # written by this thread, as two threads may have reduced copies of one picture
+            # only this thread writes, since two threads may have processed copies of one picture
             if data is not None and not os.path.exists(file := os.path.join(folder, thumb.file)):
                 store.write(file, data)
             found[i] = thumb
@@ -59,13 +59,13 @@ def make(paths: list, folder: str, side: int) -> list:
 
 
 def fitted(width: int, height: int, side: int) -> tuple[int, int]:
-    """Return width and height of a picture's thumbnail: never larger than the picture."""
+    """Return width and height of a picture's thumbnail, never larger than the picture."""
     ratio = min(1, side / max(width, height))
     return max(1, round(width * ratio)), max(1, round(height * ratio))
 
 
 def _reduce(path, side, there):
-    """A picture's Thumb and, if it is not there yet, its JPEG; or what is wrong, and None."""
+    """Return a picture's Thumb and, if it is new, its JPEG; or the picture's fault and None."""
     try:
         key = _key(path)
         if key in there:
@@ -91,12 +91,12 @@ def _key(path):
 
 
 def _files(folder):
-    """Paths below the folder of the files in its folders."""
+    """Return the relative paths of the files in a folder's subfolders."""
     return [path.relative_to(folder).as_posix() for path in Path(folder).glob('*/*')]
 
 
 def _stored(folder, side):
-    """Key -> Thumb of those in the folder that have this side."""
+    """Return {key: Thumb} of the thumbnails of this side in the folder."""
     matches = map(NAME.fullmatch, _files(folder))
     return {match[1]: Thumb(match[0], int(match[2]), int(match[3]))
             for match in matches if match and int(match[4]) == side}

@@ -1,1 +1,1 @@
-"""Datasets made from folders, archives, downloads and videos."""
+"""Make datasets from folders, archives, downloads and videos."""

@@ -1,4 +1,4 @@
-"""Oxford 5k and Paris 6k, downloaded from the Visual Geometry Group and laid out for test.py.
+"""Download Oxford 5k and Paris 6k from the Visual Geometry Group, and lay them out for test.py.
 
     dataset = download_dataset('Oxford', 'datasets/Oxford')
 """
@@ -14,12 +14,12 @@ from deep_retrieval.making.fetching import Fetcher, fetch_with_bar
 from deep_retrieval.making.unpacking import unpack
 
 HOME = 'https://www.robots.ox.ac.uk/~vgg/data/'
-# name of a dataset -> its folder at HOME, and its archives
+# name of a dataset -> its folder below HOME, and its archives
 ARCHIVES = {
     'Oxford': ('oxbuildings/', ('oxbuild_images-v1.tgz', 'gt_files_170407.tgz')),
     'Paris': ('parisbuildings/', ('paris_1-v1.tgz', 'paris_2-v1.tgz', 'paris_120310.tgz')),
 }
-UNPACKED = 'unpacked.json'      # in archives/: the files that each archive gave
+UNPACKED = 'unpacked.json'      # in archives/: the files unpacked from each archive
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 def download_dataset(name: str, folder: str | os.PathLike, fetcher: Fetcher | None = None,
                      home: str | None = None, given: Iterable[str] = (), delete: bool = False,
                      overwrite: bool = False) -> OxfordHelper:
-    """Fetch and unpack the archives of a dataset that are not unpacked yet.
+    """Fetch and unpack those archives of a dataset that are not unpacked yet.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ def download_dataset(name: str, folder: str | os.PathLike, fetcher: Fetcher | No
         Images go into jpg/, ground truth into lab/, downloaded archives into archives/.
     fetcher : Fetcher, optional
     home : URL of the archives' folder, optional
-    given : archives that are already on this machine, by their names or those without '-v1'
-    delete : delete downloaded archives in the end
-    overwrite : replace files that exist with other bytes
+    given : local archives, under their own names with or without '-v1'
+    delete : delete downloaded archives at the end
+    overwrite : replace existing files with other contents
 
     Returns
     -------
     OxfordHelper
-        The dataset, read and checked. Images in jpg/ that are of no archive are logged.
+        The dataset, read and checked. Images in jpg/ that are not from an archive are logged.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def download_dataset(name: str, folder: str | os.PathLike, fetcher: Fetcher | No
     for archive in archives:
         if archive in done and all(os.path.isfile(os.path.join(folder, path))
                                    for path in done[archive]):
-            logger.info('%s: is unpacked already', archive)
+            logger.info('%s: is already unpacked', archive)
             continue
         path = given.get(archive) or os.path.join(parts, archive)
         if not os.path.exists(path):
@@ -75,13 +75,13 @@ def download_dataset(name: str, folder: str | os.PathLike, fetcher: Fetcher | No
 
 
 def _match(files, archives):
-    """Archive's name -> the file given for it; ValueError for a file that is none of them."""
+    """Return {name of archive: given file}; ValueError for a file that is not an archive's."""
     found = {}
     for file in files:
         name = os.path.basename(file)
         known = [archive for archive in archives if name in (archive, archive.replace('-v1', ''))]
         if not known:
-            raise ValueError(f'{file}: is none of {", ".join(archives)}; give it that name')
+            raise ValueError(f'{file}: is not one of {", ".join(archives)}; rename it')
         if not os.path.isfile(file):
             raise FileNotFoundError(2, 'there is no such file', file)
         found[known[0]] = file
@@ -89,17 +89,17 @@ def _match(files, archives):
 
 
 def _warn_of_others(folder, done):
-    """Warn of images in jpg/ that are of no archive: they would be ranked too."""
+    """Warn about images in jpg/ that are not from an archive: they would be ranked too."""
     known = {path for paths in done.values() for path in paths}
     others = [name for name in list_images(os.path.join(folder, 'jpg'))
               if f'jpg/{name}' not in known]
     if others:
-        logger.warning('%s/jpg: holds %d images that are of no archive, such as %s', folder,
+        logger.warning('%s/jpg: has %d images that are not from an archive, such as %s', folder,
                        len(others), others[0])
 
 
 def _read_unpacked(folder):
-    """Archive's name -> paths of the files that it gave."""
+    """Return {name of archive: paths of the files unpacked from it}."""
     try:
         found = store.read_json(os.path.join(folder, UNPACKED))
     except (FileNotFoundError, ValueError):

@@ -1,10 +1,10 @@
-"""Sets made from a folder of class folders, such as the Landmark dataset or groups of covers.
+"""Make sets from a folder of class folders, such as the Landmark dataset or groups of covers.
 
     make_split('datasets/landmark/united', 'datasets/landmark/clean', 'datasets/landmark/test')
 
-`make_...` functions make folders, with `folders.make`. The functions below them only say what goes
-where: they return steps (path -> Step), some also texts (path -> text). Classes are a dict, name ->
-names of the images, as `listing.list_classes` returns it.
+`make_...` functions make folders, with `folders.make`. The functions below them only plan the
+contents: they return steps (path -> Step), and some also texts (path -> text). Classes are a dict,
+name -> names of the images, as returned by `listing.list_classes`.
 """
 
 import csv
@@ -31,15 +31,15 @@ logger = logging.getLogger(__name__)
 
 
 def read_urls(path: str | os.PathLike, least: int, most: int) -> list[tuple[str, str, str]]:
-    """Read the rows (id, url, landmark) of Kaggle's train.csv, of landmarks of some sizes.
+    """Read rows (id, url, landmark) of Kaggle's train.csv, for landmarks of certain sizes.
 
-    Rows without a URL or a landmark ('None') are left out, and all rows of an id except the first.
+    Rows without a URL or landmark ('None') are left out, and so are all but the first row of an id.
 
     Parameters
     ----------
     path : CSV file whose header has the columns id, url and landmark_id
         Landmarks are integers, and the names of class folders.
-    least, most : number of images of a landmark
+    least, most : minimum and maximum number of images of a landmark
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read_urls(path: str | os.PathLike, least: int, most: int) -> list[tuple[str,
 
 
 def write_urls(path: str | os.PathLike, rows: list[tuple[str, str, str]]) -> None:
-    """Write rows as `read_urls` returns them as such a CSV file."""
+    """Write rows, as returned by `read_urls`, to a CSV file of the same format."""
     text = io.StringIO(newline='')
     csv.writer(text, lineterminator='\n').writerows([COLUMNS, *rows])
     store.write(path, text.getvalue().encode())
@@ -76,14 +76,14 @@ def _url_rows(path, table):
 
 
 def counts(classes: dict) -> dict[int, int]:
-    """Count how many classes have how many images: images -> classes, in ascending order."""
+    """Count classes by number of images: {images: classes}, in ascending order."""
     return dict(sorted(Counter(map(len, classes.values())).items()))
 
 
 def small_classes(folder: str, least: int, delete: bool = False) -> dict[str, int]:
-    """Find the class folders with fewer than `least` images: path -> number of images.
+    """Find the class folders with fewer than `least` images: {path: number of images}.
 
-    With `delete` they are removed, except those that hold anything else, which is logged.
+    With `delete` they are removed, except those with other files, which are logged.
     """
     found = {}
     for name, images in list_classes(folder).items():
@@ -93,7 +93,7 @@ def small_classes(folder: str, least: int, delete: bool = False) -> dict[str, in
         found[path] = len(images)
         others = set(os.listdir(path)) - set(images)
         if others:
-            logger.warning('%s: is kept, since it also holds %r', path, min(others))
+            logger.warning('%s: is kept, since it also contains %r', path, min(others))
         elif delete:
             shutil.rmtree(path)
     return found
@@ -101,10 +101,11 @@ def small_classes(folder: str, least: int, delete: bool = False) -> dict[str, in
 
 def make_united(source: str, folder: str, size: tuple[int, int], mode: str = 'crop',
                 least: int = 1, how: How = DEFAULT) -> int:
-    """Make a folder with all images at one size; returns their number.
+    """Make a folder with all images at one size; return their number.
 
-    size : (height, width) in pixels. mode : a key of `EDITS`. least : images of a class that is
-    taken.
+    size : (height, width) in pixels
+    mode : a key of `EDITS`
+    least : minimum number of images of a class
     """
     check_apart(source, folder)
     about = {'command': 'unite_images_size', 'size': size, 'mode': mode}
@@ -126,7 +127,7 @@ def make_split(source: str, training: str, test: str, share: float = 0.1, seed: 
 
 
 def make_class_queries(source: str, folder: str, seed: int = 0, how: How = DEFAULT) -> int:
-    """Make queries/ and dataset/ as `class_queries` says; returns the number of images."""
+    """Make queries/ and dataset/, see `class_queries`; return the number of images."""
     check_apart(source, folder)
     return make(folder, {'command': 'make_queries_for_test', 'seed': seed},
                 class_queries(source, list_classes(source), seed), how=how)
@@ -134,7 +135,7 @@ def make_class_queries(source: str, folder: str, seed: int = 0, how: How = DEFAU
 
 def make_flat_queries(source: str, folder: str, least: int = 3, seed: int = 0,
                       how: How = DEFAULT) -> tuple[int, int]:
-    """Make queries/, dataset/ and the two lists as `flat_queries` says.
+    """Make queries/, dataset/ and the two lists, see `flat_queries`.
 
     Returns the numbers of images and of queries.
     """
@@ -145,14 +146,14 @@ def make_flat_queries(source: str, folder: str, least: int = 3, seed: int = 0,
 
 
 def make_clean(source: str, folder: str, least: int = 3, how: How = DEFAULT) -> int:
-    """Copy the images that `clean` leaves; returns their number."""
+    """Copy the images selected by `clean`; return their number."""
     check_apart(source, folder)
     return make(folder, {'command': 'make_clean_set', 'least_size': least},
                 clean(source, list_classes(source), least), how=how)
 
 
 def write_annotations(source: str, path: str, seed: int = 0) -> int:
-    """Write `annotations` of a folder as a text file; returns the number of lines."""
+    """Write the `annotations` of a folder to a text file; return the number of lines."""
     lines = annotations(list_classes(source), seed)
     store.write(path, ''.join(f'{line}\n' for line in lines))
     return len(lines)
@@ -160,14 +161,14 @@ def write_annotations(source: str, path: str, seed: int = 0) -> int:
 
 def unite(folder: str, classes: dict, size: tuple[int, int], mode: str,
           least: int = 1) -> dict[str, Step]:
-    """Steps of all images at (height, width), of the classes with at least `least` images."""
+    """Return steps: all images of classes with at least `least` images, at (height, width)."""
     return {f'{name}/{image}': Step(os.path.join(folder, name, image),
                                     partial(EDITS[mode], size=size))
             for name, images in classes.items() if len(images) >= least for image in images}
 
 
 def annotations(classes: dict, seed: int = 0) -> list[str]:
-    """Shuffled lines `CLASS/IMAGE CLASS`, from which convert_imageset makes an LMDB.
+    """Return shuffled lines `CLASS/IMAGE CLASS`, for convert_imageset to make an LMDB from.
 
     Raises
     ------
@@ -186,7 +187,7 @@ def annotations(classes: dict, seed: int = 0) -> list[str]:
 
 
 def split(folder: str, classes: dict, share: float, seed: int = 0) -> tuple[dict, dict]:
-    """Steps of the training classes and of the test classes, the latter a `share` of all."""
+    """Return the steps of the training classes and of the test classes, a `share` of all."""
     names = list(classes)
     order = np.random.default_rng(seed).permutation(len(names))
     test = {names[i] for i in order[:round(share * len(names))]}
@@ -198,8 +199,8 @@ def split(folder: str, classes: dict, share: float, seed: int = 0) -> tuple[dict
 
 
 def class_queries(folder: str, classes: dict, seed: int = 0) -> dict[str, Step]:
-    """Steps: one random image of each class with several into queries/CLASS, others dataset/CLASS.
-    """
+    """Return steps: one random image of each class with several goes into queries/CLASS, the
+    others into dataset/CLASS."""
     steps = {}
     for name, images in classes.items():
         query = draw(images, seed, name) if len(images) > 1 else None
@@ -211,11 +212,11 @@ def class_queries(folder: str, classes: dict, seed: int = 0) -> dict[str, Step]:
 
 def flat_queries(folder: str, classes: dict, least: int = 3,
                  seed: int = 0) -> tuple[dict[str, Step], dict[str, str]]:
-    """Steps and texts of queries/ and dataset/ without class folders.
+    """Return steps and texts of queries/ and dataset/ without class folders.
 
-    One random image of each class with at least `least` is a query; all others are the database.
-    Line i of answer.txt has the names, separated by tabs, that answer line i of query.txt. An image
-    whose name occurs in another class too is named CLASS_NAME.
+    One random image of each class with at least `least` images is a query; all others form the
+    database. Line i of answer.txt has the positives, separated by tabs, of line i of query.txt. An
+    image whose name also occurs in another class is named CLASS_NAME.
     """
     count = Counter(image for images in classes.values() for image in images)
     steps, asked, answers, used = {}, [], [], set()
@@ -240,9 +241,9 @@ def flat_queries(folder: str, classes: dict, least: int = 3,
 
 
 def clean(folder: str, classes: dict, least: int = 3) -> dict[str, Step]:
-    """Steps of the undamaged images, duplicates once, of the classes that keep `least` of them.
+    """Return steps: undamaged images without duplicates, of classes with at least `least` of them.
 
-    What is left out is logged.
+    Images and classes that are left out are logged.
     """
     steps = {}
     for name, images in classes.items():
@@ -267,13 +268,13 @@ def clean(folder: str, classes: dict, least: int = 3) -> dict[str, Step]:
 
 
 def draw(images: list[str], seed: int, name: str) -> str:
-    """One image of a class; it depends on the seed and the class, but not on other classes."""
+    """Draw one image of a class, depending on the seed and the class, but not on other classes."""
     key = [seed, *os.fsencode(name)]
     return images[np.random.default_rng(key).integers(len(images))]
 
 
 def check_line(name: str) -> str:
-    """Return a name that can be one of several in a line separated by tabs; else ValueError."""
+    """Return a name that can be part of a tab-separated line; ValueError if it cannot."""
     if any(letter in name for letter in '\t\n\r'):
         raise ValueError(f'the name {name!r} has a tab or a line break: rename the file')
     return name

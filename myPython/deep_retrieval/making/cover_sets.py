@@ -1,4 +1,4 @@
-"""Sets made from the cover dataset's groups: what goes where.
+"""Make sets from the cover dataset's groups.
 
     groups = read_groups('demo_shortv.txt')         # {id: [csmid, ...]}
     test, training = by_size(groups, 20, 24)
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_groups(path: str | os.PathLike) -> dict[str, list[str]]:
-    """Read groups of covers, id -> csmids, that can all be names of files; else ValueError."""
+    """Read groups of covers, {id: csmids}; ValueError if one cannot be a file name."""
     groups = mapped_files.read_groups(path)
     for key, names in groups.items():
         for name in (key, *names):
@@ -27,7 +27,7 @@ def read_groups(path: str | os.PathLike) -> dict[str, list[str]]:
 
 
 def by_size(groups: dict, least: int, most: int) -> tuple[dict, dict]:
-    """Split groups into those with least..most members, the test set, and all others."""
+    """Split groups into the test set, those with `least` to `most` members, and all others."""
     parts = {}, {}
     for key, names in groups.items():
         parts[not least <= len(names) <= most][key] = names
@@ -36,7 +36,7 @@ def by_size(groups: dict, least: int, most: int) -> tuple[dict, dict]:
 
 def write_lists(groups: dict, folder: str | os.PathLike, least: int,
                 most: int) -> dict[str, dict]:
-    """Write the parts of `by_size` as test.txt and training.txt; returns path -> groups."""
+    """Write the parts of `by_size` as test.txt and training.txt; return {path: groups}."""
     parts = {}
     for name, part in zip(('test.txt', 'training.txt'), by_size(groups, least, most), strict=True):
         path = os.path.join(folder, name)
@@ -48,31 +48,32 @@ def write_lists(groups: dict, folder: str | os.PathLike, least: int,
 
 
 def grouped(groups: dict) -> list[tuple[str, str]]:
-    """(name, GROUP/NAME) pairs: the paths of a set with one folder per group."""
+    """Return (name, GROUP/NAME) pairs: the paths of a set with one folder per group."""
     return [(name, f'{key}/{name}') for key, names in groups.items() for name in names]
 
 
 def numbered(groups: dict) -> list[tuple[str, str]]:
-    """(name, NUMBER/NAME) pairs: the paths of a set with one folder per group, from 0 on."""
+    """Return (name, NUMBER/NAME) pairs: a set with one folder per group, numbered from 0."""
     return [(name, f'{number}/{name}') for number, names in enumerate(groups.values())
             for name in names]
 
 
 def flat(groups: dict) -> list[tuple[str, str]]:
-    """(name, NAME) pairs: the paths of a set in one folder."""
+    """Return (name, NAME) pairs: the paths of a set in one folder."""
     return [(name, name) for names in groups.values() for name in names]
 
 
 def make_set(folder: str | os.PathLike, command: str, paths: list[tuple[str, str]],
              images: str | os.PathLike, how: How = DEFAULT) -> int:
-    """Copy named covers out of a folder; those that it does not have are logged.
+    """Copy covers from a folder; those that it does not have are logged.
 
     Parameters
     ----------
     folder : folder to make
-    command : for the manifest
-    paths : (name, path below the folder) pairs
+    command : name of the command, for the manifest
+    paths : (name, path relative to the new folder) pairs
     images : folder of the covers
+    how : How
 
     Returns
     -------
@@ -88,21 +89,21 @@ def make_set(folder: str | os.PathLike, command: str, paths: list[tuple[str, str
 
 def make_class_set(folder: str | os.PathLike, command: str, groups: dict,
                    images: str | os.PathLike, how: How = DEFAULT) -> int:
-    """Copy covers into one folder per group, numbered from 0 on; returns their number."""
+    """Copy covers into one folder per group, numbered from 0; return their number."""
     check_apart(images, folder)
     return make_set(folder, command, numbered(groups), images, how)
 
 
 def downloads_of(paths: list[tuple[str, str]], service: Service) -> list[Download]:
-    """The downloads of named covers from a service; paths : as of `make_set`."""
+    """Return the downloads of covers from a service; paths : as in `make_set`."""
     return [Download(name, with_extension(path), service.url(name)) for name, path in paths]
 
 
 def steps_of(paths: list[tuple[str, str]],
              folder: str | os.PathLike) -> tuple[dict[str, Step], list[str]]:
-    """Steps that copy named images out of a folder, and the names that it does not have.
+    """Return steps that copy images from a folder, and the names that it does not have.
 
-    paths : (name, path) pairs; a name is that of a file, with or without its extension
+    paths : (name, path) pairs; a name is a file name, with or without extension
     """
     files = {}
     for file in list_images(folder):
@@ -120,5 +121,5 @@ def steps_of(paths: list[tuple[str, str]],
 
 
 def with_extension(path: str, extension: str = '.jpg') -> str:
-    """A path that ends in an extension of images: its own, or else the given one."""
+    """Append an extension to a path, unless it already has that of an image."""
     return path if path.lower().endswith(EXTENSIONS) else path + extension

@@ -1,10 +1,10 @@
-"""Many images fetched by threads into a folder, with logs of the finished and the broken ones.
+"""Download many images into a folder with threads, and log finished and broken ones.
 
     items = [Download('123', 'a/123.jpg', 'https://...'), ...]
     download_set('datasets/landmark/download', {'command': 'download_image'}, items, Fetcher())
 
 `finished.txt` has one id per line, `broken.txt` one line `ID<TAB>URL<TAB>REASON` per image. The
-same call again fetches what is missing, and tries the broken ones once more.
+same call again fetches the missing images, and tries the broken ones again.
 """
 
 import json
@@ -24,13 +24,13 @@ from deep_retrieval.making.part_file import Part
 from deep_retrieval.progress import bar
 
 FINISHED, BROKEN = 'finished.txt', 'broken.txt'
-FORBIDDEN = {'/', '\\', '\0', '\n', '\r'}    # in an id that becomes a file's name
+FORBIDDEN = {'/', '\\', '\0', '\n', '\r'}    # in an id that becomes a file name
 
 logger = logging.getLogger(__name__)
 
 
 class Download(NamedTuple):
-    """An image to fetch: its id, its path below the folder, and its URL."""
+    """An image to fetch: its id, its path relative to the folder, and its URL."""
 
     id: str
     path: str
@@ -38,7 +38,7 @@ class Download(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How many images were fetched, were there already, and could not be fetched."""
+    """Numbers of images that were fetched, existed already, and could not be fetched."""
 
     fetched: int
     there: int
@@ -46,27 +46,27 @@ class Result(NamedTuple):
 
 
 class Service:
-    """A service that answers an id with JSON, which has the URL of the id's cover.
+    """A service that returns JSON for an id, with the URL of its cover.
 
     Parameters
     ----------
     template : str
-        URL of the service, with {id} where the id goes.
+        URL of the service, with {id} in place of the id.
     field : str
-        Where the JSON has the cover's URL: names, or numbers in lists, separated by dots.
+        Path of the cover's URL in the JSON: keys, or indices of lists, separated by dots.
     """
 
     def __init__(self, template: str, field: str):
         if '{id}' not in template:
-            raise ValueError(f'the service {template!r} has no {{id}} where the id goes')
+            raise ValueError(f'the service {template!r} has no {{id}} in place of the id')
         self.template, self.field = template, field
 
     def url(self, id: str) -> str:
-        """The URL of an id's JSON."""
+        """Return the URL of an id's JSON."""
         return self.template.replace('{id}', urllib.parse.quote(id, safe=''))
 
     def cover(self, fetcher: Fetcher, url: str) -> str:
-        """The URL of the cover that the JSON at `url` names."""
+        """Return the URL of the cover, from the JSON at `url`; FetchError if it has none."""
         try:
             value = json.loads(fetcher.read(url))
         except ValueError as error:
@@ -84,7 +84,7 @@ class Service:
 
 
 def check_id(id: str) -> str:
-    """Return an id that can be the name of a file; else ValueError."""
+    """Return an id if it can be a file name; otherwise raise ValueError."""
     if not id or id.startswith('.') or FORBIDDEN & set(id):
         raise ValueError(f'the id {id!r} cannot be the name of a file')
     return id
@@ -93,19 +93,21 @@ def check_id(id: str) -> str:
 def download_set(folder: str | os.PathLike, about: Mapping, items: list[Download],
                  fetcher: Fetcher, jobs: int = 8, service: Service | None = None,
                  overwrite: bool = False) -> Result:
-    """Fetch images, each path once, into a folder of their own.
+    """Fetch images into a separate folder; repeated paths are fetched once.
 
     Parameters
     ----------
     folder : path
         A folder that was made for something else is refused, or replaced with `overwrite`.
     about : dict for the folder's manifest
-    items, fetcher, jobs, service : as of `download_all`
+    items, fetcher, jobs, service : see `download_all`
+    overwrite : bool
 
     Raises
     ------
     ValueError
-        There is nothing to fetch, none of it could be fetched, or the folder holds something else.
+        There is nothing to fetch, nothing could be fetched, or the folder was made for something
+        else.
     """
     items = list({item.path: item for item in items}.values())
     if not items:
@@ -122,18 +124,18 @@ def download_set(folder: str | os.PathLike, about: Mapping, items: list[Download
 
 def download_all(items: list[Download], folder: str, fetcher: Fetcher, jobs: int,
                  service: Service | None = None) -> Result:
-    """Fetch the images that are missing. Each is decoded before it counts as finished.
+    """Fetch missing images. An image is finished when it was fetched and can be decoded.
 
-    Images that cannot be fetched are logged. The two logs have the order of the items in the end,
-    however often the work was interrupted.
+    Images that cannot be fetched are logged. At the end both logs are in the order of the items,
+    no matter how often the work was interrupted.
 
     Parameters
     ----------
     items : list of Download
     folder : str
     fetcher : Fetcher
-    jobs : downloads at once
-    service : Service, if the items' URLs are those of its JSON and not of images
+    jobs : number of parallel downloads
+    service : Service, if the items' URLs lead to its JSON instead of images
     """
     for part in {folder, *(os.path.join(folder, os.path.dirname(item.path)) for item in items)}:
         os.makedirs(part, exist_ok=True)
@@ -172,7 +174,7 @@ def download_all(items: list[Download], folder: str, fetcher: Fetcher, jobs: int
 
 
 def _is_whole(path):
-    """Whether an image that is in no log can be read."""
+    """Whether an image that is not in a log can be read."""
     try:
         read_image(path)
     except ImageError:
@@ -181,18 +183,18 @@ def _is_whole(path):
 
 
 def _read_log(folder, name):
-    """The first column of a log, decoded, as a dict, which keeps the order."""
+    """Return the first column of a log, decoded, as the keys of a dict, which keeps the order."""
     try:
         with open(os.path.join(folder, name), encoding='utf-8', errors='surrogateescape') as file:
             lines = file.read().split('\n')
     except FileNotFoundError:
         return {}
-    # the rest after the last line break was cut off
+    # text after the last line break is an incomplete line
     return {decode(line.split('\t')[0]): None for line in lines[:-1]}
 
 
 def _open_log(folder, name):
-    """A log to append to, without a line that was cut off."""
+    """Open a log to append to; an incomplete last line is removed."""
     path = os.path.join(folder, name)
     file = open(path, 'a+b')
     file.seek(0)
@@ -211,7 +213,7 @@ def _broken_line(item, error):
 
 
 def _write_logs(folder, items, finished, broken):
-    """Write both logs in the order of the items; ids that are not among them come first."""
+    """Write both logs in the order of the items; ids that are not in the items come first."""
     listed = {item.id for item in items}
     ids = [id for id in finished if id not in listed]
     ids += [item.id for item in items if item.id in finished]

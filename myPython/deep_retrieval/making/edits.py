@@ -1,4 +1,4 @@
-"""Edits of images (H x W x 3 uint8) for the sets that are made of them, and their encoding.
+"""Edit images (H x W x 3 uint8) for new sets, and encode them.
 
     image = stretch(read_image('datasets/Oxford/jpg/a.jpg'), (384, 512))
 """
@@ -15,7 +15,7 @@ def stretch(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def fill(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an image so that it covers (height, width) pixels, and cut out the middle."""
+    """Resize an image to cover (height, width) pixels, and crop the centre."""
     height, width = image.shape[:2]
     ratio = max(size[0] / height, size[1] / width)
     height, width = max(size[0], round(height * ratio)), max(size[1], round(width * ratio))
@@ -24,13 +24,13 @@ def fill(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def random_crop(image: np.ndarray, seed, shares: tuple[float, float] = (0.5, 0.8)) -> np.ndarray:
-    """Cut out a random part of an image, with the image's aspect ratio.
+    """Crop a random part of an image, keeping the aspect ratio.
 
     Parameters
     ----------
     image : H x W x 3 uint8
-    seed : of `np.random.default_rng`
-    shares : (least, most) length of the part's sides, as a share of the image's
+    seed : for `np.random.default_rng`
+    shares : (minimum, maximum) side length of the crop, as a fraction of the image's
     """
     random = np.random.default_rng(seed)
     share = random.uniform(*shares)

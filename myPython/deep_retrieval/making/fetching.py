@@ -1,9 +1,9 @@
-"""Files fetched over HTTP: resumed, tried again after errors, and checked.
+"""Fetch files over HTTP: with resuming, retries after errors, and checks.
 
     Fetcher(timeout=30, tries=10).fetch('https://.../paris_1-v1.tgz', 'paris_1-v1.tgz')
 
-Until a file is whole it is `PATH.part`, with a note `PATH.part.json` beside it that says what it is
-a part of. The next call for the same URL resumes it, and `PATH` appears whole.
+An incomplete file is called `PATH.part`; the note `PATH.part.json` beside it describes the whole
+file. The next call for the same URL resumes it. `PATH` exists only when it is complete.
 """
 
 import contextlib
@@ -20,15 +20,15 @@ from deep_retrieval.progress import bar
 
 CHUNK = 1 << 16
 LONGEST_PAUSE = 60      # seconds between two tries
-PASSING = {408, 425, 429}       # temporary errors, besides the statuses from 500 on
+PASSING = {408, 425, 429}       # temporary errors, in addition to statuses >= 500
 KEPT = "!#$%&'()*+,/:;=?@[]~"   # not quoted in a URL
 
 
 class FetchError(ValueError):
-    """A file cannot be fetched; one line that names the URL.
+    """A file cannot be fetched; the one-line message names the URL.
 
     passing : whether trying again may help
-    pause : seconds that the server asks to wait first, or None
+    pause : seconds to wait before that, as the server asks, or None
     """
 
     def __init__(self, message: str, passing: bool = False, pause: int | None = None):
@@ -37,7 +37,7 @@ class FetchError(ValueError):
 
 
 class Stopped(Exception):
-    """Fetching was told to stop; the parts are kept for the next call."""
+    """Fetching was stopped; the parts are kept for the next call."""
 
 
 class Fetcher:
@@ -46,20 +46,20 @@ class Fetcher:
     Parameters
     ----------
     timeout : float
-        Seconds without an answer that end a try.
+        Seconds without an answer after which a try fails.
     tries : int
-        Tries in a row that make no progress, before giving up.
+        Number of consecutive tries without progress before giving up.
     pause : float
-        Seconds before the second try; they double from one try to the next.
+        Seconds before the second try; doubled for each further try.
     largest : int, optional
-        Greatest number of bytes of a file.
+        Maximum size of a file in bytes.
     """
 
     def __init__(self, timeout: float = 30, tries: int = 10, pause: float = 0.5,
                  largest: int | None = None):
         self.timeout, self.tries, self.pause, self.largest = timeout, tries, pause, largest
         self._stop = threading.Event()
-        # only HTTP: a list of URLs must not read files of this machine
+        # only HTTP: a list of URLs must not read local files
         self._opener = urllib.request.OpenerDirector()
         for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler,
                         urllib.request.HTTPSHandler, urllib.request.HTTPDefaultErrorHandler,
@@ -68,26 +68,27 @@ class Fetcher:
             self._opener.add_handler(handler())
 
     def stop(self) -> None:
-        """Stop all fetching, from another thread; it raises Stopped at its next bytes."""
+        """Stop all fetching, called from another thread; it raises Stopped at the next bytes."""
         self._stop.set()
 
     def fetch(self, url: str, path: str, check: Callable | None = None, size: int | None = None,
               sha256: str | None = None, progress: Callable | None = None) -> None:
         """Fetch a URL into a file.
 
-        A file that fails its checks is fetched again from the start; if its bytes are the same the
-        second time, they are what the server has.
+        A file that fails its checks is fetched again from the start. If it has the same bytes the
+        second time, the error is final.
 
         Parameters
         ----------
         url, path : str
         check : called with the path of the fetched file; raises ValueError if it is wrong
-        size, sha256 : number of bytes, and hash in hex, that the file must have
-        progress : called with the number of bytes so far, and of all bytes or None
+        size, sha256 : expected size in bytes, and expected hash in hex
+        progress : called with the number of bytes so far, and the total number or None
 
         Raises
         ------
         FetchError
+            The file cannot be fetched, or fails its checks.
         """
         part, seen = Part(path), set()
 
@@ -106,7 +107,7 @@ class Fetcher:
         self._try(once, lambda: part.length)
 
     def read(self, url: str) -> bytes:
-        """Return the bytes of a URL; at most `largest`."""
+        """Return the bytes of a URL; FetchError if there are more than `largest`."""
         data = []
 
         def once():
@@ -118,7 +119,7 @@ class Fetcher:
         return data[0]
 
     def _try(self, once, reached):
-        """Call once() until it succeeds; the count of tries restarts when reached() has grown."""
+        """Call once() until it succeeds; the count of tries restarts when reached() increases."""
         farthest, failed = reached(), 0
         while True:
             try:
@@ -139,7 +140,7 @@ class Fetcher:
         """Fetch the rest of a part."""
         note, start = part.note, part.length
         if note.get('url') != url or not (note.get('validator') or note.get('total')):
-            start = 0       # of another file, or of one that may have changed
+            start = 0       # the part is of another file, or of one that may have changed
         if start and start == note.get('total'):
             return
         headers = {'Range': f'bytes={start}-'} if start else {}
@@ -201,7 +202,7 @@ def _named(url):
     except FetchError:
         raise
     except urllib.error.URLError as error:
-        # a broken connection may recover; a bad certificate, which is a ValueError too, does not
+        # a broken connection may recover, but not a bad certificate (also a ValueError)
         passing = isinstance(error.reason, OSError) and not isinstance(error.reason, ValueError)
         raise FetchError(f'{url}: {error.reason}', passing) from None
     except (OSError, http.client.HTTPException) as error:
@@ -213,16 +214,16 @@ def _named(url):
 
 
 def _begin(url, part, start, answer):
-    """Return where to write an answer's bytes, and the length of the whole file or None."""
+    """Return the position to write an answer's bytes to, and the length of the file or None."""
     if start and answer.status == 206:
         first, total = _content_range(answer.headers.get('Content-Range'))
         if first == start and total == part.note.get('total'):
             return start, total
         part.forget()
         raise FetchError(f'{url}: the file has changed on the server', True)
-    # the whole file: the server does not support ranges, or has another file by now
+    # the answer is the whole file: the server does not support ranges, or the file has changed
     if answer.headers.get('Content-Encoding', 'identity') != 'identity':
-        raise FetchError(f'{url}: is sent compressed, which was not asked for')
+        raise FetchError(f'{url}: is sent compressed, which was not requested')
     validator = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
     if validator and validator.startswith('W/'):    # weak: not allowed in If-Range
         validator = None
@@ -237,7 +238,7 @@ def _check_length(url, length, total):
 
 
 def _content_range(text):
-    """(first byte, length of the whole or None) of a Content-Range, or (None, None)."""
+    """Parse a Content-Range: (first byte, total length or None), or (None, None)."""
     try:
         unit, _, spans = (text or '').partition(' ')
         span, _, total = spans.partition('/')
@@ -251,7 +252,7 @@ def _number(text):
 
 
 def fetch_with_bar(fetcher: Fetcher, url: str, path: str, **checks) -> None:
-    """Fetch a file with a progress bar; checks : as of `Fetcher.fetch`."""
+    """Fetch a file with a progress bar; checks : see `Fetcher.fetch`."""
     with bar(unit='B', unit_scale=True, desc=os.path.basename(path)) as shown:
         def progress(done, total):
             shown.total = total

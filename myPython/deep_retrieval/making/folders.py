@@ -1,12 +1,13 @@
-"""Folders of images made from other images: resumed, or refused if they hold something else.
+"""Make folders of images from other images: resumable, and refused if they have other contents.
 
     steps = {'jpg/a.jpg': Step('datasets/Oxford/jpg/a.jpg', partial(stretch, size=(384, 512)))}
     make('datasets/Oxford/val', {'command': 'make_uni_dataset'}, steps, {'lab/a_1_ok.txt': ''})
 
 `.made_from.json` in the folder is written first, and says what the folder is made from; every file
-appears whole. So the same call makes what is missing after an interruption. When all files are
-there, the manifest gets their hashes too, and a later call makes again what has changed since.
-Another call is refused, unless it may overwrite. The source images are never changed.
+is written atomically. So after an interruption, the same call makes the missing files. When all
+files exist, their hashes are added to the manifest, and a later call restores files that have
+changed since. A call with other arguments is refused, unless it may overwrite. The source images
+are never changed.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
-    """A file to make: its source image, and an edit (image -> image), or None for a copy."""
+    """A file to make: its source image, and an edit (image -> image) or None for a copy."""
 
     source: str
     edit: Callable | None = None
@@ -37,9 +38,9 @@ class Step(NamedTuple):
 class How(NamedTuple):
     """How a folder is made.
 
-    link : make hard links instead of copies, where the disk can
-    overwrite : replace a folder that holds something else
-    skip_bad : leave out damaged images instead of raising
+    link : make hard links instead of copies, if the file system supports it
+    overwrite : replace a folder with other contents
+    skip_bad : leave out damaged images instead of raising an error
     jobs : number of threads
     """
 
@@ -59,11 +60,11 @@ def make(folder: str | os.PathLike, about: Mapping, steps: Mapping[str, Step],
     Parameters
     ----------
     folder : path
-    about : dict, for JSON
+    about : dict of JSON values
         What the files depend on besides their sources: the command and its flags.
-    steps : path below the folder -> Step
-    texts : path below the folder -> text, optional
-        They are written after the images, so that texts alone never look like a whole set.
+    steps : path relative to the folder -> Step
+    texts : path relative to the folder -> text, optional
+        They are written after the images, so that texts alone never look like a complete set.
     how : How
 
     Returns
@@ -74,14 +75,14 @@ def make(folder: str | os.PathLike, about: Mapping, steps: Mapping[str, Step],
     Raises
     ------
     ValueError
-        There is no step, or the folder holds something else.
+        There are no steps, or the folder has other contents.
     ImageError
         An image is damaged. With `how.skip_bad` it is left out with a warning instead.
     """
     folder, texts = os.fspath(folder), texts or {}
     steps = {name: steps[name] for name in sorted(steps)}
     if not steps:
-        raise ValueError(f'{folder}: there is no image to make it from')
+        raise ValueError(f'{folder}: there are no images to make it from')
     sources = {os.path.dirname(step.source) for step in steps.values()}
     made_from = _made_from(about, steps, texts)
     manifest = prepare(folder, made_from, how.overwrite, sources)
@@ -114,12 +115,12 @@ def make(folder: str | os.PathLike, about: Mapping, steps: Mapping[str, Step],
 
 def prepare(folder: str | os.PathLike, made_from: Mapping, overwrite: bool = False,
             sources: Iterable[str] = ()) -> store.Manifest:
-    """Make a folder that holds only its manifest, or find one that was made from the same.
+    """Make a folder with only its manifest, or accept one that was made from the same.
 
     Parameters
     ----------
     folder : path
-    made_from : dict, for JSON
+    made_from : dict of JSON values
     overwrite : bool
         Delete everything in a folder that was made from something else, or not by this function.
     sources : folders that must not be deleted
@@ -127,7 +128,7 @@ def prepare(folder: str | os.PathLike, made_from: Mapping, overwrite: bool = Fal
     Raises
     ------
     ValueError
-        The folder holds something else, or is a file.
+        The folder has other contents, or is a file.
     """
     folder = os.fspath(folder)
     manifest = store.Manifest.inside(folder, MANIFEST)
@@ -146,8 +147,8 @@ def prepare(folder: str | os.PathLike, made_from: Mapping, overwrite: bool = Fal
     except store.StoreError:
         what = 'something else'
     if not overwrite:
-        raise ValueError(f'{folder}: holds {what}; choose another folder, or replace everything in '
-                         'it with --overwrite')
+        raise ValueError(f'{folder}: contains {what}; choose another folder, or replace everything '
+                         'in it with --overwrite')
     _check_removable(folder, sources)
     with store.replace_folder(folder) as new:
         store.Manifest.inside(new, MANIFEST).write(made_from)
@@ -155,15 +156,15 @@ def prepare(folder: str | os.PathLike, made_from: Mapping, overwrite: bool = Fal
 
 
 def check_apart(source: str | os.PathLike, folder: str | os.PathLike) -> None:
-    """Raise ValueError if a folder to make is in the folder that it is made from, or around it."""
+    """Raise ValueError if a folder to make is inside its source folder, or contains it."""
     source, folder = os.path.realpath(source), os.path.realpath(folder)
     if _holds(source, folder) or _holds(folder, source):
-        raise ValueError(f'{folder}: is in {source}, or around it, but must be made from it; '
+        raise ValueError(f'{folder}: is made from {source}, but is inside it or contains it; '
                          'choose another folder')
 
 
 def _make_file(path, step, link, known):
-    """Make a file unless it is there; known : its entry in the manifest, or None."""
+    """Make a file unless it exists; known : its entry in the manifest, or None."""
     if os.path.exists(path) and (known is None or store.has_sha256(path, known.get('sha256'))):
         return
     if step.edit is not None:
@@ -176,10 +177,10 @@ def _make_file(path, step, link, known):
 
 
 def _check_removable(folder, sources):
-    """Raise ValueError if a folder holds one that must stay."""
+    """Raise ValueError if a folder contains one that must not be deleted."""
     for path in [os.getcwd(), os.path.expanduser('~'), *sorted(sources)]:
         if _holds(os.path.realpath(folder), os.path.realpath(path)):
-            raise ValueError(f'{folder}: holds {path}, which --overwrite would delete; choose '
+            raise ValueError(f'{folder}: contains {path}, which --overwrite would delete; choose '
                              'another folder')
 
 
@@ -188,7 +189,7 @@ def _holds(folder, path):
 
 
 def _made_from(about, steps, texts):
-    """What a folder is made from: `about`, and a hash of the sources' names and sizes."""
+    """Return what a folder is made from: `about`, and a hash of the sources' names and sizes."""
     digest = hashlib.sha256()
     for name, step in steps.items():
         line = [name, os.path.basename(step.source), _size(step.source)]

@@ -1,4 +1,4 @@
-"""The mean colour of a folder's images, and the damaged images among them.
+"""Compute the mean colour of a folder's images, and find the damaged ones.
 
     mean, count = image_mean('datasets/Oxford/jpg')     # array([ 99.7, 108.8, 113.2]), 5063
 """
@@ -26,17 +26,22 @@ def image_mean(folder: str | os.PathLike, skip_bad: bool = False,
     Parameters
     ----------
     folder : path
-    skip_bad : leave out damaged images with a warning instead of raising
+    skip_bad : leave out damaged images with a warning instead of raising an error
     jobs : number of threads
 
     Returns
     -------
     mean : 3 float64
     count : number of images
+
+    Raises
+    ------
+    ValueError
+        There are no images, or one is damaged and `skip_bad` is False.
     """
     paths = [os.path.join(folder, name) for name in list_images(folder)]
     if not paths:
-        raise ValueError(f'{folder}: holds no image ({" ".join(EXTENSIONS)})')
+        raise ValueError(f'{folder}: contains no images ({" ".join(EXTENSIONS)})')
 
     def mean(path):
         try:
@@ -60,7 +65,7 @@ def write_blacklist(folder: str | os.PathLike, path: str | os.PathLike,
                     jobs: int = 2) -> tuple[int, int]:
     """Write the names of a folder's damaged images, without extensions, one per line.
 
-    Returns the numbers of damaged images and of all.
+    Returns the number of damaged images and the number of all images.
     """
     names = list_images(folder)
 
@@ -78,6 +83,6 @@ def write_blacklist(folder: str | os.PathLike, path: str | os.PathLike,
 
 
 def _each(function, items, jobs):
-    """The results of parallel work in the order of the items."""
+    """Yield the results of parallel work in the order of the items."""
     found = dict(bar(parallel(function, items, jobs), total=len(items), unit='image'))
     return [found[index] for index in range(len(items))]

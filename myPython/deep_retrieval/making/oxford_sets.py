@@ -1,10 +1,10 @@
-"""Sets made from the Oxford or the Paris dataset.
+"""Make sets from the Oxford or Paris dataset.
 
     make_uniform(OxfordHelper('datasets/Oxford'), 'datasets/Oxford/val', (384, 512))
 
-`make_...` functions make folders, with `folders.make`. The functions below them only say what goes
-where: they take an OxfordHelper and return steps (path -> Step), some also texts (path -> text),
-which are the ground truth of the new set in the layout of the old one.
+`make_...` functions make folders, with `folders.make`. The functions below them only plan the
+contents: they take an OxfordHelper and return steps (path -> Step), and some also texts (path ->
+text): the ground truth of the new set, in the original layout.
 """
 
 import os
@@ -26,7 +26,7 @@ NONE = 'non'    # the folder of the images that show no landmark
 
 def make_uniform(dataset: OxfordHelper, folder: str, size: tuple[int, int], how: How = DEFAULT,
                  command: str = 'make_uni_dataset') -> int:
-    """Make a copy of a dataset with all images at (height, width) pixels, boxes scaled with them.
+    """Make a copy of a dataset with all images stretched to (height, width); boxes are scaled too.
 
     Returns the number of images.
     """
@@ -41,7 +41,7 @@ def make_halves(dataset: OxfordHelper, folder: str, S: int = 512, seed: int = 0,
     Returns
     -------
     count : number of images
-    parts : 'training' or 'test' -> number of images and of queries
+    parts : 'training' or 'test' -> numbers of images and of queries
     """
     steps, texts = halves(dataset, S, seed)
     about = {'command': 'make_training_test_set', 'S': S, 'seed': seed}
@@ -54,9 +54,11 @@ def make_halves(dataset: OxfordHelper, folder: str, S: int = 512, seed: int = 0,
 
 def make_clusters(dataset: OxfordHelper, queries_npy: str, dataset_npy: str, folder: str,
                   count: int = 50, how: How = DEFAULT) -> int:
-    """Copy the images most similar to each query, as `similar_clusters` says.
+    """Copy the images most similar to each query, see `similar_clusters`.
 
-    queries_npy, dataset_npy : files of descriptors. Returns the number of images.
+    queries_npy, dataset_npy : files of descriptors
+    count : images per query
+    Returns the number of images copied.
     """
     steps = similar_clusters(dataset, load_rows(queries_npy), load_rows(dataset_npy), count)
     return make(folder, {'command': 'make_queries_sim_cluster', 'count': count}, steps, how=how)
@@ -64,13 +66,13 @@ def make_clusters(dataset: OxfordHelper, queries_npy: str, dataset_npy: str, fol
 
 def make_landmark_folders(dataset: OxfordHelper, folder: str, grades: Sequence[str] = GRADES,
                           how: How = DEFAULT) -> int:
-    """Copy the images into the folders of `landmark_folders`; returns their number."""
+    """Copy the images into the folders of `landmark_folders`; return their number."""
     about = {'command': 'cls_img_into_dir', 'grades': grades}
     return make(folder, about, landmark_folders(dataset, grades), how=how)
 
 
 def uni_set(dataset: OxfordHelper, size: tuple[int, int]) -> tuple[dict, dict]:
-    """Steps and texts: every image at (height, width) pixels, boxes scaled with them."""
+    """Return steps and texts: every image at (height, width) pixels, with boxes scaled to match."""
     steps = {f'jpg/{file_name(dataset, name)}':
              Step(dataset.image_path(name), partial(stretch, size=size))
              for name in dataset.images}
@@ -83,11 +85,11 @@ def uni_set(dataset: OxfordHelper, size: tuple[int, int]) -> tuple[dict, dict]:
 
 
 def halves(dataset: OxfordHelper, S: int, seed: int = 0) -> tuple[dict, dict]:
-    """Steps and texts of two sets with half of the images each, in training/ and test/.
+    """Return steps and texts of two sets with half of the images each, in training/ and test/.
 
-    Images get a longer side of S pixels. The images of queries are in both sets; of the others, the
-    first half of a shuffled list is in the training set. The ground truth of a set only names its
-    own images; queries without a positive there are left out.
+    Images are resized to a longer side of S pixels. Query images are in both sets; the others are
+    shuffled, and the first half is in the training set. The ground truth of a set only names its
+    own images; queries without a positive in the set are left out.
     """
     asked = {query.image for query in dataset.queries}
     others = [name for name in dataset.images if name not in asked]
@@ -110,9 +112,9 @@ def halves(dataset: OxfordHelper, S: int, seed: int = 0) -> tuple[dict, dict]:
 
 def similar_clusters(dataset: OxfordHelper, queries: np.ndarray, database: np.ndarray,
                      count: int = 50) -> dict[str, Step]:
-    """Steps: the images most similar to each query, one folder per query.
+    """Return steps: the images most similar to each query, one folder per query.
 
-    Files are named RANK_GRADE_SIMILARITY_NAME; a grade is that of the ground truth, or `bad`.
+    Files are named RANK_GRADE_SIMILARITY_NAME, with the grade in the ground truth, or `bad`.
 
     Parameters
     ----------
@@ -143,10 +145,10 @@ def similar_clusters(dataset: OxfordHelper, queries: np.ndarray, database: np.nd
 
 
 def landmarks(dataset: OxfordHelper, grades: Sequence[str] = GRADES) -> dict[str, list[str]]:
-    """Landmark -> sorted names of its images of these grades; each image has one landmark.
+    """Return {landmark: sorted names of its images with these grades}, one landmark per image.
 
-    The landmark is what a query's name has before its number. An image of several landmarks goes
-    to the one that grades it best, and among equals to the first.
+    The landmark is the name of a query without its number. An image of several landmarks is
+    assigned to the one with the best grade (ties: the first).
     """
     best = {}
     for query in dataset.queries:
@@ -163,13 +165,13 @@ def landmarks(dataset: OxfordHelper, grades: Sequence[str] = GRADES) -> dict[str
 
 
 def rest(dataset: OxfordHelper, found: dict) -> list[str]:
-    """Names of the images that show none of the landmarks `found`."""
+    """Return the names of the images that show none of the landmarks `found`."""
     shown = {name for names in found.values() for name in names}
     return [name for name in dataset.images if name not in shown]
 
 
 def landmark_folders(dataset: OxfordHelper, grades: Sequence[str] = GRADES) -> dict[str, Step]:
-    """Steps: one folder per landmark, and `non` for the images of none."""
+    """Return steps: one folder per landmark, and `non` for images of no landmark."""
     found = landmarks(dataset, grades)
     return {f'{landmark}/{file_name(dataset, name)}': Step(dataset.image_path(name))
             for landmark, names in {**found, NONE: rest(dataset, found)}.items()
@@ -184,7 +186,7 @@ def load_rows(path: str | os.PathLike) -> np.ndarray:
 
 
 def file_name(dataset: OxfordHelper, name: str) -> str:
-    """The name of an image's file."""
+    """Return the name of an image's file."""
     return os.path.basename(dataset.image_path(name))
 
 
@@ -193,10 +195,10 @@ def _longer_side(image, S):
 
 
 def _truth_texts(dataset, query, scale, names=None):
-    """The four files of a query: its box scaled by (x, y), its images limited to `names`."""
+    """Return the four files of a query: box scaled by (x, y), images limited to `names`."""
     x, y = scale
     prefix = f'lab/{query.name}'
-    # the image's name as the dataset writes it, with its prefix
+    # the image's name as written in the dataset, with its prefix
     image = read_words(f'{dataset.lab_prefix(query)}_query.txt')[0]
     box = ' '.join(f'{value:.2f}' for value in
                    (query.box[0] * x, query.box[1] * y, query.box[2] * x, query.box[3] * y))

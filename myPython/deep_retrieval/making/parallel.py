@@ -1,4 +1,4 @@
-"""A function applied to many items by threads."""
+"""Apply a function to many items in threads."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -8,17 +8,17 @@ AHEAD = 4   # submitted items per thread
 
 def parallel(function: Callable, items: Iterable, jobs: int,
              stop: Callable = lambda: None) -> Iterator[tuple]:
-    """Yield (index, function(item)) of all items as they are finished, in no fixed order.
+    """Yield (index, function(item)) of all items as they finish, in no fixed order.
 
-    The first error is raised. Items that have not begun by then are dropped; `stop` is called, and
-    the threads that still work are waited for.
+    After an error, items that were not started are dropped, `stop` is called, running threads are
+    waited for, and the error is raised.
 
     Parameters
     ----------
     function : item -> result
-    items : consumed as threads become free
+    items : iterable, consumed as threads become free
     jobs : number of threads
-    stop : called in the end, to tell threads that still work to hurry
+    stop : called at the end, to tell running threads to stop early
     """
     pool, indices = ThreadPoolExecutor(jobs), {}
     try:
@@ -34,6 +34,6 @@ def parallel(function: Callable, items: Iterable, jobs: int,
 
 
 def _finished(indices):
-    """Wait for at least one future, and take out those that are finished."""
+    """Wait for at least one future, and remove and return those that are finished."""
     for future in wait(indices, return_when=FIRST_COMPLETED).done:
         yield indices.pop(future), future.result()

@@ -1,9 +1,9 @@
-"""Sets made from the Paris dataset.
+"""Make sets from the Paris dataset.
 
     dataset = ParisHelper('datasets/Paris')
     make_triplets(dataset, 'datasets/Paris/triplet', 'datasets/Paris/useless', (288, 384))
 
-`make_...` functions make folders, with `folders.make`; the others only say what goes where.
+`make_...` functions make folders, with `folders.make`; the others only plan the contents.
 """
 
 import os
@@ -23,7 +23,7 @@ USELESS = 'useless'
 
 def make_triplets(dataset: OxfordHelper, folder: str, useless: str, size: tuple[int, int],
                   how: How = DEFAULT) -> tuple[int, int]:
-    """Make the two sets of `triplet_sets`, each in its folder; returns their numbers of images."""
+    """Make the two sets of `triplet_sets`, each in its folder; return their numbers of images."""
     about = {'command': 'make_triplet_set', 'size': size}
     classes, others = triplet_sets(dataset, size)
     return (make(folder, about, classes, how=how),
@@ -32,14 +32,14 @@ def make_triplets(dataset: OxfordHelper, folder: str, useless: str, size: tuple[
 
 def make_augmented(dataset: OxfordHelper, folder: str, size: tuple[int, int], crops: int = 3,
                    seed: int = 0, how: How = DEFAULT) -> int:
-    """Make the set of `augmented_set`; returns the number of images."""
+    """Make the set of `augmented_set`; return the number of images."""
     about = {'command': 'make_aug_set', 'size': size, 'crops': crops, 'seed': seed}
     return make(folder, about, augmented_set(dataset, size, crops, seed), how=how)
 
 
 def make_test_set(dataset: OxfordHelper, folder: str, num_cls: int = 20, num_useless: int = 500,
                   seed: int = 0, how: How = DEFAULT) -> int:
-    """Make the set of `test_set`; returns the number of images."""
+    """Make the set of `test_set`; return the number of images."""
     steps, texts = test_set(dataset, num_cls, num_useless, seed)
     about = {'command': 'make_dataset_for_test', 'num_cls': num_cls, 'num_useless': num_useless,
              'seed': seed}
@@ -47,9 +47,9 @@ def make_test_set(dataset: OxfordHelper, folder: str, num_cls: int = 20, num_use
 
 
 def triplet_sets(dataset: OxfordHelper, size: tuple[int, int]) -> tuple[dict, dict]:
-    """Steps of the landmarks' folders and of the other images, all at (height, width) pixels.
+    """Return steps of the landmarks' folders and of the other images, at (height, width) pixels.
 
-    A landmark's folder has the images graded good, ok or junk; the others show no landmark.
+    A landmark's folder has its good, ok and junk images; the other images show no landmark.
     """
     found = landmarks(dataset)
     edit = partial(stretch, size=size)
@@ -64,7 +64,7 @@ def triplet_sets(dataset: OxfordHelper, size: tuple[int, int]) -> tuple[dict, di
 
 def augmented_set(dataset: OxfordHelper, size: tuple[int, int], count: int,
                   seed: int = 0) -> dict[str, Step]:
-    """Steps: each image, and `count` random crops of it, at (height, width) pixels.
+    """Return steps: each image, and `count` random crops of it, at (height, width) pixels.
 
     A crop depends only on the seed, the image's name and the crop's number.
     """
@@ -85,11 +85,13 @@ def augmented_set(dataset: OxfordHelper, size: tuple[int, int], count: int,
 
 def test_set(dataset: OxfordHelper, num_cls: int, num_useless: int,
              seed: int = 0) -> tuple[dict, dict]:
-    """Steps and texts of a test set: random images of each landmark, and some of no landmark.
+    """Return steps and texts of a test set: random images of each landmark, and of no landmark.
 
-    num_cls : images of each landmark, one of which is its query. num_useless : images of none.
     Files in queries/ and dataset/ are named CLASS_NUMBER, since the original names say how an image
-    was found and not what it shows; sources.txt has one line `FILE<TAB>ORIGINAL NAME` per file.
+    was found, not what it shows; sources.txt has one line `FILE<TAB>ORIGINAL NAME` per file.
+
+    num_cls : images of each landmark, one of which is the query
+    num_useless : images of no landmark
     """
     random = np.random.default_rng(seed)
     found = landmarks(dataset, ('good', 'ok'))

@@ -1,4 +1,4 @@
-"""The part of a file that has been fetched so far, and a note about the whole file.
+"""The part of a file that was fetched so far, with a note about the whole file.
 
     part = Part('paris_1-v1.tgz')       # paris_1-v1.tgz.part and paris_1-v1.tgz.part.json
 """
@@ -26,14 +26,15 @@ class Part:
 
     @property
     def note(self) -> dict:
-        """What is known of the whole file: its url, validator and total bytes; {} if nothing."""
+        """Return what is known about the whole file: url, validator and total size; {} if nothing.
+        """
         try:
             return store.read_json(self._note)
         except (OSError, ValueError):
             return {}
 
     def begin(self, **note) -> None:
-        """Start again, with a note of this content."""
+        """Start again with an empty part and this note."""
         self.forget()
         store.write_json(self._note, note)
 
@@ -46,7 +47,8 @@ class Part:
 
     def check(self, check: Callable | None = None, size: int | None = None,
               hash: str | None = None) -> None:
-        """Raise ValueError unless the part has this size and sha256, and check(path) accepts it."""
+        """Raise ValueError unless the part has this size and SHA-256, and check(path) accepts it.
+        """
         if size is not None and self.length != size:
             raise ValueError(f'has {self.length} bytes, not {size}')
         if hash is not None and self.sha256() != hash.lower():
@@ -58,11 +60,11 @@ class Part:
                 raise ValueError(str(error).removeprefix(f'{self.path}: ')) from None
 
     def sha256(self) -> str:
-        """SHA-256 of the part, in hex."""
+        """Return the SHA-256 of the part, in hex."""
         return store.sha256(self.path)
 
     def finish(self) -> None:
-        """Rename the part to the whole file."""
+        """Rename the part to the final file."""
         os.replace(self.path, self.whole)
         self.forget()
 

@@ -1,4 +1,4 @@
-"""Scores of queries and images from saved descriptors, as test_on_cover.py and others save them.
+"""Score a dataset from saved descriptors, such as those saved by test_on_cover.py.
 
     answers = answers_of(Covers('datasets/cover'), 'q.npy', 'd.npy')
     print(mean_average_precision(answers), precision_at_r(answers))
@@ -17,30 +17,29 @@ def answers_of(dataset, queries_npy, dataset_npy) -> list[Answer]:
     ----------
     dataset : Dataset
     queries_npy, dataset_npy : paths
-        Files with one row per query, and one per image. Rows of NaN, those of damaged images, are
-        left out.
+        Files with one row per query, and one per image. Rows of NaN (damaged images) are left out.
 
     Raises
     ------
     ValueError
-        A file does not fit the dataset, or no query is left; one line that names the file.
+        A file does not match the dataset, or no query is left. The one-line message names the file.
     """
     parts = []
     for path, count in ((queries_npy, len(dataset.queries)), (dataset_npy, len(dataset.images))):
         rows = load_rows(path)
         if rows.ndim != 2 or len(rows) != count:
-            raise ValueError(f'{path}: has shape {rows.shape}, but a row is wanted for each of '
+            raise ValueError(f'{path}: has shape {rows.shape}, but needs one row for each of '
                              f'{count} images')
         parts.append(rows)
     there = np.isfinite(parts[0]).all(axis=1)
     if not any(dataset.truth(query).positives
                for query, good in zip(dataset.queries, there, strict=True) if good):
-        raise ValueError(f'{queries_npy}: no query has both a descriptor and an answer')
+        raise ValueError(f'{queries_npy}: no query has both a descriptor and a positive')
     return score(dataset, *parts).answers
 
 
 def mean_average_precision(answers: list[Answer]) -> float:
-    """Return VOC 2010's mean average precision in percent."""
+    """Return the mean average precision (VOC 2010) in percent."""
     return 100 * float(np.mean([answer.average_precision for answer in answers]))
 
 

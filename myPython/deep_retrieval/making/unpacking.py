@@ -1,9 +1,8 @@
-"""Unpacking the archives of Oxford and Paris: images into jpg/, ground truth into lab/.
+"""Unpack the archives of Oxford and Paris: images into jpg/, ground truth into lab/.
 
     unpack('paris_1-v1.tgz', 'datasets/Paris')      # ['jpg/paris_defense_000000.jpg', ...]
 
-Only the files' own names are used and never an archive's folders, so that nothing is written
-anywhere else.
+Only the names of files are used, never the folders in an archive, so nothing is written elsewhere.
 """
 
 import os
@@ -16,18 +15,18 @@ from deep_retrieval.listing import EXTENSIONS
 from deep_retrieval.progress import bar
 
 TRUTH = tuple(f'_{what}.txt' for what in ('query', *GRADES))
-LARGEST = 200_000_000   # bytes of one file in an archive
+LARGEST = 200_000_000   # maximum size in bytes of a file in an archive
 
 
 def unpack(archive: str, folder: str, overwrite: bool = False) -> list[str]:
-    """Write the missing files of an archive below a folder; returns the paths of all of them.
+    """Write the missing files of an archive to a folder; return the relative paths of all files.
 
     Raises
     ------
     ValueError
-        The archive is damaged, has two different files of one name, or a file that is too large; or
-        a file exists with other bytes, unless `overwrite`. The files that a damaged archive gave
-        are removed again.
+        The archive is damaged, has two different files of the same name or a file that is too
+        large, or a file exists with other contents and `overwrite` is False. Files unpacked from a
+        damaged archive are removed.
     """
     for part in ('jpg', 'lab'):
         if os.path.isdir(os.path.join(folder, part)):
@@ -48,7 +47,7 @@ def unpack(archive: str, folder: str, overwrite: bool = False) -> list[str]:
                     if _write(archive, folder, path, data, path in paths, overwrite):
                         written.append(path)
                     paths[path] = None
-                while members.fileobj.read(1 << 20):    # up to the checksum at the end
+                while members.fileobj.read(1 << 20):    # read to the end to verify the checksum
                     pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -62,7 +61,7 @@ def unpack(archive: str, folder: str, overwrite: bool = False) -> list[str]:
 
 
 def _place(member):
-    """Where a file of an archive belongs; None for links, folders and all other files."""
+    """Return the relative path of an archive's file; None for links, folders and other files."""
     name = os.path.basename(member.name)
     if not member.isreg() or name.startswith('.'):
         return None
@@ -72,7 +71,7 @@ def _place(member):
 
 
 def _write(archive, folder, path, data, again, overwrite):
-    """Write a file unless it exists; returns whether it was written."""
+    """Write a file unless it exists; return whether it was written."""
     whole = os.path.join(folder, path)
     try:
         with open(whole, 'rb') as file:
@@ -84,7 +83,7 @@ def _write(archive, folder, path, data, again, overwrite):
         if again:
             raise ValueError(f'{archive}: has two different files {os.path.basename(path)}')
         if not overwrite:
-            raise ValueError(f'{whole}: exists with other bytes than in {archive}; remove it, or '
-                             'give --overwrite')
+            raise ValueError(f'{whole}: exists, but differs from the file in {archive}; remove it, '
+                             'or give --overwrite')
     store.write(whole, data)
     return True

@@ -1,12 +1,12 @@
-"""Frames of videos: at an interval, or where the scene changes.
+"""Extract frames of videos, at regular intervals or at scene changes.
 
     for time, image in frames('a.mp4', Choice(every=1.0)):      # milliseconds, BGR uint8
         ...
     counts, bad = save_all('videos', 'tmp/frames', Choice(every=None, scenes=0.5))
 
-The frames of the video one/a.mp4 are one/a.mp4/a_000012.340.jpg and so on, with their time in
-seconds. frames.json beside them says what they were made from. Their folder appears whole: a run
-that was interrupted is resumed with the videos that have none.
+The frames of the video one/a.mp4 are one/a.mp4/a_000012.340.jpg and so on, named by their time in
+seconds. frames.json beside them says what they were made from. Their folder is created atomically,
+so an interrupted run resumes with the videos that have no folder yet.
 """
 
 import errno
@@ -31,9 +31,9 @@ KINDS = ('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg'
          '.wmv')
 NOTE, BAD = 'frames.json', 'bad.txt'
 BINS = (8, 4, 4)    # hue, saturation, value
-SMALL = 64          # pixels of the longer side of the frames that are compared
-# share and milliseconds of a video that may be missing: its length is an estimate that includes
-# the sound
+SMALL = 64          # longer side in pixels of the frames that are compared
+# share and milliseconds of a video that may be missing, since its length is an estimate and
+# includes the sound
 LOST = 0.05
 SLACK = 1000
 
@@ -44,14 +44,14 @@ os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 
 class VideoError(ValueError):
-    """A file that is not a whole video; one line that names it."""
+    """A file is not a complete video; the one-line message names it."""
 
 
 class Choice(NamedTuple):
-    """Which frames are taken; by `scenes` if that is given.
+    """Which frames to take; by `scenes` if that is given, otherwise by `every`.
 
-    every : seconds; takes the first frame, and then the first at or after each multiple
-    scenes : 0 to 1; takes the first frame, and each whose `distance` to the one before is greater
+    every : seconds; take the first frame at or after each multiple, from 0 on
+    scenes : 0 to 1; take the first frame, and each whose `distance` to the one before is larger
     """
 
     every: float | None = 1.0
@@ -71,7 +71,7 @@ def frames(path: str, choice: Choice,
     Raises
     ------
     VideoError
-        The video cannot be read, or not to its end.
+        The video cannot be read to its end.
     """
     with _opened(path) as video:
         rate = video.get(cv2.CAP_PROP_FPS)
@@ -88,13 +88,13 @@ def frames(path: str, choice: Choice,
                 progress(min(1, time / length))
     if not count:
         raise VideoError(f'{path}: has no frame that OpenCV can read')
-    # a whole video may show its last frame for long, or have fewer frames than its rate implies
+    # a complete video may show its last frame for long, or have fewer frames than its rate implies
     if count < (1 - LOST) * total and time < (1 - LOST) * length - SLACK:
         raise VideoError(f'{path}: breaks off after {time / 1000:.1f} of {length / 1000:.1f} s')
 
 
 def _chooser(choice):
-    """Function (milliseconds, video) -> the current image if it is chosen, or None."""
+    """Return a function (milliseconds, video) -> the current image if it is chosen, or None."""
     due, last = 0, None
 
     def by_time(time, video):
@@ -102,7 +102,7 @@ def _chooser(choice):
         if time < due:
             return None
         step = 1000 * choice.every
-        # rounding may have taken half a millisecond from the time
+        # rounding may have reduced the time by half a millisecond
         due = (math.floor((time + 0.5) / step) + 1) * step - 0.5
         return video.retrieve()[1]
 
@@ -121,7 +121,7 @@ def _opened(path):
         raise VideoError(f'{path}: is not a file')
     if not os.path.getsize(path):
         raise VideoError(f'{path}: is empty')
-    # FFmpeg takes some names for protocols, and OpenCV accepts only names in UTF-8
+    # FFmpeg mistakes some names for protocols, and OpenCV accepts only names in UTF-8
     with tempfile.TemporaryDirectory() as folder:
         link = os.path.join(folder, 'video' + os.path.splitext(path)[1])
         os.symlink(os.path.abspath(path), link)
@@ -146,22 +146,22 @@ def colours(image: np.ndarray) -> np.ndarray:
 
 
 def distance(colours: np.ndarray, other: np.ndarray) -> float:
-    """Compute the share of pixels that must change their bin to turn one into the other."""
+    """Compute the share of pixels that must change bins to turn one image into the other."""
     return float(np.abs(colours - other).sum() / 2)
 
 
 def save_all(videos: str, path: str, choice: Choice, quality: int = 95,
              overwrite: bool = False) -> tuple[dict[str, int], dict[str, str]]:
-    """Save the chosen frames of all videos in a folder and in those below it.
+    """Save the chosen frames of all videos in a folder, found recursively.
 
     Parameters
     ----------
     videos : folder of videos
     path : folder to write
     choice : Choice
-    quality : of the JPEG files, 1 to 100
-    overwrite : replace frames that were chosen otherwise, or whose video has changed since, and
-        write into a folder that holds something else
+    quality : quality of the JPEG files, 1 to 100
+    overwrite : replace frames that were chosen by other settings or whose video has changed, and
+        write into a folder with other files
 
     Returns
     -------
@@ -171,12 +171,12 @@ def save_all(videos: str, path: str, choice: Choice, quality: int = 95,
     Raises
     ------
     ValueError
-        There is no video, or `path` holds something else.
+        There are no videos, or `path` has other contents.
     """
     notes = {name: {**choice._asdict(), 'quality': quality, 'bytes': _size(videos, name)}
              for name in list_images(videos, recursive=True, extensions=KINDS)}
     if not notes:
-        raise ValueError(f'{videos}: holds no video ({" ".join(KINDS)})')
+        raise ValueError(f'{videos}: contains no videos ({" ".join(KINDS)})')
     _clean(path, notes)
     todo = _todo(path, notes, overwrite)
     bad = {}
@@ -211,25 +211,25 @@ def _size(videos, name):
 
 
 def _clean(path, names):
-    """Remove what a killed run left."""
+    """Remove the leftovers of a killed run."""
     for name in names:
         store.recover(os.path.join(path, name))
 
 
 def _todo(path, notes, overwrite):
-    """The videos whose frames are missing; ValueError where something else is in the way."""
+    """Return the videos whose frames are missing; ValueError if other files are in the way."""
     if not overwrite and os.path.isdir(path):
         folders = {name.partition('/')[0] for name in notes}
         others = [name for name in os.listdir(path)
                   if name not in folders and name != BAD and not name.startswith('.')]
         if others and not _has_note(path):
-            raise ValueError(f'{path}: holds something else ({min(others)}); give another folder, '
-                             'or --overwrite to write beside it')
+            raise ValueError(f'{path}: contains other files ({min(others)}); give another folder, '
+                             'or --overwrite to write beside them')
     found = {name: _read_note(os.path.join(path, name)) for name in notes}
     strange = [name for name in notes if found[name] == {}]
-    if strange:     # it may be precious
-        raise ValueError(f'{os.path.join(path, strange[0])}: is not a folder of frames, which '
-                         'would take its place; give another folder')
+    if strange:     # it may be valuable
+        raise ValueError(f'{os.path.join(path, strange[0])}: is not a folder of frames, but would '
+                         'be replaced by one; give another folder')
     other = [name for name in notes if found[name] not in (None, notes[name])]
     if other and not overwrite:
         raise ValueError(f'{path}: has other frames of {len(other)} videos, such as {other[0]}: '
@@ -242,7 +242,8 @@ def _has_note(path):
 
 
 def _read_note(folder):
-    """What the frames in a folder were made from; None if nothing is there, {} if no frames."""
+    """Return what the frames in a folder were made from; None if it does not exist, {} if it has no
+    frames."""
     if not os.path.lexists(folder):
         return None
     try:
@@ -253,15 +254,15 @@ def _read_note(folder):
 
 def save(video: str, folder: str, choice: Choice, made_from: dict,
          progress: Callable | None = None) -> None:
-    """Save a video's frames as a folder that appears whole and replaces an older one.
+    """Save a video's frames to a folder, which is created or replaced atomically.
 
     Parameters
     ----------
     video, folder : str
     choice : Choice
     made_from : dict
-        For the manifest; its `quality` is that of the JPEG files.
-    progress : as of `frames`
+        Contents of the manifest; `quality` is also used for the JPEG files.
+    progress : see `frames`
     """
     stem = os.path.splitext(os.path.basename(folder))[0]
     quality = [cv2.IMWRITE_JPEG_QUALITY, made_from['quality']]

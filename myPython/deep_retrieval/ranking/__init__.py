@@ -1,9 +1,9 @@
-"""Rankings by descriptors, expanded queries and databases, and diffusion.
+"""Ranking by similarity, with query and database expansion, and by diffusion.
 
     indices, similarities = rank(queries, database)
     indices, similarities = rank(queries, expand_database(database, k=20))
 
-`reranking.METHODS` has these by name.
+`reranking.METHODS` is a table of these methods by name.
 """
 
 from deep_retrieval.ranking.expansion import alpha_expand_queries, expand_database, expand_queries

@@ -4,7 +4,7 @@
     indices, scores = rank_by_diffusion(queries, database, graph, query_k=5, alpha=0.5, gamma=5)
 
 Descriptors are the rows of 2-D arrays, of unit length. Both steps are exact: neighbours are found
-by comparison with every row, and diffusion by its linear system, solved to `tol`.
+by exhaustive search, and diffusion solves its linear system to the tolerance `tol`.
 """
 
 import numpy as np
@@ -20,12 +20,10 @@ BLOCK = 4096    # rows whose neighbours are searched at once
 
 def rank_by_diffusion(queries: np.ndarray, database: np.ndarray, graph, query_k: int, alpha: float,
                       gamma: float, tol: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
-    """Rank the whole database for each query by diffusion, the best first.
+    """Rank the whole database for each query by diffusion, best first.
 
-    Images that diffusion does not reach score 0 and come last. Ties are ordered by similarity to
-    the query.
-
-    Parameters and errors are those of `diffuse`.
+    Images that diffusion does not reach have score 0 and come last. Ties are ordered by similarity
+    to the query. Parameters and errors are those of `diffuse`.
 
     Returns
     -------
@@ -42,17 +40,17 @@ def rank_by_diffusion(queries: np.ndarray, database: np.ndarray, graph, query_k:
 def make_graph(database: np.ndarray, k: int, gamma: float) -> scipy.sparse.csr_array:
     """Return the normalized affinities of the mutual k-nearest-neighbour graph.
 
-    W_ij = max(similarity, 0)^gamma if i is among the k nearest of j and j among those of i, i != j,
-    and otherwise 0; S = D^-1/2 W D^-1/2 where D has the sums of the rows of W (Iscen et al., CVPR
-    2017). Rows without a mutual neighbour are 0.
+    W_ij = max(similarity, 0)^gamma if i != j are among the k nearest neighbours of each other, and
+    0 otherwise; S = D^-1/2 W D^-1/2, where the diagonal matrix D has the row sums of W (Iscen et
+    al., CVPR 2017). Rows without a mutual neighbour are 0.
 
     Parameters
     ----------
     database : N x D
     k : int
-        1 to N - 1.
+        Number of neighbours, 1 to N - 1.
     gamma : float
-        At least 0.
+        Exponent of the similarities, at least 0.
 
     Returns
     -------
@@ -74,7 +72,7 @@ def make_graph(database: np.ndarray, k: int, gamma: float) -> scipy.sparse.csr_a
     columns, values = nearest.ravel(), power(similarities.ravel().astype(np.float64), gamma)
     keep = _others(rows, columns, k)
     W = scipy.sparse.csr_array((values[keep], (rows[keep], columns[keep])), shape=(count, count))
-    # the smaller of the two directions: 0 if one is missing, otherwise equal except for rounding
+    # minimum of both directions: 0 if one is missing, otherwise they are equal up to rounding
     W = W.minimum(W.T)
     W.eliminate_zeros()
     degrees = W.sum(axis=1)
@@ -84,9 +82,9 @@ def make_graph(database: np.ndarray, k: int, gamma: float) -> scipy.sparse.csr_a
 
 
 def _nearest(database, k):
-    """The k nearest rows of each row, N x k, and their similarities: as `top_k`, but faster.
+    """Return the k nearest rows of each row, N x k, and their similarities, faster than `top_k`.
 
-    Of equally near rows it may take others.
+    Ties may be resolved differently.
     """
     faiss = optional.need('faiss', 'search')
     database = np.ascontiguousarray(checked_rows('database', database))
@@ -107,10 +105,10 @@ def _others(rows, columns, k):
 
 def diffuse(queries: np.ndarray, database: np.ndarray, graph, query_k: int, alpha: float,
             gamma: float, tol: float = 1e-6) -> np.ndarray:
-    """Return what reaches each image from each query: f of (I - alpha S) f = y.
+    """Return the diffusion scores of all images for each query: f with (I - alpha S) f = y.
 
-    A query, which is not a node of the graph, enters through its `query_k` nearest images: y is
-    max(similarity, 0)^gamma there and 0 elsewhere. The system is solved by conjugate gradients.
+    A query is not a node of the graph. It is represented by its `query_k` nearest images: there, y
+    is max(similarity, 0)^gamma, and 0 elsewhere. The system is solved by conjugate gradients.
 
     Parameters
     ----------
@@ -119,9 +117,9 @@ def diffuse(queries: np.ndarray, database: np.ndarray, graph, query_k: int, alph
     graph : N x N sparse
         S, as `make_graph` returns it.
     query_k : int
-        0 to N.
+        Number of images that represent a query, 0 to N.
     alpha : float
-        0 to below 1, the share that is passed on to neighbours at each step; with 0, f is y.
+        Share that is passed on to neighbours at each step, 0 <= alpha < 1; for 0, f = y.
     gamma : float
         Exponent of the similarities.
     tol : float
@@ -134,15 +132,15 @@ def diffuse(queries: np.ndarray, database: np.ndarray, graph, query_k: int, alph
     Raises
     ------
     ValueError
-        A parameter is out of range, or the graph is that of another database.
+        A parameter is out of range, or the graph belongs to another database.
     RuntimeError
-        The solution does not reach `tol`.
+        The solver does not reach `tol`.
 
     Notes
     -----
-    In a connected graph, f has the term (y . v) v / (1 - alpha), where v, the square roots of D at
-    unit length, is the same for all queries: the closer alpha is to 1, and the fewer images there
-    are, the more every query ranks by v. The paper's 0.99 is for thousands of images.
+    In a connected graph, f includes the term (y . v) v / (1 - alpha), where v (the square roots of
+    D, normalized) is the same for all queries. The closer alpha is to 1, and the fewer images there
+    are, the more this term dominates every ranking. The paper's 0.99 suits thousands of images.
     """
     if not 0 <= alpha < 1:
         raise ValueError(f'alpha is {alpha}, but must be 0 to below 1')
@@ -160,7 +158,7 @@ def diffuse(queries: np.ndarray, database: np.ndarray, graph, query_k: int, alph
         y[places] = values
         f, failed = cg(matrix, y, rtol=tol, atol=0)
         if failed:
-            raise RuntimeError(f'diffusion did not reach {tol} in {failed} steps: take a larger '
+            raise RuntimeError(f'diffusion did not reach {tol} in {failed} steps: use a larger '
                                'tolerance or a smaller alpha')
         out[:] = f
     return scores

@@ -1,4 +1,4 @@
-"""Queries and databases averaged with their nearest images, to be ranked again."""
+"""Query expansion and database-side expansion: average descriptors with their nearest images."""
 
 import numpy as np
 
@@ -16,15 +16,16 @@ from deep_retrieval.vectors import normalize
 def expand_database(database: np.ndarray, k: int, block: int = BLOCK) -> np.ndarray:
     """Return the database after database-side expansion.
 
-    Each row becomes the mean of the first k + 1 rows of its own ranking, normally itself and its
-    k nearest others, weighted by 1, k/k, (k-1)/k, ... 1/k. The means are not normalized again
-    (Gordo et al., End-to-end Learning of Deep Visual Representations for Image Retrieval, 2017).
+    Each row becomes the weighted mean of the first k + 1 rows of its own ranking, normally itself
+    and its k nearest neighbours, with weights 1, k/k, (k-1)/k, ... 1/k. The means are not
+    normalized again (Gordo et al., End-to-end Learning of Deep Visual Representations for Image
+    Retrieval, 2017).
 
     Parameters
     ----------
     database : N x D
     k : int
-        0 (a copy) to N - 1.
+        Number of neighbours, 0 (a copy) to N - 1.
 
     Returns
     -------
@@ -33,11 +34,11 @@ def expand_database(database: np.ndarray, k: int, block: int = BLOCK) -> np.ndar
     Raises
     ------
     ValueError
-        The database has no row or one that is not finite, or k is out of range.
+        The database is empty, a row is not finite, or k is out of range.
 
     Examples
     --------
-    With k = 1 the weights of a row and its nearest other one are 1 and 1:
+    With k = 1, a row and its nearest neighbour both have weight 1:
 
     >>> expand_database([[1, 0], [0.75, 0.5], [0, -1]], k=1)
     array([[ 0.875,  0.25 ],
@@ -54,7 +55,7 @@ def expand_database(database: np.ndarray, k: int, block: int = BLOCK) -> np.ndar
     weights = (weights / weights.sum()).astype(np.float32)
     expanded = np.zeros_like(database)
     for rows, found, _ in nearest(database, database, k + 1, block):
-        for column, weight in enumerate(weights):  # one neighbour at a time: block x D, not more
+        for column, weight in enumerate(weights):  # one neighbour at a time needs only block x D
             expanded[rows] += weight * database[found[:, column]]
     return expanded
 
@@ -70,7 +71,7 @@ def expand_queries(queries: np.ndarray, database: np.ndarray, k: int,
     queries : Q x D
     database : N x D
     k : int
-        0 (a copy) to N.
+        Number of images, 0 (a copy) to N.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def expand_queries(queries: np.ndarray, database: np.ndarray, k: int,
     Raises
     ------
     ValueError
-        A row is not finite, the two differ in D, or k is out of range.
+        A row is not finite, the dimensions differ, or k is out of range.
 
     Examples
     --------
@@ -100,17 +101,17 @@ def alpha_expand_queries(queries: np.ndarray, database: np.ndarray, n: int,
 
     A query becomes the sum of itself (weight 1) and its n nearest images, each weighted by its
     similarity to the power of alpha (0 if the similarity is negative), scaled to unit length. With
-    alpha 0 all weigh 1, as in average query expansion (Radenovic et al., Fine-tuning CNN Image
-    Retrieval with No Human Annotation, 2018).
+    alpha = 0 all weights are 1, as in average query expansion (Radenovic et al., Fine-tuning CNN
+    Image Retrieval with No Human Annotation, 2018).
 
     Parameters
     ----------
     queries : Q x D
     database : N x D
     n : int
-        0 to N.
+        Number of images, 0 to N.
     alpha : float
-        At least 0.
+        Exponent of the similarities, at least 0.
 
     Returns
     -------
@@ -119,7 +120,7 @@ def alpha_expand_queries(queries: np.ndarray, database: np.ndarray, n: int,
     Raises
     ------
     ValueError
-        As of `expand_queries`, or alpha is negative.
+        As in `expand_queries`, or alpha is negative.
     """
     check_at_least_0('alpha', alpha)
     if not 0 <= n <= len(database):
@@ -134,12 +135,12 @@ def alpha_expand_queries(queries: np.ndarray, database: np.ndarray, n: int,
 
 
 def power(similarities: np.ndarray, exponent: float) -> np.ndarray:
-    """Return similarities to a power, and 0 for those that are not positive.
+    """Raise similarities to a power; those that are not positive become 0.
 
     >>> power(np.array([0.5, -0.5]), 2)
     array([0.25, 0.  ])
     """
-    # 0 ** 0 is 1: without the mask an exponent of 0 would give weight to negative ones
+    # 0 ** 0 is 1: without the mask, an exponent of 0 would give weight to negative similarities
     return np.where(similarities > 0, np.maximum(similarities, 0) ** exponent, 0)
 
 

@@ -1,11 +1,11 @@
-"""Similarities of descriptors, and rankings by them.
+"""Similarities of descriptors, and rankings by similarity.
 
-Descriptors are the rows of 2-D arrays, and their similarity is the inner product. Work goes by
-blocks of rows, so that the N x N matrix of a whole database is never held.
+Descriptors are the rows of 2-D arrays, and their similarity is the inner product. Rows are
+processed in blocks, so the N x N matrix of a whole database is never in memory.
 
-The order of a ranking does not depend on the processor, the BLAS library or the block: it is that
-of the inner products in float64, rounded to float32, and equal ones are ordered by index. Only
-those that are nearly equal in float32 are computed like this; equal rows are, so they always tie.
+Rankings do not depend on the processor, the BLAS library or the block size: they are ordered by the
+inner products in float64, rounded to float32, then by index. For speed, float64 is only used for
+similarities that are nearly equal in float32. Equal rows always tie.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ CHUNK = 256         # dimensions that are summed in float32 for whole rankings
 
 
 class Hit(NamedTuple):
-    """An image that was found: its name, its similarity, and what the ground truth says of it."""
+    """An image that was found: its name, its similarity, and its mark by the ground truth."""
 
     name: str
     similarity: float
@@ -39,7 +39,7 @@ def similarities(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        An array is not 2-D or holds a value that is not finite, or the two differ in D.
+        An array is not 2-D or has a value that is not finite, or the dimensions differ.
 
     Examples
     --------
@@ -52,7 +52,13 @@ def similarities(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
 
 def rank(queries: np.ndarray, database: np.ndarray,
          block: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
-    """Rank the whole database for each query, the most similar row first, ties by lower index.
+    """Rank the whole database for each query, most similar row first, ties by lower index.
+
+    Parameters
+    ----------
+    queries : Q x D
+    database : N x D
+    block : queries at a time
 
     Returns
     -------
@@ -70,14 +76,14 @@ def top_k(queries: np.ndarray, database: np.ndarray, k: int,
           block: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
     """Return the first k columns of `rank` without sorting the rest.
 
-    At most block x N similarities are held at once.
+    At most block x N similarities are in memory at once.
 
     Parameters
     ----------
     queries : Q x D
     database : N x D
     k : int
-        0 to N.
+        Number of hits, 0 to N.
 
     Returns
     -------
@@ -87,7 +93,7 @@ def top_k(queries: np.ndarray, database: np.ndarray, k: int,
     Raises
     ------
     ValueError
-        As of `similarities`, and for another k.
+        As in `similarities`, or k is out of range.
     """
     queries, database = checked(queries, database)
     check_range('k', k, 0, len(database), 'the number of database rows')
@@ -105,9 +111,9 @@ def nearest(queries: np.ndarray, database: np.ndarray, k: int, block: int = BLOC
 
     k : 1 to N
     """
-    # many rows of a whole ranking are nearly equal: accurate products leave less to settle
+    # in a whole ranking many rows are nearly equal; more accurate products leave fewer to settle
     width = CHUNK if k == len(database) else max(1, queries.shape[1])
-    # unit roundoffs: those of the values, and several times what sums of this length show
+    # in unit roundoffs: those of the values, plus several times the error seen for such sums
     close = (2 + width ** 0.5 / 2) * 2.0 ** -24
     scale = _norms(queries) * _norms(database).max()
     for rows in blocks(len(queries), block):
@@ -139,7 +145,7 @@ def blocks(count: int, block: int) -> list[slice]:
 
 
 def checked(queries: np.ndarray, database: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both arrays as float32, checked one by one and against each other."""
+    """Return both arrays as float32, after checking each of them and their dimensions."""
     queries = checked_rows('queries', queries)
     database = checked_rows('database', database)
     if queries.shape[1] != database.shape[1]:
@@ -149,7 +155,7 @@ def checked(queries: np.ndarray, database: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def checked_rows(name: str, rows: np.ndarray) -> np.ndarray:
-    """Return an array as N x D float32; ValueError that names it, and a row that is not finite."""
+    """Return an array as N x D float32; ValueError if it is not 2-D or a row is not finite."""
     rows = np.asarray(rows, np.float32)
     if rows.ndim != 2:
         raise ValueError(f'{name}: descriptors are rows of a 2-D array, not of shape {rows.shape}')
@@ -170,7 +176,7 @@ def _norms(rows):
 
 
 def _products(queries, database, width):
-    """Inner products, summed in float32 over at most `width` dimensions and then in float64."""
+    """Return inner products, summed in float32 over up to `width` dimensions, then in float64."""
     dim = queries.shape[1]
     if dim <= width:
         return queries @ database.T
@@ -182,14 +188,14 @@ def _products(queries, database, width):
 
 
 def _above(row, least):
-    """Indices of the values of at least `least`, the largest value first."""
+    """Return the indices of the values >= least, largest value first."""
     indices = np.flatnonzero(row >= least)
     return indices[np.argsort(-row[indices])]
 
 
 def _settle(query, database, indices, values, close, scale):
-    """A ranking in which rows of nearly equal similarities are ordered by exact ones."""
-    # errors grow with the sums, which on the way may be larger than the similarity
+    """Return the ranking with nearly equal similarities reordered by their exact values."""
+    # errors grow with the partial sums, which may be larger than the similarity
     near = values[:-1] - values[1:] <= close * (np.abs(values[:-1]) + scale / 8)
     if near.any():
         member = np.zeros(len(values), bool)
@@ -197,9 +203,9 @@ def _settle(query, database, indices, values, close, scale):
         member[1:] |= near
         places = np.flatnonzero(member)
         rows = indices[places]
-        # in float64 products of float32 are exact, and the order of their sum is fixed
+        # products of float32 are exact in float64, and the order of their sum is fixed
         exact = np.einsum('ij,j->i', database[rows], query, dtype=np.float64).astype(np.float32)
-        # groups of nearly equal rows are too far apart for this to mix them
+        # groups of nearly equal rows are far enough apart not to be mixed
         order = np.lexsort((rows, -exact))
         indices[places], values[places] = rows[order], exact[order]
     return indices, values

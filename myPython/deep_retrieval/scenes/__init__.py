@@ -1,12 +1,11 @@
-"""Procedural facades and photographs of them: what the generated datasets are made of.
+"""Procedural facades and photographs of them, for the generated datasets.
 
     style = random_style(np.random.default_rng(0))
     view = render_view(render_facade(style), np.random.default_rng(1), size=1024)
 
-Facades: drawing.py (surfaces), buildings.py (what is built), views.py (how it is photographed).
-Clips: settings.py (where), movers.py (what moves), clips.py (how it is filmed), frame_edits.py
-(what happens to a frame). demo.py, cover_demo.py and training_demo.py make datasets of them, in
-folders of rendering.py.
+Facades: drawing.py (surfaces), buildings.py (buildings), views.py (photographs). Clips: settings.py
+(places), movers.py (moving objects), clips.py (filming), frame_edits.py (edited frames). demo.py,
+cover_demo.py and training_demo.py make datasets, with the folders of rendering.py.
 """
 
 from deep_retrieval.scenes.buildings import Facade, Style, look_alike, random_style, render_facade

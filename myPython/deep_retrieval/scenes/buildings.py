@@ -1,4 +1,4 @@
-"""Random buildings: a Style says what is built, and `render_facade` draws it."""
+"""Random buildings: a Style describes a building, and `render_facade` draws it."""
 
 from typing import NamedTuple
 
@@ -34,22 +34,22 @@ class Style(NamedTuple):
     storey: float           # height of a storey
     wall: str               # a key of WALLS
     wall_colour: tuple
-    stripe: tuple           # colour of every second course, or None
+    stripe: tuple           # colour of every second course of blocks, or None
     trim: tuple
-    paint: tuple            # of doors and shutters
+    paint: tuple            # colour of doors and shutters
     roof: tuple
     windows: tuple          # a shape of WINDOWS for each storey
-    window: tuple           # share of the bay's width and of the storey's height
+    window: tuple           # size as fractions of the bay's width and the storey's height
     panes: tuple            # columns and rows of a window's panes
     top: str                # one of TOPS
     door: int               # the bay with the door
     shutters: bool
-    balconies: tuple        # (storey, bay) of each
+    balconies: tuple        # (storey, bay) of each balcony
     pilasters: bool
     bands: bool             # a cornice between storeys
     clock: bool
     sign: str               # lettering above the ground floor, or ''
-    seed: int               # of the grain of the materials
+    seed: int               # random seed of the materials' grain
 
 
 class Facade(NamedTuple):
@@ -84,7 +84,7 @@ def random_style(rng: np.random.Generator) -> Style:
 
 
 def look_alike(style: Style, rng: np.random.Generator) -> Style:
-    """Draw another building of the same materials and colours, with other bays and windows."""
+    """Draw the Style of another building with the same materials and colours."""
     other = random_style(rng)
     storeys = style.storeys + int(pick(rng, (-1, 1))) if 2 < style.storeys < 5 else style.storeys
     bays = max(3, style.bays + int(pick(rng, (-2, -1, 1, 2))))
@@ -97,7 +97,7 @@ def look_alike(style: Style, rng: np.random.Generator) -> Style:
 
 
 def render_facade(style: Style) -> Facade:
-    """Draw the building of a Style; returns its Facade."""
+    """Draw the building of a Style; return its Facade."""
     rng = np.random.default_rng(style.seed)
     width, height = style.bays * style.bay, style.storeys * style.storey
     crown = 0.34 * width if style.top in ('gable', 'dome', 'steps') else 0.24 * width
@@ -128,7 +128,7 @@ def render_facade(style: Style) -> Facade:
 
 
 def _materials(style, rng):
-    """The wall's and the roof's Material."""
+    """Return the Materials of the wall and of the roof."""
     if style.wall == 'brick':
         wall = courses(rng, SCALE, style.wall_colour, (0.3, 0.1), stripe=style.stripe)
     elif style.wall == 'stone':
@@ -140,7 +140,7 @@ def _materials(style, rng):
 
 
 def _draw_top(canvas, style, width, height, crown, wall, roof):
-    """Draw what is above the last storey."""
+    """Draw the part above the last storey."""
     half, top = width / 2, height + crown
     if style.top == 'parapet':
         for x in np.arange(-half + 0.2, half - 0.3, 1.0):
@@ -199,7 +199,7 @@ def _draw_rose(canvas, style, x, y, radius):
 
 
 def _opening(shape, x, y, width, height):
-    """Outline of a window or door that stands on y, centred on x."""
+    """Return the outline of a window or door with its base at y, centred on x."""
     if shape == 'round':
         return ellipse(x, y + height / 2, width / 2, width / 2)
     left, right = (x - width / 2, y), (x + width / 2, y)
@@ -258,7 +258,7 @@ def _draw_bay(canvas, style, storey, bay):
 
 
 def _draw_panes(canvas, style, outline):
-    """Glazing bars across an opening, clipped to its outline."""
+    """Draw glazing bars across an opening, clipped to its outline."""
     (left, low), (right, high) = outline.min(0), outline.max(0)
     bars = [[(left + (right - left) * i / style.panes[0], low),
              (left + (right - left) * i / style.panes[0], high)] for i in range(1, style.panes[0])]

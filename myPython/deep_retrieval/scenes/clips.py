@@ -1,10 +1,10 @@
-"""Short clips of a place: a camera that pans and zooms, things that move, clouds and weather.
+"""Short clips of a place: a camera that pans and zooms, moving objects, clouds and weather.
 
     clip = make_clip(random_scene(rng), rng)
     frame = render_frame(clip, 12)      # 280 x 496 x 3 uint8 BGR
     write_video(clip, 'clip.avi')
 
-A frame depends only on the clip and its number, so that each can be rendered by itself.
+A frame depends only on the clip and its number, so each can be rendered separately.
 """
 
 import os
@@ -29,13 +29,13 @@ from deep_retrieval.scenes.settings import (
 SIZE = (280, 496)       # height and width of a frame in pixels
 RATE = 12               # frames per second
 BELOW = {'street': 4.2, 'square': 3.0, 'park': 3.0, 'quay': 5.0}    # metres in front of a building
-QUALITY = 40            # of the video's JPEGs, on OpenCV's own scale
-SWAY = 0.06             # metres that a hand-held camera moves
+QUALITY = 40            # JPEG quality of the video, on OpenCV's own scale
+SWAY = 0.06             # movement of a hand-held camera in metres
 WEATHERS = ('dry',) * 8 + ('rain', 'snow')
 
 
 class Shot(NamedTuple):
-    """What the camera sees: centre x, y and width of the picture, in metres."""
+    """A view of the camera: centre x, y and width of the picture, in metres."""
 
     x: float
     y: float
@@ -43,7 +43,7 @@ class Shot(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """A setting, what moves through it, and how it is filmed."""
+    """A setting, the objects moving through it, and how it is filmed."""
 
     setting: Setting
     movers: list
@@ -52,12 +52,12 @@ class Clip(NamedTuple):
     frames: int         # number of frames
     weather: str        # one of WEATHERS
     wind: float         # speed of the clouds, metres per second
-    noise: float        # of the camera, standard deviation in grey levels
-    seed: int           # of noise, weather and sway
+    noise: float        # camera noise, standard deviation in grey levels
+    seed: int           # random seed of noise, weather and sway
 
 
 def make_clip(scene: Scene, rng: np.random.Generator, seconds: float = 3) -> Clip:
-    """Make a Clip of a Scene; everything else is random."""
+    """Make a random Clip of a Scene."""
     movers = random_movers(rng, scene.place, mood_of(scene).gain)
     below = BELOW[scene.place]
     first = _shot(rng, rng.uniform(-3, 3), rng.uniform(20, 32), below)
@@ -72,7 +72,7 @@ def make_clip(scene: Scene, rng: np.random.Generator, seconds: float = 3) -> Cli
 
 
 def _shot(rng, x, width, below):
-    """A Shot inside the setting that shows `below` metres below the building."""
+    """Return a Shot inside the setting that shows `below` metres below the building."""
     height = width * SIZE[0] / SIZE[1]
     y = np.clip(GROUND - below + height / 2 + rng.uniform(-0.4, 0.4), height / 2 + 0.3,
                 HEIGHT - height / 2 - 0.3)
@@ -112,9 +112,9 @@ def write_video(clip: Clip, path: str | os.PathLike) -> None:
 
 
 def _camera(clip, number):
-    """The matrix (2 x 3) from pixels of the setting to those of a frame."""
+    """Return the matrix (2 x 3) from pixels of the setting to pixels of a frame."""
     share = number / max(1, clip.frames - 1)
-    share = share * share * (3 - 2 * share)     # starts and ends softly
+    share = share * share * (3 - 2 * share)     # smooth start and end
     x, y, width = (a + (b - a) * share for a, b in zip(clip.first, clip.last, strict=True))
     phase = clip.seed % 100 + number / RATE * np.array([2.1, 2.9])
     x, y = np.array([x, y]) + SWAY * np.sin(phase)
@@ -136,7 +136,7 @@ def _sky(setting, matrix, drift):
         x, y, radius = setting.sun
         _shine(sky, (x + WIDTH / 2) * zoom + matrix[0, 2], (HEIGHT - y) * zoom + top, radius * zoom,
                np.float32(mood.sun))
-    # clouds are far away: they follow the camera only in part; they are wider than high
+    # clouds are far away, so they follow the camera only in part; they are wider than high
     stretch = np.float64([[0.5 / matrix[0, 0], 0, 6 * drift - 0.3 * matrix[0, 2]],
                           [0, 1.1 / matrix[0, 0], -0.6 * top]])
     cover = cv2.warpAffine(setting.clouds, stretch, SIZE[::-1], borderMode=cv2.BORDER_WRAP,
@@ -156,7 +156,7 @@ def _shine(sky, x, y, radius, colour):
 
 
 def _reflect(frame, matrix, seconds):
-    """Fill the water, in place: the picture above it upside down, dim and with waves."""
+    """Fill the water, in place, with a dim, wavy mirror image of the picture above it."""
     zoom = matrix[0, 0] * METRE
     level = int(round((HEIGHT - GROUND + 1.0) * zoom + matrix[1, 2]))
     if level >= SIZE[0]:

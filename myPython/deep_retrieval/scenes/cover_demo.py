@@ -2,8 +2,8 @@
 
     render_cover_demo('datasets/demo_cover')
 
-videos/ has the clips, images/ frames of 280 x 496 pixels, and groups.txt one line
-ID<TAB>NAME NAME ... per group of same-origin frames. Equal arguments give equal bytes.
+videos/ has the clips, images/ has frames of 280 x 496 pixels, and groups.txt has one line
+ID<TAB>NAME NAME ... per group of same-origin frames. The same arguments give the same bytes.
 """
 
 import os
@@ -16,10 +16,10 @@ from deep_retrieval.scenes.rendering import make_folder, run, save_jpeg
 from deep_retrieval.scenes.settings import random_scene, similar_scene
 
 ENTRIES = {'videos', 'images', 'groups.txt'}
-FRAMES = (2, 10)            # frames of a clip: least, and one more than greatest
-REACHES = (0, 0, 1, 40)     # greatest distance of its frames from one moment, one of these
+FRAMES = (2, 10)            # frames of a clip: minimum, and maximum + 1
+REACHES = (0, 0, 1, 40)     # choices of the maximum distance of a clip's frames from one moment
 EDIT_COUNTS = (0.3, 0.6, 0.1)   # shares of frames with 0, 1 and 2 edits; a clip's first has none
-QUALITIES = (70, 95)        # JPEG quality: least, and one more than greatest
+QUALITIES = (70, 95)        # JPEG quality: minimum, and maximum + 1
 
 
 def render_cover_demo(output: str | os.PathLike, seed: int = 0, clips: int = 44,
@@ -29,11 +29,11 @@ def render_cover_demo(output: str | os.PathLike, seed: int = 0, clips: int = 44,
     Parameters
     ----------
     output : folder to make
-    seed : of everything random
-    clips : videos; every fourth looks like the one before it, but is another place
-    singles : frames of no video; every fourth looks like a video
+    seed : random seed
+    clips : number of videos; every fourth looks like the one before it, but shows another place
+    singles : number of frames without a video; every fourth looks like a video
     seconds : length of a video
-    overwrite : replace a set that was rendered from other arguments
+    overwrite : replace a set that was rendered with other arguments
 
     Returns
     -------
@@ -43,7 +43,7 @@ def render_cover_demo(output: str | os.PathLike, seed: int = 0, clips: int = 44,
     Raises
     ------
     ValueError
-        There is nothing to render, or the folder holds something else.
+        There is nothing to render, or the folder has other contents.
     """
     if not clips and not singles:
         raise ValueError('--clips 0 --singles 0: there is nothing to render')
@@ -62,8 +62,8 @@ def render(made_from, folder):
     (folder / 'groups.txt').write_text(text)
 
 
-def render_clip(made_from, folder, index):
-    """Write a video and some of its frames; returns the group's name and its images' names."""
+def render_clip(made_from: dict, folder, index: int):
+    """Write a video and some of its frames; return the group's name and its images' names."""
     seed, name = made_from['seed'], clip_name(index)
     clip = make_clip(clip_scene(seed, index), np.random.default_rng([seed, 1, index]),
                      made_from['seconds'])
@@ -77,8 +77,8 @@ def render_clip(made_from, folder, index):
                   for i, number in enumerate(numbers, start=1)]
 
 
-def render_single(made_from, folder, index):
-    """Write a frame of no video: another place that looks like one, or any place."""
+def render_single(made_from: dict, folder, index: int):
+    """Write a frame without a video: a look-alike of one, or any place."""
     seed, clips = made_from['seed'], made_from['clips']
     rng = np.random.default_rng([seed, 3, index])
     scene = random_scene(rng)
@@ -90,13 +90,13 @@ def render_single(made_from, folder, index):
     return name, [save_frame(folder, name, frame, rng)]
 
 
-def clip_name(index):
-    """Name of a clip, and of its group; a look-alike is named after the one before it."""
+def clip_name(index: int) -> str:
+    """Return the name of a clip and its group; a look-alike is named after the clip before it."""
     return f'clip_{index:03d}_alike' if index % 4 == 3 else f'clip_{index + 1:03d}'
 
 
 def clip_scene(seed, index):
-    """The scene where a clip is filmed."""
+    """Return the scene of a clip."""
     rng = np.random.default_rng([seed, 0, index])
     if index % 4 == 3:
         return similar_scene(clip_scene(seed, index - 1), rng)
@@ -104,7 +104,7 @@ def clip_scene(seed, index):
 
 
 def save_frame(folder, name, image, rng, edits=None):
-    """Write a frame after `edits` edits, or a random number of them; returns the image's name."""
+    """Write a frame after `edits` edits, by default a random number; return the image's name."""
     count = rng.choice(len(EDIT_COUNTS), p=EDIT_COUNTS) if edits is None else edits
     done = [str(edit) for edit in rng.choice(list(EDITS), count, replace=False)]
     for edit in done:

@@ -2,8 +2,8 @@
 
     render_demo('datasets/demo')
 
-The ground truth follows from the share of a facade's area that a view shows: good from 0.75 on, ok
-from 0.25 on, junk below (views.py). Equal arguments give equal bytes.
+The ground truth is the share of a facade's area that a view shows: good from 0.75, ok from 0.25,
+junk below (views.py). The same arguments give the same bytes.
 """
 
 import os
@@ -20,7 +20,7 @@ NAMES = ('mill_lane', 'harbour_gate', 'weavers_hall', 'larch_street', 'old_excha
          'copper_bridge', 'north_arcade', 'salt_market', 'orchard_terrace', 'kings_granary',
          'bell_corner', 'tanner_steps', 'vine_court', 'glass_works', 'river_chapel',
          'customs_house', 'cedar_walk', 'lantern_square', 'mint_alley')
-QUALITIES = (45, 96)    # JPEG quality: least, and one more than greatest
+QUALITIES = (45, 96)    # JPEG quality: minimum, and maximum + 1
 ENTRIES = {'jpg', 'lab'}
 LEAST_SIZE = 64         # pixels
 
@@ -33,13 +33,13 @@ def render_demo(output: str | os.PathLike, seed: int = 0, facades: int = 24, vie
     Parameters
     ----------
     output : folder to make
-    seed : of everything random
-    facades : buildings to search for
-    views : pictures of each
-    distractors : other pictures; every second one shows a look-alike of a building
-    queries : greatest number of queries per building; they are good views
+    seed : random seed
+    facades : number of buildings to search for
+    views : pictures per building
+    distractors : number of other pictures; every second one shows a look-alike of a building
+    queries : maximum number of queries per building, which are good views
     size : longer side of the largest pictures in pixels
-    overwrite : replace a dataset that was rendered from other arguments
+    overwrite : replace a dataset that was rendered with other arguments
 
     Returns
     -------
@@ -49,10 +49,10 @@ def render_demo(output: str | os.PathLike, seed: int = 0, facades: int = 24, vie
     Raises
     ------
     ValueError
-        `size` is too small, or the folder holds something else.
+        `size` is too small, or the folder has other contents.
     """
     if size < LEAST_SIZE:
-        raise ValueError(f'--size {size}: pictures need {LEAST_SIZE} pixels or more')
+        raise ValueError(f'--size {size}: pictures need at least {LEAST_SIZE} pixels')
     made_from = {'seed': seed, 'facades': facades, 'views': views, 'distractors': distractors,
                  'queries': queries, 'size': size}
     return make_folder(output, made_from, ENTRIES, overwrite,
@@ -91,7 +91,7 @@ def render_landmark(made_from, folder, index):
 
 
 def render_other(made_from, folder, index):
-    """Write a picture of none of the buildings: a look-alike, a stranger, or no building at all."""
+    """Write a picture of another building (a look-alike or a random one) or of no building."""
     seed = made_from['seed']
     rng = np.random.default_rng([seed, 2, index])
     if index % 4 == 3:
@@ -105,14 +105,14 @@ def render_other(made_from, folder, index):
     save(folder, f'{("oldtown", "riverside", "station")[index % 3]}_{index + 1:06d}', image, rng)
 
 
-def landmark_name(index):
-    """Name of a building; after the end of the list they are numbered."""
+def landmark_name(index: int) -> str:
+    """Return the name of a building; after the end of the list, names are numbered."""
     return (NAMES[index] if index < len(NAMES)
             else f'{NAMES[index % len(NAMES)]}_{index // len(NAMES)}')
 
 
-def landmark_style(seed, index):
-    """Style of a building, drawn independently of the others."""
+def landmark_style(seed: int, index: int):
+    """Return the Style of a building, drawn independently of the others."""
     return random_style(np.random.default_rng([seed, 0, index]))
 
 

@@ -1,7 +1,7 @@
-"""The sheet that a building is drawn on, and the materials that it is drawn with.
+"""The canvas and the materials to draw buildings with.
 
-A drawing has no light: its colour is that of the bare surface, and its relief says how far the
-surface stands out from the wall. views.py computes highlights and shadows from the two.
+A drawing has no light: its colour is that of the bare surface, and its relief is how far the
+surface stands out from the wall. views.py computes highlights and shadows from both.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 SHIFT = 4    # fractional bits of the coordinates given to cv2
-TILE = 512   # side of a material in pixels; it repeats without a seam
+TILE = 512   # side of a material in pixels; it repeats seamlessly
 
 
 class Material(NamedTuple):
@@ -23,8 +23,10 @@ class Material(NamedTuple):
 class Canvas:
     """A drawing in metres: x runs from -width / 2 to width / 2, y upwards from the ground.
 
-    colour : H x W x 3 uint8 BGR. relief : H x W float32, metres in front of the wall. mask : H x W
-    uint8, 255 where the building is. scale : pixels per metre.
+    colour : H x W x 3 uint8 BGR
+    relief : H x W float32, metres in front of the wall
+    mask : H x W uint8, 255 where the building is
+    scale : pixels per metre
     """
 
     def __init__(self, width, height, scale):
@@ -37,8 +39,9 @@ class Canvas:
     def fill(self, points, paint, z=0.0, slope=0.0, bulge=0.0):
         """Fill a polygon (N x 2, metres) with a BGR colour or a Material.
 
-        z : metres in front of the wall. slope : metres that it tilts per metre upwards. bulge :
-        metres that its middle stands out, like a column's.
+        z : metres in front of the wall
+        slope : increase of z per metre upwards
+        bulge : metres that the middle stands out, as for a column
         """
         corners = self._pixels(points)
         cv2.fillPoly(self.mask, [corners], 255, cv2.LINE_AA, SHIFT)
@@ -49,11 +52,11 @@ class Canvas:
             cv2.fillPoly(self.relief, [corners], z, cv2.LINE_8, SHIFT)
 
     def rect(self, x0, x1, y0, y1, paint, z=0.0, **surface):
-        """Fill a rectangle, as `fill` does."""
+        """Fill a rectangle; see `fill`."""
         self.fill([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], paint, z, **surface)
 
     def disc(self, x, y, radius, paint, z=0.0, **surface):
-        """Fill a disc, as `fill` does."""
+        """Fill a disc; see `fill`."""
         self.fill(ellipse(x, y, radius, radius), paint, z, **surface)
 
     def line(self, points, width, paint, z=0.0, closed=False):
@@ -65,7 +68,7 @@ class Canvas:
         cv2.polylines(self.relief, corners, closed, z, pixels, cv2.LINE_8, SHIFT)
 
     def text(self, words, x, y, height, paint, width=None):
-        """Write words centred on x that stand on y; smaller if they would exceed `width`."""
+        """Write words centred on x with their base at y; smaller if they would exceed `width`."""
         font, thick = cv2.FONT_HERSHEY_DUPLEX, max(1, int(round(height * self.scale / 9)))
         size = height * self.scale / cv2.getTextSize('H', font, 1, 1)[0][1]
         extent = cv2.getTextSize(words, font, size, thick)[0][0]
@@ -117,9 +120,9 @@ def tint(colour: tuple, gain: float) -> tuple:
 
 
 def fractal(rng: np.random.Generator, size: int, roughness: float = 1.0) -> np.ndarray:
-    """Make size x size float32 noise that wraps around, of mean 0 and standard deviation 1.
+    """Make size x size float32 noise that wraps around, with mean 0 and standard deviation 1.
 
-    A greater roughness gives a finer noise.
+    A larger roughness gives finer noise.
     """
     y, x = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing='ij')
     radius = np.hypot(y, x)
@@ -155,7 +158,7 @@ def courses(rng: np.random.Generator, scale: float, colour: tuple, block: tuple,
 
 
 def plaster(rng: np.random.Generator, colour: tuple, unevenness: float = 0.045) -> Material:
-    """Painted plaster with stains."""
+    """Make painted plaster with stains."""
     stains, grain = fractal(rng, TILE, 0.6), fractal(rng, TILE, 1.5)
     surface = np.float32(colour) * (1 + unevenness * (stains + 0.5 * grain))[..., None]
     return Material(_bytes(surface), 0.004 * grain)
@@ -163,7 +166,7 @@ def plaster(rng: np.random.Generator, colour: tuple, unevenness: float = 0.045) 
 
 def tiles(rng: np.random.Generator, scale: float, colour: tuple,
           tile: tuple = (0.32, 0.34)) -> Material:
-    """Roof tiles: rows of scales that overlap downwards."""
+    """Make roof tiles: rows of scales that overlap downwards."""
     cols, rows = (max(2, 2 * int(round(TILE / (side * scale) / 2))) for side in tile)
     y, x = np.mgrid[0:TILE, 0:TILE].astype(np.float32) / TILE
     row = (y * rows).astype(np.int64)
@@ -176,7 +179,7 @@ def tiles(rng: np.random.Generator, scale: float, colour: tuple,
 
 
 def seams(rng: np.random.Generator, scale: float, colour: tuple, spacing: float = 0.6) -> Material:
-    """Sheet metal (copper, lead, zinc) with standing seams."""
+    """Make sheet metal (copper, lead, zinc) with standing seams."""
     cols = max(2, int(round(TILE / (spacing * scale))))
     u = np.arange(TILE, dtype=np.float32) * cols / TILE % 1
     ridge = np.broadcast_to((np.abs(u - 0.5) < 0.06).astype(np.float32), (TILE, TILE))

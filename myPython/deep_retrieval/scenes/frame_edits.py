@@ -1,8 +1,8 @@
-"""What happens to a frame that is shared from platform to platform: edits of H x W x 3 uint8 BGR.
+"""Typical edits of a frame that is shared between platforms, for H x W x 3 uint8 BGR images.
 
     image = EDITS['letterboxed'](image, np.random.default_rng(0))
 
-Each keeps the size of the image, and draws random numbers from the generator.
+Each edit keeps the size of the image, and draws random numbers from the generator.
 """
 
 import cv2
@@ -18,7 +18,7 @@ FONTS = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SIM
 
 
 def recoded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Make the image smaller, save it as a poor JPEG, and enlarge it again."""
+    """Reduce the image, save it as a low-quality JPEG, and enlarge it again."""
     size = image.shape[1::-1]
     share = rng.uniform(0.5, 0.9)
     small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
@@ -27,7 +27,7 @@ def recoded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def cropped(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Cut out 75 to 93 % of both sides, and enlarge that to the whole size."""
+    """Crop to 75 to 93 % of both sides, and enlarge to the full size."""
     height, width = image.shape[:2]
     share = rng.uniform(0.75, 0.93)
     h, w = round(height * share), round(width * share)
@@ -84,7 +84,7 @@ def brightened(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def mirrored(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exchange left and right."""
+    """Mirror left and right."""
     return np.ascontiguousarray(image[:, ::-1])
 
 

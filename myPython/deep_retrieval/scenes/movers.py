@@ -1,9 +1,9 @@
-"""Things that move through a clip: people, cars, buses, boats, birds, balloons.
+"""Objects that move through a clip: people, cars, buses, boats, birds, balloons.
 
     for mover in random_movers(rng, 'street', gain=(1, 1, 1)):
         draw(frame, mover, seconds, matrix)
 
-Each is a list of sprites, the phases of a step or a wing beat. They are drawn once, and pasted into
+Each is a list of sprites, the phases of a step or wing beat, which are drawn once and pasted into
 the frames.
 """
 
@@ -23,7 +23,7 @@ CLOTHES = [(60, 60, 170), (150, 96, 52), (70, 130, 70), (48, 48, 54), (200, 200,
            (60, 170, 214), (140, 70, 130), (90, 110, 130)]
 CARS = [(52, 48, 172), (166, 98, 48), (206, 208, 210), (58, 58, 60), (84, 150, 96), (60, 170, 220),
         (150, 150, 156)]
-# what moves where, and how many of them
+# kinds of movers at each place, and how many of them
 CROWDS = {
     'street': (('car', 'car', 'car', 'bus', 'person', 'person', 'person', 'bird'), (5, 11)),
     'square': (('person', 'person', 'person', 'bird', 'balloon'), (6, 13)),
@@ -33,18 +33,18 @@ CROWDS = {
 
 
 class Mover(NamedTuple):
-    """Something that moves; metres and seconds."""
+    """A moving object; units are metres and seconds."""
 
-    sprites: list       # of (colour, mask), in turn
+    sprites: list       # of (colour, mask), shown in turn
     rate: float         # sprites per second
     x: float            # centre of its foot at second 0
     y: float
-    speed: float        # to the right
-    rise: float         # upwards
+    speed: float        # metres per second to the right
+    rise: float         # metres per second upwards
 
 
 def random_movers(rng: np.random.Generator, place: str, gain: tuple) -> list[Mover]:
-    """Draw random Movers of a place, the most distant first; gain : of the light, B G R."""
+    """Draw random Movers of a place, most distant first; gain : of the light, B G R."""
     kinds, (least, most) = CROWDS[place]
     movers = [KINDS[pick(rng, kinds)](rng) for _ in range(rng.integers(least, most))]
     movers = [mover._replace(sprites=[_turned(sprite, mover.speed < 0, gain)
@@ -53,7 +53,7 @@ def random_movers(rng: np.random.Generator, place: str, gain: tuple) -> list[Mov
 
 
 def draw(frame: np.ndarray, mover: Mover, seconds: float, matrix: np.ndarray) -> None:
-    """Paste a mover into a frame, in place; matrix : 2 x 3, from the setting's pixels to it."""
+    """Paste a mover into a frame, in place; matrix : 2 x 3, from setting to frame pixels."""
     colour, mask = mover.sprites[int(seconds * mover.rate) % len(mover.sprites)]
     span = WIDTH + 12       # it returns on the other side
     x = (mover.x + mover.speed * seconds + span / 2) % span - span / 2
@@ -71,14 +71,14 @@ def draw(frame: np.ndarray, mover: Mover, seconds: float, matrix: np.ndarray) ->
 
 
 def _turned(sprite, back, gain):
-    """A sprite's colour in some light and its mask, both mirrored if it goes to the left."""
+    """Return a sprite's lit colour and its mask, both mirrored if it moves to the left."""
     colour = np.clip(sprite.colour * np.float32(gain), 0, 255).astype(np.uint8)
     step = -1 if back else 1
     return np.ascontiguousarray(colour[:, ::step]), np.ascontiguousarray(sprite.mask[:, ::step])
 
 
 def _either(rng, least, most):
-    """A speed to the left or to the right."""
+    """Draw a speed to the left or to the right."""
     return rng.uniform(least, most) * pick(rng, (-1, 1))
 
 

@@ -1,8 +1,8 @@
-"""Folders of rendered data: made by several processes, whole or not at all, and never over others.
+"""Folders of rendered data: made by several processes, atomically, never replacing other data.
 
     make_folder('datasets/demo', {'seed': 0}, {'jpg'}, overwrite=False, fill=render)
 
-`manifest.json` in the folder says what it was made from, and has the hashes of its files.
+`manifest.json` in the folder has the arguments that it was made from, and the hashes of its files.
 """
 
 import logging
@@ -26,32 +26,32 @@ logger = logging.getLogger(__name__)
 
 def make_folder(output: str | os.PathLike, made_from: dict, entries: set[str], overwrite: bool,
                 fill: Callable[[Path], None]) -> bool:
-    """Have `fill(folder)` write into a new folder that then becomes `output`.
+    """Call `fill(folder)` with a new folder that then becomes `output`.
 
     Parameters
     ----------
     output : path
     made_from : dict of the arguments, for the manifest
-    entries : names of what rendered folders hold
-    overwrite : replace a folder that was rendered from other arguments
+    entries : names of the entries of rendered folders
+    overwrite : replace a folder that was rendered with other arguments
     fill : called with an empty folder
 
     Returns
     -------
     bool
-        False if the folder exists already, rendered from the same arguments.
+        False if the folder exists already and was rendered with the same arguments.
 
     Raises
     ------
     ValueError
-        The folder was rendered from other arguments, or has changed since, and must not be
-        overwritten; or it holds something that was not rendered.
+        The folder was rendered with other arguments, or has changed since, and must not be
+        overwritten; or it has contents that were not rendered.
     """
     store.recover(output)
     output = Path(output)
     if output.is_dir() and (found := set(os.listdir(output))):
         if MANIFEST not in found or found - {MANIFEST, *entries}:
-            raise ValueError(f'{output}: holds something that was not rendered; choose another '
+            raise ValueError(f'{output}: contains files that were not rendered; choose another '
                              'folder')
         if store.Manifest.inside(output, MANIFEST).check(made_from,
                                                          'redo' if overwrite else 'refuse'):
@@ -65,7 +65,7 @@ def make_folder(output: str | os.PathLike, made_from: dict, entries: set[str], o
 
 
 def run(jobs: Iterable[tuple]) -> list:
-    """Call the jobs (function, *arguments) in one process per core; returns their results in order.
+    """Call the jobs (function, *arguments) in one process per core; return their results in order.
     """
     with ProcessPoolExecutor(os.cpu_count(), initializer=_start) as pool:
         try:
@@ -84,7 +84,7 @@ def _start():
 
 @contextmanager
 def _interrupts_held():
-    """Hold Ctrl-C back; workers that start meanwhile never see it, and leave it to their parent."""
+    """Block Ctrl-C in this block; workers started in it never get it and leave it to the parent."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,8 +1,9 @@
-"""Places to film: a street, a square, a park or a quay with a building, at some hour of the day.
+"""Places to film: a street, square, park or quay with a building, at some time of day.
 
     setting = build(random_scene(np.random.default_rng(0)))
 
-A Setting is still, and larger than a frame; clips.py moves a camera over it and things through it.
+A Setting is a still picture larger than a frame; clips.py moves a camera over it, and objects
+through it.
 """
 
 from typing import NamedTuple
@@ -29,13 +30,13 @@ LAMP = (120, 205, 250)          # BGR of lamps and lit windows
 
 
 class Mood(NamedTuple):
-    """The light of an hour; colours BGR."""
+    """The light at a time of day; colours BGR."""
 
-    top: tuple          # the sky overhead
-    low: tuple          # the sky at the horizon, which also lies over distant things
-    gain: tuple         # of everything that is lit, B G R
-    lit: float = 0.0    # share of the windows with a lamp behind them
-    sun: tuple = None   # its colour where it is in the picture
+    top: tuple          # colour of the sky overhead
+    low: tuple          # colour of the sky at the horizon, and of the haze over distant objects
+    gain: tuple         # factors of the light, B G R
+    lit: float = 0.0    # share of windows with a lamp behind them
+    sun: tuple = None   # colour of the sun, if it is in the picture
 
 
 MOODS = {
@@ -55,7 +56,7 @@ class Scene(NamedTuple):
     mood: str       # a key of MOODS
     style: Style    # of the building
     tone: tuple     # gain of all light, B G R
-    seed: int       # of everything around it
+    seed: int       # random seed of the surroundings
 
 
 class Setting(NamedTuple):
@@ -85,7 +86,7 @@ def mood_of(scene: Scene) -> Mood:
 
 
 def similar_scene(scene: Scene, rng: np.random.Generator) -> Scene:
-    """Draw another place of the same kind, light and palette, with nothing in common otherwise."""
+    """Draw a different place of the same kind, with the same light and palette."""
     return scene._replace(style=look_alike(scene.style, rng), seed=int(rng.integers(1 << 31)))
 
 
@@ -174,7 +175,7 @@ def _building(world, lamps, rng, style, mood):
     height, width = mask.shape
     x = (WIDTH / 2 + rng.uniform(-5, 5)) * METRE
     foot = (HEIGHT - GROUND + 0.3) * METRE
-    left, right = rng.uniform(0.9, 1, 2)        # the more distant edge is the shorter one
+    left, right = rng.uniform(0.9, 1, 2)        # the more distant edge is shorter
     a, b = x - width / 2, x + width / 2
     corners = np.float32([[a, foot - height * left], [b, foot - height * right],
                           [b, foot], [a, foot]])
@@ -198,7 +199,7 @@ def _lit_panes(colour, rng, share):
 
 
 def _ground(world, rng, place):
-    """Draw what is in front of the building."""
+    """Draw the ground in front of the building."""
     half = WIDTH / 2
     if place == 'street':
         paving = courses(rng, METRE, (150, 156, 160), (0.8, 0.4))

@@ -1,8 +1,9 @@
-"""Pictures to train students on: facades in class folders, all of one size.
+"""Pictures to train students on: facades in class folders, all of the same size.
 
     render_training_demo('datasets/tiny/landmark')
 
-No facade is one of demo.py's, whatever the seeds. Equal arguments give equal bytes.
+The facades are different from those of demo.py, whatever the seeds. The same arguments give the
+same bytes.
 """
 
 import os
@@ -16,7 +17,7 @@ from deep_retrieval.scenes.rendering import make_folder, run, save_jpeg
 from deep_retrieval.scenes.views import render_view
 
 HEIGHT, WIDTH = SIZES['landmark']
-QUALITIES = (60, 96)    # JPEG quality: least, and one more than greatest
+QUALITIES = (60, 96)    # JPEG quality: minimum, and maximum + 1
 PARTS = {'clean': 0, 'test': 1}
 # `training` is what make_features_lmdb.py adds; it is replaced together with its images
 ENTRIES = {'training'} | {part + ending for part in PARTS for ending in ('', '.txt')}
@@ -29,10 +30,10 @@ def render_training_demo(output: str | os.PathLike, seed: int = 0, classes: int 
     Parameters
     ----------
     output : folder to make
-    seed : of everything random
-    classes, test_classes : facades in clean/ and in test/
-    views : pictures of each
-    overwrite : replace a dataset that was rendered from other arguments
+    seed : random seed
+    classes, test_classes : number of facades in clean/ and in test/
+    views : pictures per facade
+    overwrite : replace a dataset that was rendered with other arguments
 
     Returns
     -------
@@ -42,7 +43,7 @@ def render_training_demo(output: str | os.PathLike, seed: int = 0, classes: int 
     Raises
     ------
     ValueError
-        The folder holds something else.
+        The folder has other contents.
     """
     made_from = {'seed': seed, 'classes': classes, 'test_classes': test_classes, 'views': views}
     return make_folder(output, made_from, ENTRIES, overwrite,
@@ -73,6 +74,6 @@ def render_class(seed, part, index, views, folder):
         save_jpeg(folder / name, image, int(rng.integers(*QUALITIES)))
 
 
-def names(index, views):
-    """File names of the pictures of a class."""
+def names(index: int, views: int) -> list[str]:
+    """Return the file names of the pictures of a class."""
     return [f'{index:03d}_{i:02d}.jpg' for i in range(views)]

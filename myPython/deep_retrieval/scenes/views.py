@@ -1,4 +1,4 @@
-"""Photographs of facades: viewpoint, light, surroundings, occluders and flaws of the camera."""
+"""Photographs of facades: viewpoint, light, surroundings, occluders and camera flaws."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,13 @@ import numpy as np
 from deep_retrieval.scenes.buildings import Facade, pick, random_style, render_facade
 from deep_retrieval.scenes.drawing import fractal
 
-GOOD, OK = 0.75, 0.25   # least visible share of a building in good and in ok views
+GOOD, OK = 0.75, 0.25   # minimum visible share of a building in good and ok views
 
-# (least, greatest) share of the building inside the frame, and occluders, of the views in turn
+# for each kind of view: (minimum, maximum) share of the building inside the frame, and occluders
 KINDS = [((0.96, 1.0), 0), ((0.96, 1.0), 1), ((0.35, 0.65), 0), ((0.9, 1.0), 1),
          ((0.07, 0.2), 0), ((0.9, 1.0), 4), ((0.4, 0.7), 1), ((0.8, 1.0), 0)]
-TRIES = 1000            # viewpoints drawn until one fits
-LONG_SIDES = (1.0, 1.0, 1.0, 0.8, 0.6)     # as a share of the requested size
+TRIES = 1000            # maximum number of viewpoints to draw until one fits
+LONG_SIDES = (1.0, 1.0, 1.0, 0.8, 0.6)     # as a fraction of the requested size
 ASPECTS = (3 / 4, 3 / 4, 3 / 4, 2 / 3, 4 / 3, 1.0)      # height / width
 
 
@@ -42,7 +42,8 @@ def frame_size(rng: np.random.Generator, size: int) -> tuple[int, int]:
 def render_view(facade: Facade, rng: np.random.Generator, size: int, kind: int = 0) -> View:
     """Render a View of a facade.
 
-    kind : number of the view, which goes through KINDS. size : longer side in pixels.
+    size : longer side in pixels
+    kind : number of the view, which selects one of KINDS in turn
     """
     height, width = frame_size(rng, size)
     (least, most), occluders = KINDS[kind % len(KINDS)]
@@ -79,8 +80,8 @@ def visible_share(mask: np.ndarray, homography: np.ndarray, hidden: np.ndarray) 
 
     Parameters
     ----------
-    mask : h x w uint8, the building on its sheet
-    homography : 3 x 3, from the sheet to the picture
+    mask : h x w uint8, the building on its canvas
+    homography : 3 x 3, from the canvas to the picture
     hidden : H x W of the picture, nonzero where something is in front of the building
     """
     seen = cv2.warpPerspective((hidden == 0).astype(np.uint8), homography, mask.shape[::-1],
@@ -91,7 +92,7 @@ def visible_share(mask: np.ndarray, homography: np.ndarray, hidden: np.ndarray) 
 
 def place(mask: np.ndarray, frame: tuple[int, int], rng: np.random.Generator, least: float,
           most: float) -> np.ndarray:
-    """Draw a homography (3 x 3, sheet to frame) that shows a share least..most of the mask."""
+    """Draw a homography (3 x 3, canvas to frame) that shows a share least..most of the mask."""
     (height, width), sheet = frame, mask.shape
     empty = np.zeros(frame, np.uint8)
     small = cv2.resize(mask, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
@@ -140,7 +141,7 @@ def light(facade: Facade, rng: np.random.Generator) -> np.ndarray:
 
 def paste(image: np.ndarray, colour: np.ndarray, mask: np.ndarray,
           homography: np.ndarray) -> np.ndarray:
-    """Warp a building into a picture, in place; returns its alpha, H x W uint8."""
+    """Warp a building into a picture, in place; return its alpha, H x W uint8."""
     size = image.shape[1::-1]
     warped = cv2.warpPerspective(colour, homography, size, flags=cv2.INTER_AREA)
     alpha = cv2.warpPerspective(mask, homography, size)
@@ -150,7 +151,7 @@ def paste(image: np.ndarray, colour: np.ndarray, mask: np.ndarray,
 
 
 def surroundings(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Draw sky, a street, and plain neighbouring houses; returns H x W x 3 uint8."""
+    """Draw sky, a street, and plain neighbouring houses; return H x W x 3 uint8."""
     horizon = int(height * rng.uniform(0.72, 0.92))
     top, low = (
         np.float32(pick(rng, [(210, 160, 90), (200, 190, 180), (225, 190, 140), (150, 170, 220)])),
@@ -166,7 +167,7 @@ def surroundings(rng: np.random.Generator, height: int, width: int) -> np.ndarra
     x = -rng.uniform(0, 0.2) * width
     while x < width:
         wide, tall = rng.uniform(0.12, 0.3) * width, rng.uniform(0.15, 0.55) * height
-        # plain, so that they do not attract attention
+        # plain, so that they are not distinctive
         colour = rng.uniform(80, 180) + rng.uniform(-22, 22, 3)
         a, b, c = int(x), int(x + wide), int(horizon - tall)
         cv2.rectangle(image, (a, c), (b, horizon), colour, -1)
@@ -229,7 +230,7 @@ def _shape(layer, stencil, kind, place, colour):
 
 
 def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Apply exposure, colour temperature, a gradient of light, blur and noise; H x W x 3 uint8."""
+    """Apply exposure, colour temperature, a light gradient, blur and noise; H x W x 3 uint8."""
     height, width = image.shape[:2]
     warmth = rng.uniform(-0.15, 0.15)
     gain = rng.uniform(0.65, 1.2) * np.float32([1 - warmth, 1, 1 + warmth])
@@ -244,5 +245,5 @@ def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def strange_facade(rng: np.random.Generator) -> Facade:
-    """Render the facade of a building that is no landmark."""
+    """Render the facade of a building that is not a landmark."""
     return render_facade(random_style(rng))

@@ -1,6 +1,6 @@
-"""Descriptors searched by an index of faiss (faiss_index.py) or in Milvus (milvus_store.py).
+"""Search descriptors with a faiss index (faiss_index.py) or in Milvus (milvus_store.py).
 
-This module imports nothing, so that scripts can take the choices of their flags from it.
+This module imports nothing, so scripts can take the choices of their flags from it.
 """
 
 INDEX_KINDS = ('flat', 'ivfpq')

@@ -1,13 +1,13 @@
-"""An index of descriptors by faiss: built once, saved, and searched by inner product.
+"""Faiss indices of descriptors: build, save, and search by inner product.
 
     stored = faiss_index.build(features, kind='ivfpq')
     faiss_index.save('tmp/index', stored)
     hits = faiss_index.find(faiss_index.load('tmp/index'), queries, k=10)   # [[Hit, ...], ...]
 
-`flat` compares a query with every row. `ivfpq` assigns rows to cells by k-means, keeps each as a
-code of a few bytes (Jegou et al., Product quantization for nearest neighbor search, 2011), and
-compares a query with the codes in the `probes` cells nearest to it; with `refine` it keeps the rows
-too and scores the best candidates by them. The manifest PATH.json beside PATH.faiss has the names
+`flat` compares a query with every row. `ivfpq` assigns rows to cells by k-means, compresses each to
+a code of a few bytes (Jegou et al., Product quantization for nearest neighbor search, 2011), and
+compares a query with the codes in its `probes` nearest cells. With `refine` it also keeps the rows,
+and rescores the best candidates with them. The manifest PATH.json beside PATH.faiss has the names
 of the rows, what they were made from, and the hash of the index.
 """
 
@@ -22,13 +22,13 @@ from deep_retrieval.ranking import Hit
 from deep_retrieval.search import INDEX_KINDS as KINDS
 
 BLOCK = 16384       # rows at a time
-BITS = 8            # of a part of a code: 256 centroids
-TRAINED = 64        # rows per cell, and 64 * 256 rows for the codes, from which k-means learns
-CANDIDATES = 10     # per hit, of a refined index
+BITS = 8            # per part of a code: 256 centroids
+TRAINED = 64        # training rows of k-means per cell, and per centroid of the codes
+CANDIDATES = 10     # candidates per hit in a refined index
 
 
 class Index(NamedTuple):
-    """A faiss index, the names of its rows, its kind and options, and what made the rows."""
+    """A faiss index, the names of its rows, its kind and options, and what rows were made from."""
 
     faiss: object
     names: list
@@ -45,13 +45,13 @@ def build(features, kind: str = 'flat', cells: int | None = None, code_bytes: in
     features : Features, FeatureFolder or NamedRows
     kind : {'flat', 'ivfpq'}
     cells : int, optional
-        Of ivfpq; by default about 4 sqrt(N).
+        Number of cells of ivfpq; by default about 4 sqrt(N).
     code_bytes : int, optional
         Bytes per row of ivfpq, a divisor of the dimension; by default an eighth of it.
     refine : bool
-        Keep the rows too.
+        Also keep the rows, to rescore candidates.
     seed : int
-        Of k-means and its sample.
+        Random seed of k-means and its sample.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def build(features, kind: str = 'flat', cells: int | None = None, code_bytes: in
 
 
 def find(stored: Index, queries, k: int = 10, probes: int = 16) -> list[list[Hit]]:
-    """Find the images most similar to each query, the most similar first.
+    """Find the images most similar to each query, most similar first.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def find(stored: Index, queries, k: int = 10, probes: int = 16) -> list[list[Hit
     queries : Features, FeatureFolder or NamedRows
         Made by the same model.
     k : int
-        Hits per query; fewer are returned if fewer are found.
+        Number of hits per query; fewer are returned if fewer are found.
     probes : int
-        Cells that an ivfpq searches.
+        Number of cells that ivfpq searches.
 
     Raises
     ------
@@ -113,12 +113,12 @@ def search(stored: Index, queries: np.ndarray, k: int,
     queries : Q x D
     k : int
     probes : int
-        Cells that an ivfpq searches.
+        Number of cells that ivfpq searches.
 
     Returns
     -------
     places : Q x k int64
-        Best first; -1 where the searched cells hold too few rows.
+        Indices of rows, best first; -1 if the searched cells have too few rows.
     scores : Q x k float32
     """
     faiss = _faiss()
@@ -150,12 +150,12 @@ def save(path: str, stored: Index) -> None:
 
 
 def load(path: str) -> Index:
-    """Read what `save` wrote.
+    """Read an Index written by `save`.
 
     Raises
     ------
     ValueError
-        A file is missing or damaged, or the two do not belong together; one line that names it.
+        A file is missing or damaged, or the two do not match. The one-line message names the file.
     """
     faiss, file = _faiss(), f'{path}.faiss'
     manifest = store.Manifest.beside(file)
@@ -163,7 +163,7 @@ def load(path: str) -> Index:
         if not os.path.exists(name):
             raise ValueError(f'{name}: there is no such file; search_index.py build makes it')
     note = manifest.note()
-    manifest.verify(file)       # before faiss reads it, which trusts its input
+    manifest.verify(file)       # faiss trusts its input, so verify it first
     with store.reading(file, 'an index of faiss'):
         index = faiss.read_index(file)
     manifest.verify(file)       # another process may have replaced it meanwhile
@@ -187,8 +187,8 @@ def _ivfpq(faiss, dim, about):
 
 def _cells(count, cells):
     if count < 2 ** BITS:
-        raise ValueError(f'ivfpq learns from at least {2 ** BITS} rows, and there are {count}: '
-                         'use flat')
+        raise ValueError(f'ivfpq needs at least {2 ** BITS} rows to learn from, but there are '
+                         f'{count}: use flat')
     cells = cells or max(1, min(int(4 * count ** 0.5), count // TRAINED))
     if cells > count:
         raise ValueError(f'{count} rows cannot fill {cells} cells')
@@ -203,7 +203,7 @@ def _code_bytes(dim, code_bytes):
 
 
 def _take(features, places):
-    """Some rows; places rise."""
+    """Return the rows at ascending indices."""
     parts = []
     for start in range(0, len(features), BLOCK):
         inside = places[(places >= start) & (places < start + BLOCK)] - start

@@ -1,13 +1,13 @@
-"""Descriptors in Milvus, a service that several programs search at once.
+"""Store and search descriptors in Milvus, a service for several programs.
 
     with milvus_store.Store('tmp/milvus.db', 'descriptors') as store:
         store.load(features)
         hits = store.search(queries, k=10)          # [[Hit(name, similarity), ...], ...]
 
-A URI that ends in .db is a folder of Milvus Lite, which runs in this process; a URI such as
-http://localhost:19530 is a server or a cluster, which gets the environment variable MILVUS_TOKEN.
-A row is an entity: its number, the name of its image, a hash of the model that made it, and the
-descriptor. The similarity is the inner product.
+A URI that ends in .db is a folder of Milvus Lite, which runs in this process. A URI such as
+http://localhost:19530 is a server or cluster; the environment variable MILVUS_TOKEN is sent to it.
+Each row is an entity: its number, the name of its image, a hash of its model, and the descriptor.
+The similarity is the inner product.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from deep_retrieval.features import MODEL, check_rows
 from deep_retrieval.ranking import Hit
 
 BATCH = 1000        # entities per message; for D = 2048 that is 8 MB, and a server accepts 64 MB
-NAME_BYTES = 4096   # of a name, in UTF-8
+NAME_BYTES = 4096   # maximum length of a name in UTF-8
 
 
 def model_hash(made_from: dict) -> str:
-    """Hash what the manifest of descriptors says about their model."""
+    """Return a hash of the model that descriptors were made by, given their manifest."""
     said = json.dumps([made_from.get(key) for key in MODEL])
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 class Store:
-    """A collection in Milvus, made by `load`.
+    """A collection in Milvus, created by `load`.
 
     Raises
     ------
     RuntimeError
-        Milvus refuses something; one line with its message.
+        Milvus reports an error; one line with its message.
     """
 
     def __init__(self, uri: str, collection: str = 'descriptors'):
@@ -56,15 +56,15 @@ class Store:
         self._client.close()
 
     def load(self, features, kind: str = 'FLAT', overwrite: bool = False) -> None:
-        """Put all rows into the collection, after those of an interrupted run.
+        """Insert all rows into the collection; an interrupted run resumes.
 
         Parameters
         ----------
         features : Features, FeatureFolder or NamedRows
         kind : str
-            Of Milvus's index, one of `search.MILVUS_KINDS`; FLAT is exact.
+            Type of the Milvus index, one of `search.MILVUS_KINDS`; FLAT is exact.
         overwrite : bool
-            Drop a collection of other descriptors, which is refused otherwise.
+            Drop a collection of other descriptors instead of raising ValueError.
         """
         model = model_hash(features.made_from)
         if overwrite and self._there():
@@ -97,14 +97,14 @@ class Store:
         return found[0]['count(*)']
 
     def search(self, queries, k: int, made_from: dict | None = None) -> list[list[Hit]]:
-        """Find the k images most similar to each query, the most similar first.
+        """Find the k images most similar to each query, most similar first.
 
         Parameters
         ----------
         queries : Q x D
         k : int
         made_from : dict, optional
-            What the queries were made from; ValueError if that is another model.
+            What the queries were made from; ValueError if their model is different.
         """
         if not self._there():
             raise ValueError(f'{self.uri}: has no collection {self.collection}; search_index.py '
@@ -159,7 +159,7 @@ class Store:
 
 
 def _pymilvus():
-    """The package, without its log: errors also come as exceptions."""
+    """Import pymilvus without its log, since errors are raised as exceptions anyway."""
     pymilvus = optional.need('pymilvus', 'milvus')
     for name in ('pymilvus', 'milvus_lite'):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,13 +1,13 @@
-"""Safe files: written whole or not at all, and never used for what they were not made from.
+"""Safe files: written atomically, and only used if they were made from what is expected.
 
-    store.write('tmp/mapped.txt', text)                     # aside, then put in place
+    store.write('tmp/mapped.txt', text)                     # under another name, then renamed
     store.save_array('tmp/x.npy', rows, {'S': 800, 'weights': store.sha256(weights)})
     rows, note = store.load_array('tmp/x.npy', {'S': 800, 'weights': store.sha256(weights)})
 
-Every file that the toolkit writes goes through this package. A run that is killed leaves nothing
-but `*.aside` files, which the next one takes over, and journals, from which it resumes. A file and
-the note that describes it (a `Manifest`) are one: the note is written last and carries the file's
-hash, so that the rows of another model are never taken for those asked for.
+The toolkit writes all files through this package. A killed run only leaves `*.aside` files, which
+the next run reuses, and journals, from which it resumes. A file and the note that describes it (a
+`Manifest`) belong together: the note is written last and has the file's hash, so the rows of
+another model are never used by mistake.
 """
 
 from .atomic import (

@@ -1,11 +1,11 @@
-"""Files and folders that appear whole: they are made aside, then renamed.
+"""Write files and folders atomically: under a temporary name, then renamed.
 
-What is being written to `x.npy` stands in `x.npy.aside`, and what is to become the folder `x` in
-`.x.aside`. The process that writes there holds a lock on it (flock), which ends with the process;
-whatever is found there without a lock was left behind by a killed run.
+The file `x.npy` is written as `x.npy.aside`, and the folder `x` as `.x.aside`. The writing process
+holds a lock on it (flock), which is released when the process ends; a file without a lock was left
+by a killed run.
 """
 
-from __future__ import annotations  # Debian 11, which has genuine pycaffe, has 3.9
+from __future__ import annotations  # for Python 3.9 of Debian 11, which has genuine pycaffe
 
 import errno
 import io
@@ -19,34 +19,34 @@ from contextlib import contextmanager, suppress
 from .lock import lock, unlock
 
 ASIDE = '.aside'
-LINK = '.link' + ASIDE  # of a hard link, which cannot be locked apart from its source
-# open files of a process: they are written to as they are, or the process would lose them
+LINK = '.link' + ASIDE  # of a hard link, which cannot be locked independently of its source
+# open files of a process: written to directly, because the process would lose them if replaced
 OPEN_FILES = re.compile(r'/dev/(std(out|err)|fd/\d+)|/proc/(self|thread-self|\d+)/fd/\d+')
 
-NO_FILE = (errno.ELOOP, errno.ENXIO, errno.EACCES)  # a link, a socket, not ours: no run of ours
+NO_FILE = (errno.ELOOP, errno.ENXIO, errno.EACCES)  # a link, a socket, no access: not from our runs
 
 
 class StoreError(ValueError):
-    """A file or folder that cannot be used or written; one line that names it."""
+    """A file or folder cannot be used or written; the one-line message names it."""
 
 
 def write(path: str, content: bytes | str | Callable) -> None:
-    """Write a file, whole or not at all; missing parent folders are made.
+    """Write a file atomically; missing parent folders are created.
 
-    A regular file is replaced and keeps its permissions. A symbolic link stays, and its target is
-    replaced. A device or FIFO is written to. Of two processes that write one path, the second
-    waits for the first.
+    A regular file is replaced and keeps its permissions. A symbolic link is kept, and its target
+    is replaced. A device or FIFO is written to directly. If two processes write the same path, the
+    second waits for the first.
 
     Parameters
     ----------
     path : str or PathLike
     content : bytes, str or callable
-        A str is encoded as file names are. A callable gets a binary file that can seek.
+        A str is encoded like file names. A callable gets a binary file that can seek.
 
     Raises
     ------
     OSError
-        Its `filename` is `path`, unless `content` met an error with another file.
+        Its `filename` is `path`, unless `content` raised it for another file.
     StoreError
         `path` is a socket.
     """
@@ -65,9 +65,9 @@ def write(path: str, content: bytes | str | Callable) -> None:
 
 
 def clean(folder: str) -> None:
-    """Remove what killed runs left in a folder: all `*.aside` that no living process writes.
+    """Remove the leftovers of killed runs in a folder: all `*.aside` that no process is writing.
 
-    A folder that `replace_folder` had moved away, but not yet replaced, is brought back.
+    A folder that `replace_folder` had moved away, but not yet replaced, is restored.
     """
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
@@ -78,12 +78,12 @@ def clean(folder: str) -> None:
 
 
 def place(source: str, path: str, link: bool = False) -> None:
-    """Copy a file to `path`, or make a hard link to it where that is possible; it appears whole.
+    """Copy a file to `path` atomically; with `link`, make a hard link if possible.
 
     Raises
     ------
     OSError
-        Its `filename` is that of the file, source or copy, that is the cause.
+        Its `filename` is the source or the copy, whichever caused it.
     """
     if not (link and _place_link(source, os.fspath(path))):
         with open(source, 'rb') as file:
@@ -93,9 +93,9 @@ def place(source: str, path: str, link: bool = False) -> None:
 
 @contextmanager
 def replace_folder(folder: str):
-    """Yield a new, hidden folder that takes the place of `folder` when the block ends well.
+    """Yield a new, hidden folder that replaces `folder` if the block succeeds.
 
-    If the block raises, `folder` stays as it was. What a killed run left is removed first.
+    If the block raises, `folder` is unchanged. Leftovers of a killed run are removed first.
 
     Raises
     ------
@@ -123,9 +123,9 @@ def replace_folder(folder: str):
 
 
 def recover(folder: str) -> None:
-    """Finish or undo a replacement of `folder` that was killed, so that nothing is left over.
+    """Finish or undo a replacement of `folder` that was killed.
 
-    While a living process replaces it, nothing happens.
+    If a running process is replacing it, nothing is done.
     """
     folder = os.path.realpath(folder)
     if discard(_hidden(folder), wait=False):
@@ -134,14 +134,14 @@ def recover(folder: str) -> None:
 
 @contextmanager
 def scratch(path: str):
-    """Yield a hidden folder beside `path` for temporary files; it is removed in the end.
+    """Yield a hidden folder beside `path` for temporary files; it is removed at the end.
 
-    What a killed run left in it is removed first.
+    Leftovers of a killed run are removed first.
 
     Raises
     ------
     StoreError
-        Another process uses it, since it makes `path` too.
+        Another process that also makes `path` is using it.
     """
     folder = _hidden(os.path.realpath(path))
     with named(path, folder):
@@ -152,23 +152,23 @@ def scratch(path: str):
 
 def check_folder(folder: str, ours: re.Pattern, overwrite: bool | None = None,
                  what: str = 'a folder') -> None:
-    """Check that a folder, if it exists, holds nothing but what its writer puts there.
+    """Check that a folder, if it exists, only contains files of its writer.
 
     Parameters
     ----------
     folder : str
     ours : re.Pattern
-        Matches the whole names of the entries that the writer makes. `*.aside` is known anyway.
+        Matches the full names of the writer's files. `*.aside` is always accepted.
     overwrite : bool, optional
-        Accept other entries too. With False, the message offers --overwrite; with None, whoever
-        calls has no such option.
+        Accept other files too. If False, the message suggests --overwrite; None if the caller has
+        no such option.
     what : str
-        What is to be written there, for the message where a file is in the way.
+        What is to be written there, for the message if `folder` is a file.
 
     Raises
     ------
     StoreError
-        The folder holds another entry, or is a file.
+        The folder has other files, or is a file.
     """
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise StoreError(f'{folder}: is a file, where {what} should go; give another folder')
@@ -178,13 +178,13 @@ def check_folder(folder: str, ours: re.Pattern, overwrite: bool | None = None,
               if not ours.fullmatch(name) and not name.endswith(ASIDE)]
     if others:
         or_that = '' if overwrite is None else ', or --overwrite'
-        raise StoreError(f'{folder}: holds something else ({min(others)}); give another folder'
+        raise StoreError(f'{folder}: contains other files ({min(others)}); give another folder'
                          + or_that)
 
 
 @contextmanager
 def named(path, *others):
-    """Let an OSError about `path` (`others` are files made for it, or nameless) carry its name."""
+    """Set the filename of an OSError about `path`, or about `others`, which are made for it."""
     try:
         yield
     except OSError as error:
@@ -192,14 +192,14 @@ def named(path, *others):
         if isinstance(file, (str, bytes, os.PathLike)):
             file = os.fsdecode(file)
             ours = [whole for part in (path, *others) for whole in (part, part + ASIDE)]
-            # also an error about a folder on the way
+            # also for an error about a parent folder
             if file not in ours and not any(map(os.path.join(file, '').__eq__, _parents(ours))):
                 raise
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), path) from error
 
 
 def is_at(descriptor: int, path: str) -> bool:
-    """Whether an open file is the one that stands at `path`."""
+    """Whether an open file is the one at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:
@@ -216,7 +216,7 @@ def _parents(paths):
 
 
 def _mode(path):
-    """The type bits of what stands at `path`, 0 where nothing does; refuses what is no file."""
+    """Return the type bits of `path`, 0 if it does not exist; StoreError for a socket."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -248,16 +248,16 @@ def _keep_permissions(descriptor, target):
         status = os.stat(target)
     except FileNotFoundError:
         return
-    with suppress(PermissionError):     # only root may give a file away
+    with suppress(PermissionError):     # only root may change the owner
         os.fchown(descriptor, status.st_uid, status.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
 
 
 def _place_link(source, path):
-    """Put a hard link to `source` at `path`; returns whether that worked."""
+    """Make a hard link to `source` at `path`; return whether that worked."""
     os.stat(source)
     target = os.path.realpath(path)
-    # a link that stays, a device: see write
+    # a link that is kept, or a device: see write
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         return False
     second = target + LINK
@@ -267,7 +267,7 @@ def _place_link(source, path):
             discard(second)
             os.link(os.path.realpath(source), second)
             os.replace(second, target)
-            discard(second)    # renaming a file to another name of itself does nothing
+            discard(second)    # renaming a file to another of its links does nothing
     except OSError:     # another disk, or one without hard links
         return False
     return True
@@ -275,7 +275,8 @@ def _place_link(source, path):
 
 @contextmanager
 def _claimed(aside, create, wait=True):
-    """Yield a descriptor of the new, locked file or folder at `aside`; removed if still there."""
+    """Yield the descriptor of a new, locked file or folder at `aside`; remove it at the end if it
+    still exists."""
     while True:
         if not discard(aside, wait):
             raise StoreError(f'{aside}: another process is writing it; wait until it has ended')
@@ -283,7 +284,7 @@ def _claimed(aside, create, wait=True):
             descriptor = create(aside)
         except FileExistsError:
             continue
-        # until it is locked, another process may take it for a leftover
+        # before it is locked, another process may mistake it for a leftover
         if lock(descriptor) and is_at(descriptor, aside):
             break
         os.close(descriptor)
@@ -304,8 +305,8 @@ def _new_folder(path):
     return os.open(path, os.O_RDONLY)
 
 
-def discard(aside, wait=True):
-    """Remove a leftover, if there is one; returns False if a living process holds it.
+def discard(aside: str, wait: bool = True) -> bool:
+    """Remove a leftover, if there is one; return False if a running process holds it.
 
     wait : wait for that process instead
     """
@@ -331,7 +332,7 @@ def discard(aside, wait=True):
 def _open_any(path):
     flags = os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        return os.open(path, os.O_RDWR | flags)     # some network disks lock nothing less
+        return os.open(path, os.O_RDWR | flags)     # some network file systems require it for locks
     except (IsADirectoryError, PermissionError):
         return os.open(path, os.O_RDONLY | flags)
 
@@ -345,7 +346,7 @@ def _remove(path):
 
 
 def _bring_back(old, folder):
-    """Undo half a replacement: of `folder` and the one it replaces, one is whole."""
+    """Undo an incomplete replacement: restore the old folder if `folder` does not exist."""
     if os.path.lexists(folder):
         _remove(old)
     elif os.path.lexists(old):

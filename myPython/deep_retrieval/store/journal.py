@@ -1,4 +1,4 @@
-"""A file that keeps finished batches of rows, so that an interrupted run resumes after them."""
+"""A file of finished batches of rows, from which an interrupted run resumes."""
 
 import json
 import os
@@ -12,7 +12,7 @@ HEAD = struct.Struct('<qqI')    # rows and dimensions of a batch, and its checks
 
 
 class Journal:
-    """A file to which finished batches are appended; a batch that was cut off is dropped.
+    """A file to which finished batches are appended; an incomplete batch is dropped.
 
     The first line is the key as JSON; a file with another key is emptied. Each batch is a head
     (rows, dimensions, CRC-32), the int64 numbers of its rows and their float32 values.
@@ -21,7 +21,7 @@ class Journal:
     ----------
     path : str
     key : dict
-        What the rows depend on, for JSON.
+        What the rows depend on; JSON values.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Journal:
         self.rows.update(zip(indices, values, strict=True))
 
     def matrix(self, count: int):
-        """The rows 0 to count - 1 as count x D float32; missing ones are NaN."""
+        """Return the rows 0 to count - 1 as count x D float32; missing rows are NaN."""
         import numpy as np
         dim = len(next(iter(self.rows.values()), ()))
         features = np.full((count, dim), np.nan, np.float32)
@@ -75,11 +75,11 @@ class Journal:
         return features
 
     def remove(self) -> None:
-        """Delete the file, when its rows are saved elsewhere."""
+        """Delete the file, after its rows were saved elsewhere."""
         os.unlink(self.path)
 
     def _open(self):
-        """The file, locked; a process that had it before may have removed it."""
+        """Open and lock the file, again if the process that held it before has removed it."""
         while True:
             file = open(self.path, 'a+b')
             if not lock(file.fileno(), wait=False):
@@ -104,7 +104,7 @@ class Journal:
             self._file.flush()
 
     def _read(self):
-        """Read whole batches into `rows`; returns where they end."""
+        """Read the complete batches into `rows`; return the position of their end."""
         import numpy as np
         size = os.fstat(self._file.fileno()).st_size
         while True:

@@ -1,4 +1,4 @@
-"""Locks that hold between processes and end with them."""
+"""Locks between processes, released when the process ends."""
 
 import errno
 import fcntl
@@ -6,14 +6,14 @@ import os
 from contextlib import contextmanager, suppress
 
 LOCK = '.lock'
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)    # of a disk without them
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)    # file systems without locks
 
 
 class Locks:
-    """Numbered locks of a folder, which is made if need be.
+    """Numbered locks of a folder, which is created if necessary.
 
-    They hold between processes and, on network disks that have locks, between machines. They end
-    with the process that holds them.
+    They work between processes and, on network file systems with locks, between machines. They are
+    released when the process that holds them ends.
 
     Parameters
     ----------
@@ -38,15 +38,15 @@ class Locks:
         Raises
         ------
         OSError
-            The disk has no locks.
+            The file system has no locks.
         """
         held = True
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, number)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise OSError(error.errno, f'{error.strerror}: cannot lock it; use a disk that '
-                              'has locks', self._path) from error
+                raise OSError(error.errno, f'{error.strerror}: cannot lock it; use a file system '
+                              'with locks', self._path) from error
             held = False
         try:
             yield held
@@ -56,7 +56,7 @@ class Locks:
 
 
 def lock(descriptor: int, wait: bool = True) -> bool:
-    """Lock an open file; returns False if another process has it. Disks without locks grant it."""
+    """Lock an open file; return False if another process has it. Ignored if locks do not exist."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -68,7 +68,7 @@ def lock(descriptor: int, wait: bool = True) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Unlock an open file, also for child processes that were forked meanwhile, and close it."""
+    """Unlock and close an open file, also for child processes that were forked meanwhile."""
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)

@@ -1,11 +1,11 @@
-"""Notes that say what a file or folder was made from, and of which bytes they say it.
+"""Notes that say what a file or folder was made from, with hashes of the files they describe.
 
     note = Manifest.inside('tmp/features')
     if not note.check({'weights': sha256(weights), 'S': 800}, otherwise='redo'):
         ...                                                 # compute it
 """
 
-from __future__ import annotations  # Debian 11, which has genuine pycaffe, has 3.9
+from __future__ import annotations  # for Python 3.9 of Debian 11, which has genuine pycaffe
 
 import hashlib
 import json
@@ -18,11 +18,11 @@ from .atomic import ASIDE, StoreError, discard, is_at, write
 
 logger = logging.getLogger(__name__)
 
-_hashes = {}    # (path, inode, size, time of change) -> sha256, of files hashed by this process
+_hashes = {}    # (path, inode, size, time of change) -> sha256 of files hashed by this process
 
 
 def read_json(path: str) -> dict:
-    """Read a file with a JSON object; ValueError if it is anything else."""
+    """Read a JSON object from a file; ValueError if it is anything else."""
     with _open(path) as file:
         try:
             found = json.load(file)
@@ -39,13 +39,13 @@ def write_json(path: str, value) -> None:
 
 
 def sha256(path: str) -> str:
-    """Hash of a file's bytes, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     with _open(path) as file:
         return _sha256(file)
 
 
 def has_sha256(path: str, digest: str | None) -> bool:
-    """Whether a file has this hash; a file is hashed once per process while it is unchanged."""
+    """Whether a file has this hash; an unchanged file is hashed once per process."""
     with _open(path) as file:
         return _sha256(file, known=True) == digest
 
@@ -53,10 +53,10 @@ def has_sha256(path: str, digest: str | None) -> bool:
 class Manifest:
     """A note about a file or folder, a JSON object.
 
-    Its key 'made_from' says what those were made from: a dict. Its key 'files' has the sha256, and
-    for an .npy shape and dtype, of the files it describes, by their names relative to the note's
-    folder. The note is written last: a run that is killed between a file and its note leaves a
-    file that the note does not fit, and which is never used.
+    The key 'made_from' is a dict of what it was made from. The key 'files' has the SHA-256 of the
+    described files (for an .npy also shape and dtype), by their names relative to the note's
+    folder. The note is written last: if a run is killed between a file and its note, the file does
+    not match the note and is never used.
 
     Parameters
     ----------
@@ -65,12 +65,12 @@ class Manifest:
     """
 
     def __init__(self, path: str):
-        self.path = self.about = os.fspath(path)    # about: what messages name
+        self.path = self.about = os.fspath(path)    # about: the path named in messages
         self._own = ()      # files that must be described
 
     @classmethod
     def beside(cls, file: str) -> Manifest:
-        """The note STEM.json beside a file, which it always describes."""
+        """Return the note STEM.json beside a file, which it always describes."""
         file = os.fspath(file)
         manifest = cls(os.path.splitext(file)[0] + '.json')
         manifest.about, manifest._own = file, (file,)
@@ -78,7 +78,7 @@ class Manifest:
 
     @classmethod
     def inside(cls, folder: str, name: str = 'manifest.json') -> Manifest:
-        """The note in a folder."""
+        """Return the note in a folder."""
         manifest = cls(os.path.join(folder, name))
         manifest.about = os.fspath(folder)
         return manifest
@@ -90,12 +90,12 @@ class Manifest:
         Parameters
         ----------
         made_from : dict
-            For JSON.
+            JSON values.
         files : iterable of str, or dict of str to content
-            Files to describe. Those of a dict are written first, as `write` does; processes that
-            do so with one note wait for each other, so that file and note stay a pair.
+            Files to describe. Those of a dict are written first, as by `write`; processes that do
+            this with the same note wait for each other, so that file and note match.
         **extra
-            Further entries of the note, for JSON.
+            Further entries of the note; JSON values.
         """
         contents = files if isinstance(files, Mapping) else dict.fromkeys(files)
 
@@ -110,7 +110,7 @@ class Manifest:
         write(self.path, fill)
 
     def note(self) -> dict | None:
-        """The whole note, None if there is none; StoreError if it is damaged."""
+        """Return the whole note, None if there is none; StoreError if it is damaged."""
         try:
             note = read_json(self.path)
         except FileNotFoundError:
@@ -122,18 +122,19 @@ class Manifest:
         return note
 
     def read(self) -> dict | None:
-        """What was recorded as `made_from`, None without a note; StoreError if it is damaged."""
+        """Return the recorded `made_from`, None without a note; StoreError if it is damaged."""
         note = self.note()
         return None if note is None else note['made_from']
 
     def differences(self, made_from: Mapping) -> list[str]:
-        """Sorted keys whose values differ from the recorded ones; all keys without a note."""
+        """Return the sorted keys whose values differ from the recorded ones; all if there is no
+        note."""
         return _differences(self.read() or {}, made_from)
 
     def verify(self, file: str) -> None:
-        """Raise StoreError unless a file's bytes are those that were recorded.
+        """Raise StoreError unless a file has the recorded hash.
 
-        A file is hashed once per process, and again when its size or time of change differs.
+        A file is hashed once per process, and again if its size or time of change differs.
         """
         try:
             with _open(file) as opened:
@@ -142,24 +143,24 @@ class Manifest:
             raise StoreError(f'{file}: there is no such file') from None
 
     def state(self, made_from: Mapping) -> str:
-        """'absent', 'same', 'other' (made from something else) or 'damaged'.
+        """Return 'absent', 'same', 'other' (made from something else) or 'damaged'.
 
-        It is absent too if a file that it describes was removed.
+        The state is also 'absent' if a described file was removed.
         """
         return self._state(made_from)[0]
 
     def check(self, made_from: Mapping, otherwise: str = 'refuse') -> bool:
-        """Whether what exists can be used, or resumed; False if it must be computed.
+        """Return True if existing files can be used or resumed, False if they must be computed.
 
-        What a killed run left of the note and the files that it describes is removed.
+        Leftovers of a killed run are removed.
 
         Parameters
         ----------
         made_from : dict
-            What is wanted.
+            What the files must have been made from.
         otherwise : {'refuse', 'redo'}
-            What happens if something else exists or it is damaged: StoreError, or a warning and
-            False.
+            What to do if the files were made from something else or are damaged: raise StoreError,
+            or warn and return False.
 
         Raises
         ------
@@ -180,7 +181,7 @@ class Manifest:
         return state == 'same'
 
     def _state(self, made_from):
-        """The state, and a line about 'other' and 'damaged'."""
+        """Return the state, and a one-line reason for 'other' and 'damaged'."""
         try:
             note = self.note()
             if note is None:
@@ -198,7 +199,7 @@ class Manifest:
         return 'same', ''
 
     def _verify(self, file):
-        """The whole note, by which an open file was verified."""
+        """Verify an open file, and return the whole note."""
         note = self.note()
         if note is None:
             raise StoreError(f'{file.name}: nothing says what it was made from: {self.path} is '
@@ -214,7 +215,7 @@ class Manifest:
         return note
 
     def _described(self, note):
-        """The files that the note describes, or should."""
+        """Return the files that the note describes, or should describe."""
         names = [os.path.join(os.path.dirname(self.path), name) for name in note['files']]
         return list(dict.fromkeys([*self._own, *names]))
 
@@ -223,22 +224,22 @@ class Manifest:
 
 
 def save_array(path: str, array, made_from: Mapping, **extra) -> None:
-    """Write an array as .npy, and its manifest STEM.json, with further entries `extra`."""
+    """Write an array as .npy with its manifest STEM.json, which also gets the entries `extra`."""
     import numpy as np
     content = {path: lambda file: np.save(file, array, allow_pickle=False)}
     Manifest.beside(path).write(made_from, content, **extra)
 
 
 def load_array(path: str, made_from: Mapping | None = None, mmap: bool = False) -> tuple:
-    """Read what `save_array` wrote.
+    """Read an array written by `save_array`.
 
     Parameters
     ----------
     path : str
     made_from : dict, optional
-        What the array must have been made from; by default that is not asked.
+        What the array must have been made from; by default this is not checked.
     mmap : bool
-        Leave the array on disk and map it, read-only.
+        Memory-map the array, read-only.
 
     Returns
     -------
@@ -249,7 +250,7 @@ def load_array(path: str, made_from: Mapping | None = None, mmap: bool = False) 
     Raises
     ------
     StoreError
-        The array or its note is absent, damaged, or made from something else, in one line.
+        The array or its note is missing, damaged, or was made from something else; one line.
     """
     import numpy as np
     manifest = Manifest.beside(path)
@@ -262,7 +263,7 @@ def load_array(path: str, made_from: Mapping | None = None, mmap: bool = False) 
                                  'or give another file')
             file.seek(0)
             array = np.load(path if mmap else file, 'r' if mmap else None, allow_pickle=False)
-            # the path may have become another file since it was verified
+            # the file may have been replaced since it was verified
             if mmap and not is_at(file.fileno(), os.path.realpath(path)):
                 raise StoreError(f'{path}: another process has just replaced it')
     except FileNotFoundError:
@@ -284,13 +285,13 @@ def _text(value):
 
 
 def _differences(found, wanted):
-    wanted = json.loads(json.dumps(dict(wanted)))   # as it is read again
+    wanted = json.loads(json.dumps(dict(wanted)))   # in the form in which it is read again
     return sorted(name for name in {*found, *wanted}
                   if (name in found, found.get(name)) != (name in wanted, wanted.get(name)))
 
 
 def _sha256(file, known=False):
-    """Hash of an open file; `known`: as this process has computed it before, if unchanged."""
+    """Hash an open file; with `known`, reuse this process's hash if the file is unchanged."""
     status = os.fstat(file.fileno())
     key = os.path.realpath(file.name), status.st_ino, status.st_size, status.st_mtime_ns
     if not known or key not in _hashes:
@@ -308,19 +309,19 @@ def _describe(path):
 
 
 def _form(path):
-    """Shape and dtype of an .npy, for JSON."""
+    """Return shape and dtype of an .npy as JSON values."""
     import numpy as np
     array = np.load(path, mmap_mode='r', allow_pickle=False)
     return {'shape': list(array.shape), 'dtype': np.lib.format.dtype_to_descr(array.dtype)}
 
 
 def _difference_of_form(path, found):
-    """What of an .npy's shape and dtype differs, for a message."""
+    """Return how an .npy's shape and dtype differ, for a message."""
     if 'shape' not in found:
         return ''
     try:
         form = json.loads(json.dumps(_form(path)))
-    except Exception:   # whatever NumPy stumbles over: it is damaged
+    except Exception:   # any error in NumPy means that it is damaged
         return ''
     return ''.join(f'; its {key} is {form[key]}, not {found[key]}' for key in ('shape', 'dtype')
                    if form[key] != found.get(key))

@@ -1,4 +1,4 @@
-"""Input files: found by their endings, and errors of the libraries that read them in one line."""
+"""Find input files by extension, and report errors of the libraries that read them in one line."""
 
 import logging
 import os
@@ -9,22 +9,22 @@ logger = logging.getLogger(__name__)
 
 PROGRAMMING = (NameError, ImportError, AssertionError)
 UNREADABLE = (FileNotFoundError, PermissionError, IsADirectoryError)
-LONGEST = 300   # characters of a reason
+LONGEST = 300   # maximum length of a reason in characters
 
 
 @contextmanager
 def reading(path: str, what: str = ''):
-    """Turn whatever a library raises while it reads `path` into one ValueError that names it.
+    """Turn any error that a library raises while reading `path` into a ValueError naming the file.
 
-    Protobuf, h5py, NumPy, zlib, OpenCV, YAML and others each raise their own errors over a damaged
-    file. Errors that name the file already, that a file is missing or must not be read, and
-    programming errors (NameError, ImportError, AssertionError) pass unchanged.
+    Protobuf, h5py, NumPy, zlib, OpenCV, YAML and others all raise different errors for a damaged
+    file. Errors that already name the file, errors about a missing file or permission, and
+    programming errors (NameError, ImportError, AssertionError) are not changed.
 
     Parameters
     ----------
     path : str or PathLike
     what : str
-        What the file should be, with its article: 'a caffemodel'.
+        What the file should be, with an article: 'a caffemodel'.
 
     Raises
     ------
@@ -47,11 +47,10 @@ def reading(path: str, what: str = ''):
 
 
 def find(folder: str, extensions: Iterable[str]) -> list[str]:
-    """List the files below a folder that end in one of `extensions`, in either case.
+    """List the files in a folder, recursively, with one of `extensions` in upper or lower case.
 
-    Names that begin with a dot are left out. Symbolic links are followed, except those that lead
-    back to a folder that they lie in. Folders below that cannot be read are left out with a
-    warning.
+    Hidden files and folders are left out. Symbolic links are followed, except those to a folder
+    that contains them. Subfolders that cannot be read are left out with a warning.
 
     Returns
     -------
@@ -104,7 +103,7 @@ def _identity(path):
 
 
 def _reason(error):
-    """The first line of an error's text that says anything, or its type."""
+    """Return the first non-empty line of an error's text, or its type."""
     if isinstance(error, KeyError):
         return f'{error} is missing'
     lines = (' '.join(line.split()) for line in str(error).splitlines())

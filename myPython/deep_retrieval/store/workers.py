@@ -9,16 +9,16 @@ import threading
 import time
 
 PR_SET_PDEATHSIG = 1    # <sys/prctl.h>
-SECONDS = 0.5           # between two looks at the parent, where the system does not tell
+SECONDS = 0.5           # between two checks of the parent, if the system does not report its end
 
 
 def end_with_parent() -> None:
-    """Let this worker process end when its parent does, and leave Ctrl-C to the parent.
+    """Make this worker process end with its parent, and leave Ctrl-C to the parent.
 
-    It is the initializer of a ProcessPoolExecutor or multiprocessing.Pool. On Linux the kernel
-    kills a worker, even within C code, when the thread that started it ends: start workers from
-    a thread that lives as long as the pool. Elsewhere, and for the method 'forkserver', whose
-    server starts the workers, a thread watches the parent.
+    Use it as the initializer of a ProcessPoolExecutor or multiprocessing.Pool. On Linux the kernel
+    kills a worker, even in C code, when the thread that started it ends, so start workers from a
+    thread that lives as long as the pool. On other systems, and with the start method 'forkserver',
+    a thread watches the parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     above, parent = os.getppid(), multiprocessing.parent_process()

@@ -1,11 +1,11 @@
-"""Descriptors of several maps of a net: pooled, whitened and combined, without training.
+"""Descriptors made of several maps of a net: pooled, whitened and combined, without training.
 
     combination = COMBINATIONS['pca_concat'](strides_of('2'))
     pcas = fit_all(combination, [queries, database])
     rows = describe(combination, database, pcas)
 
-A combination says which vectors of a Block (maps.py) each of its PCAs is fitted to, and makes the
-descriptors of the block's images with them.
+A combination defines which vectors of a Block (maps.py) each of its PCAs is fitted to, and makes
+the descriptors of the block's images with these PCAs.
 """
 
 import numpy as np
@@ -14,18 +14,18 @@ from deep_retrieval.studies import MAPS, pca
 from deep_retrieval.studies.maps import Block, SavedMaps
 from deep_retrieval.vectors import normalize
 
-TOO_LONG = "{} {}: what is added to the net's descriptor may have its {} dimensions at most"
+TOO_LONG = "{} {}: vectors added to the net's descriptor can have at most its {} dimensions"
 
 
 class Combination:
-    """How descriptors are made of the maps with some strides; 32 is the last map.
+    """Base of the ways to make descriptors of the maps with given strides; 32 is the last map.
 
     Attributes
     ----------
     fitted : 'regions', 'images' or None
-        What the PCAs are fitted to; None without PCAs.
+        The vectors that the PCAs are fitted to; None without PCAs.
     adds : bool
-        Whether something is added to the net's descriptor, and so can be no longer than that.
+        Whether vectors are added to the net's descriptor, so they must not be longer than it.
     """
 
     fitted, adds = None, False
@@ -50,7 +50,7 @@ class RawConcat(Combination):
 
 
 class RawMasterConcat(Combination):
-    """The R-MACs of the maps, concatenated, with the net's descriptor in place of the last map."""
+    """The R-MACs of the maps, concatenated, with the net's descriptor instead of the last map."""
 
     def descriptors(self, block, pcas):
         return concatenated([master_of(block) if stride == 32 else block.rmac(stride)
@@ -58,7 +58,7 @@ class RawMasterConcat(Combination):
 
 
 class RmacEltwise(Combination):
-    """The R-MACs of the maps, whitened together, and added to the net's descriptor."""
+    """The R-MACs of the maps, whitened together and added to the net's descriptor."""
 
     fitted, adds = 'images', True
 
@@ -84,7 +84,7 @@ class PcaEltwise(Combination):
 
 
 class PcaConcat(Combination):
-    """The region vectors of each map, whitened and summed; the descriptor for the last map."""
+    """The whitened and summed region vectors of each map, but the descriptor for the last map."""
 
     fitted = 'regions'
 
@@ -109,7 +109,7 @@ def strides_of(maps: str | tuple) -> tuple:
 
 
 def master_of(block: Block) -> np.ndarray:
-    """Return the released net's descriptors: n x D; ValueError if the net does not have them."""
+    """Return the released net's descriptors, n x D; ValueError if the net does not have them."""
     if block.master is None:
         raise ValueError("the features lack the released net's descriptor, rmac/normalized: make "
                          'them with a net that has it')
@@ -117,7 +117,7 @@ def master_of(block: Block) -> np.ndarray:
 
 
 def concatenated(parts: list[np.ndarray]) -> np.ndarray:
-    """Return unit vectors side by side, each times its dimensions, and normalized."""
+    """Concatenate unit vectors, each multiplied by its dimension, and normalize the result."""
     return normalize(np.hstack([part * part.shape[1] for part in parts]))
 
 
@@ -137,14 +137,14 @@ def fit_all(combination: Combination, sources: list[SavedMaps], dim: int | None 
     ----------
     combination : Combination
     sources : list of SavedMaps
-        What the PCAs are fitted to, together.
+        The maps that the PCAs are fitted to, all together.
     dim : int, optional
-        Components of each PCA, at most; by default all of them or, of what is added to the net's
-        descriptor, as many as that has.
+        Maximum number of components of each PCA; by default all of them or, for vectors that are
+        added to the net's descriptor, the descriptor's dimension.
     flag : str
-        How `dim` is given, for messages.
+        Name of the flag of `dim`, for messages.
     **options
-        `incremental` and `fewer`, of the fit.
+        `incremental` and `fewer`, see `pca.fit`.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def fit_all(combination: Combination, sources: list[SavedMaps], dim: int | None 
 
 def fit_last(combination: Combination, sources: list[SavedMaps], pcas: list, dim: int,
              flag: str = '--dim', **options):
-    """Fit one more PCA, of `dim` components, to the descriptors themselves; see `fit_all`."""
+    """Fit another PCA with `dim` components to the descriptors themselves; see `fit_all`."""
     def blocks():
         return (combination.descriptors(block, pcas)
                 for source in sources for block in source.blocks())
@@ -180,7 +180,7 @@ def fit_last(combination: Combination, sources: list[SavedMaps], pcas: list, dim
 
 
 def count_of(what: str, sources: list[SavedMaps]) -> int:
-    """Return how many 'images' or 'regions' several SavedMaps have together."""
+    """Return the total number of 'images' or 'regions' of several SavedMaps."""
     images, regions = np.sum([source.count() for source in sources], axis=0)
     return int({'images': images, 'regions': regions}[what])
 

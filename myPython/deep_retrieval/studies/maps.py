@@ -1,14 +1,14 @@
-"""Region vectors of a net's middle layers: one forward pass per image, kept and read in blocks.
+"""Region vectors of a net's middle layers: one forward pass per image, saved and read in blocks.
 
     net = MapNet('proto/offline/pca/pca_features_resnet101_normpython.prototxt', weights, L=2)
     maps = extract_maps(lambda: net, items, 512, 'tmp/Oxford_S512_L2_dataset', {'L': 2})
     for block in maps.blocks():
         block.regions(16), block.rmac(16), block.master
 
-A map is named after its stride: 4 (res2), 8 (res3), 16 (res4) and 32 (res5). A folder of maps has
-`manifest.json`, which says what they were made from, and a file `00000.npz` with its manifest
-`00000.json` for every WINDOW images. Memory does not grow with the number of images, and an
-interrupted run resumes after its last block.
+A map is named by its stride: 4 (res2), 8 (res3), 16 (res4) and 32 (res5). A folder of maps has
+`manifest.json`, which says what they were made from, and for every WINDOW images a file `00000.npz`
+with its manifest `00000.json`. Memory does not grow with the number of images, and an interrupted
+run resumes after the last block.
 """
 
 import logging
@@ -26,35 +26,35 @@ from deep_retrieval.model import END, DescriptorNet, stored_layers
 from deep_retrieval.studies import MASTER, STRIDES
 from deep_retrieval.vectors import normalize
 
-OURS = re.compile(r'manifest\.json|\d{5,}\.(npz|json)')     # the entries of a folder of maps
+OURS = re.compile(r'manifest\.json|\d{5,}\.(npz|json)')     # files in a folder of maps
 
 logger = logging.getLogger(__name__)
 
 
 class MapNet(DescriptorNet):
-    """A net that pools the regions of several maps, and may have the released net's descriptor.
+    """A net that pools the regions of several maps, and may also have the released descriptor.
 
     Called with B images of one size (H x W x 3 uint8, B G R), it returns one dict per image: the
-    R x D region vectors of each stride (a str), and 1 x D of MASTER if the net has that descriptor.
+    R x D region vectors of each stride (a str), and the 1 x D descriptor MASTER if the net has it.
 
     Parameters
     ----------
     proto, weights : paths
     L : int
-        Levels of the rigid grid; 0 takes the whole image as one region.
+        Levels of the rigid grid; 0 for the whole image as one region.
     partial_weights : bool
-        Accept weights that lack layers of the net. Layers that only the weights have are accepted
-        anyway, because not every net has the descriptor.
+        Accept weights that lack layers of the net. Additional layers in the weights are always
+        accepted, because not every net has the descriptor.
 
     Raises
     ------
     ValueError
-        The net pools no regions of maps, or the weights lack layers of it.
+        The net does not pool regions of maps, or the weights lack layers of it.
     """
 
     def __init__(self, proto, weights, L: int, partial_weights: bool = False):
         super().__init__(proto, weights, L, end='data', partial_weights=True)
-        self.end = list(self.net.top_names)[-1]     # the whole net runs
+        self.end = list(self.net.top_names)[-1]     # run the whole net
         self.blobs = {str(stride): blob for stride in STRIDES if (blob := self._regions_of(stride))}
         if not self.blobs:
             raise ValueError(f'{proto}: does not pool the regions of maps, as the nets in '
@@ -64,10 +64,11 @@ class MapNet(DescriptorNet):
         missing = set(self.net.params) - stored_layers(weights)
         if missing and not partial_weights:
             raise ValueError(f'{weights}: lacks the weights of {len(missing)} layers that {proto} '
-                             f'has, such as {min(missing)} (--partial_weights takes what fits)')
+                             f'has, such as {min(missing)} (--partial_weights accepts this)')
 
     def _regions_of(self, stride):
-        """The blob of a map's normalized region vectors, or None; the nets name it differently."""
+        """Return the blob of a map's normalized region vectors, or None; its name depends on the
+        net."""
         names = [f'pooled_rois{part}/normalized' for part in
                  (f'_branch_{stride}', f'_master_{stride}', *[''] * (stride == 32))]
         return next((name for name in names if name in self.net.blobs), None)
@@ -84,8 +85,10 @@ class MapNet(DescriptorNet):
 class Block(NamedTuple):
     """The maps of up to WINDOW consecutive images.
 
-    rows : indices of the n images among all items, ascending. counts : regions of each image.
-    maps : stride -> sum(counts) x D float32. master : n x D float32, or None.
+    rows : indices of the n images among all items, ascending
+    counts : number of regions of each image
+    maps : stride -> sum(counts) x D float32
+    master : n x D float32, or None
     """
 
     rows: np.ndarray
@@ -94,12 +97,12 @@ class Block(NamedTuple):
     master: np.ndarray | None
 
     def regions(self, stride: int) -> np.ndarray:
-        """Return the region vectors of all images, one image after the other: sum(counts) x D.
+        """Return the region vectors of all images, image by image: sum(counts) x D.
 
         Raises
         ------
         ValueError
-            The net that made the block has no map of this stride.
+            The block's net has no map of this stride.
         """
         if stride not in self.maps:
             raise ValueError(f'the features have maps of stride {sorted(self.maps)}, but none of '
@@ -107,7 +110,7 @@ class Block(NamedTuple):
         return self.maps[stride]
 
     def pooled(self, vectors: np.ndarray) -> np.ndarray:
-        """Return vectors of regions summed per image and normalized: n x D."""
+        """Sum vectors of regions per image, and normalize: n x D."""
         starts = np.cumsum(self.counts) - self.counts
         return normalize(np.add.reduceat(vectors, starts, axis=0))
 
@@ -123,21 +126,21 @@ class SavedMaps:
     ----------
     folder : str
     made_from : dict
-        What the maps depend on, without the images.
+        What the maps depend on, except for the images.
     names : list of str
-        The images; those that were skipped are in no block.
+        Names of the images; skipped images are in no block.
 
     Raises
     ------
     ValueError
-        The folder holds no maps, or its manifest is damaged.
+        The folder has no maps, or its manifest is damaged.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = os.fspath(folder)
         self._key = store.Manifest.inside(self.folder).read()
         if not isinstance((self._key or {}).get('items'), list):
-            raise ValueError(f'{self.folder}: holds no features; *get_features.py makes them')
+            raise ValueError(f'{self.folder}: contains no features; *get_features.py makes them')
         self.made_from = {name: self._key[name] for name in self._key if name != 'items'}
         self.names = [item[0] for item in self._key['items']]
 
@@ -156,12 +159,12 @@ class SavedMaps:
                 yield block
 
     def count(self) -> tuple[int, int]:
-        """Return how many images have features, and how many regions they have in all."""
+        """Return the number of images with features, and the total number of their regions."""
         notes = [self._note(index) for index in range(_windows(self.names))]
         return sum(note['images'] for note in notes), sum(note['regions'] for note in notes)
 
     def summary(self) -> str:
-        """Return a line that says how many images, regions and dimensions there are."""
+        """Return a line with the numbers of images, regions and dimensions."""
         images, regions = self.count()
         first = next(self.blocks())
         maps = ', '.join(f'{vectors.shape[1]}-d at stride {stride}'
@@ -170,7 +173,7 @@ class SavedMaps:
         return f'{self.folder}: {images} images, {regions} regions; {maps}{master}'
 
     def _note(self, index):
-        """The manifest of a block, which must exist and be of these features."""
+        """Return the manifest of a block, which must exist and belong to these features."""
         path = _path(self.folder, index)
         note = store.Manifest.beside(path).note() if os.path.exists(path) else None
         if note is None:
@@ -194,19 +197,19 @@ class SavedMaps:
 
 def extract_maps(make_net: Callable, items: list[Item], S: int, folder: str, made_from: dict,
                  batch_size: int = 1, skip_bad: bool = False) -> SavedMaps:
-    """Make the maps of `items` that a folder does not hold yet.
+    """Make the maps of `items` that are not in a folder yet.
 
     Parameters
     ----------
     make_net : function that returns the MapNet
-        Called only if something must be computed.
+        Only called if maps must be computed.
     items : list of Item
     S : int
         Longer side in pixels.
     folder : str
         Maps that were made from something else are recomputed, with a warning.
     made_from : dict
-        What the maps depend on besides S and the items, for JSON.
+        What the maps depend on besides S and the items; JSON values.
     batch_size : int
         Images of one size that the net takes at once.
     skip_bad : bool
@@ -221,11 +224,11 @@ def extract_maps(make_net: Callable, items: list[Item], S: int, folder: str, mad
     ImageError
         An image is damaged, and `skip_bad` is False.
     ValueError
-        The folder holds something else, a value is not finite, or no image can be read.
+        The folder has other contents, a value is not finite, or no image can be read.
 
     Notes
     -----
-    Equal runs give equal bytes, interrupted or not.
+    The same arguments give the same bytes, whether a run was interrupted or not.
     """
     key = {**made_from, 'S': S, 'batch_size': batch_size, 'items': list(map(_identity, items))}
     _begin(folder, key)
@@ -241,12 +244,12 @@ def extract_maps(make_net: Callable, items: list[Item], S: int, folder: str, mad
 
 
 def _identity(item):
-    """What the maps of an item depend on."""
+    """Return what the maps of an item depend on."""
     return [item.name, size(item.path), None if item.box is None else list(item.box)]
 
 
 def _begin(folder, key):
-    """Make the folder ready for maps of `key`; blocks of others are replaced one by one."""
+    """Prepare the folder for maps of `key`; blocks with other keys are replaced one by one."""
     store.check_folder(folder, OURS, what='a folder of features')
     manifest = store.Manifest.inside(folder)
     if not manifest.check(key, otherwise='redo'):
@@ -296,20 +299,20 @@ def _check_finite(parts, rows, counts, names, folder):
         broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(broken):
             owners = rows if key == MASTER else np.repeat(rows, counts)
-            raise ValueError(f'{folder}: the features of image {names[owners[broken[0]]]} hold a '
+            raise ValueError(f'{folder}: the features of image {names[owners[broken[0]]]} have a '
                              'value that is not finite; compute them again, with weights that '
                              'belong to this net')
 
 
 def _is_done(folder, index, key, least):
-    """Whether a block was made from `key`, and has at least so many images."""
+    """Whether a block was made from `key`, and has at least `least` images."""
     manifest = store.Manifest.beside(_path(folder, index))
     return (manifest.state(_block_key(key, index)) == 'same'
             and manifest.note()['images'] >= least)
 
 
 def _block_key(key, index):
-    """What a block depends on: of the items only its own."""
+    """Return what a block depends on; this includes only its own items."""
     return {**key, 'items': key['items'][_window(index)]}
 
 

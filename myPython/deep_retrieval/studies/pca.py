@@ -4,8 +4,8 @@
     white = pca(vectors)    # N x 512
     save('tmp/pca.npz', [pca], {'weights': sha256(weights)})
 
-The PCA is scikit-learn's, after its StandardScaler; vectors of more than MEMORY bytes go through
-IncrementalPCA, block by block.
+The PCA is scikit-learn's, after its StandardScaler. Vectors of more than MEMORY bytes are fitted
+block by block with IncrementalPCA.
 """
 
 import os
@@ -16,7 +16,7 @@ import numpy as np
 from deep_retrieval.whitening import Whitening, load_all, save_all
 
 MEMORY = 2 << 30        # bytes of float64 vectors; fitting takes about three times as much
-LEAST_VARIANCE = 1e-10  # of a direction, if columns have 1; less is rounding
+LEAST_VARIANCE = 1e-10  # of a direction, if columns have variance 1; less is rounding error
 SHARE = 1 / 2           # components per vector with `fewer`; the paper has 2048 for 5118 images
 
 
@@ -29,15 +29,16 @@ def fit(blocks: Callable, count: int, dim: int | None = None, what: str = 'vecto
     blocks : callable
         Returns an iterator over the arrays, n x D.
     count : int
-        Their rows in total.
+        Total number of rows.
     dim : int, optional
-        Components; by default the rank of the vectors.
+        Number of components; by default the rank of the vectors.
     what, flag : str
-        What a row is and how `dim` is given, for messages.
+        Names of the rows and of the flag of `dim`, for messages.
     incremental : bool
         Use the arrays one by one even if they fit into memory.
     fewer : bool
-        Instead of an error take fewer components: one for two vectors, and at most their rank.
+        Use fewer components instead of raising an error: one for every two vectors, and at most
+        their rank.
 
     Raises
     ------
@@ -52,8 +53,8 @@ def fit(blocks: Callable, count: int, dim: int | None = None, what: str = 'vecto
     if fewer:
         dim = max(1, min(dim, width, int(count * SHARE)))
     if dim > width:
-        raise ValueError(f'{flag} {dim}: a PCA of {what} of {width} dimensions gives at most '
-                         f'{width}')
+        raise ValueError(f'{flag} {dim}: a PCA of {what} of {width} dimensions has at most '
+                         f'{width} components')
     if not 1 <= dim < count:
         raise ValueError(f'{dim} components need more than {dim} {what}, but there are only '
                          f'{count}: give {flag} {count - 1} or less, or --fewer')
@@ -62,13 +63,13 @@ def fit(blocks: Callable, count: int, dim: int | None = None, what: str = 'vecto
     else:
         vectors = np.vstack(list(blocks())).astype(np.float64)
         scaler = StandardScaler(copy=False).fit(vectors)
-        with np.errstate(invalid='ignore'):     # if all vectors are equal; refused below
+        with np.errstate(invalid='ignore'):     # all vectors may be equal, which is refused below
             pca = PCA(dim, whiten=True, svd_solver='full').fit(scaler.transform(vectors))
     rank = int((pca.explained_variance_ > LEAST_VARIANCE).sum())
     if rank < (1 if take_rank else dim):
         raise ValueError(f'{dim} components are more than the rank of the {count} {what}, {rank}: '
                          f'give {flag} {rank} or less, or --fewer')
-    # the two affine maps, one after the other, are one
+    # combine the two affine maps
     scale = scaler.scale_[:, None] * np.sqrt(pca.explained_variance_[:rank])
     return Whitening(scaler.mean_ + pca.mean_ * scaler.scale_, pca.components_[:rank].T / scale)
 
@@ -85,7 +86,7 @@ def _fit_incremental(blocks, dim):
 
 
 def _gathered(blocks, least):
-    """The arrays joined to arrays of at least `least` rows, as IncrementalPCA needs them."""
+    """Join the arrays to arrays of at least `least` rows, as IncrementalPCA requires."""
     waiting, count, full = [], 0, None
     for vectors in blocks:
         waiting.append(vectors)
@@ -109,12 +110,12 @@ def load(path: str | os.PathLike, made_from: dict) -> list[Whitening]:
     Raises
     ------
     ValueError
-        The file is damaged, or they were made from something else.
+        The file is damaged, or the whitenings were made from something else.
     """
     try:
         pcas, found = load_all(path)
     except ValueError:
-        raise ValueError(f'{path}: holds no PCA that a *_retrieval.py saved') from None
+        raise ValueError(f'{path}: has no PCA saved by a *_retrieval.py') from None
     other = sorted(name for name in {*found, *made_from} if found.get(name) != made_from.get(name))
     if other:
         raise ValueError(f'{path}: this PCA was made with other {", ".join(other)}')

@@ -1,4 +1,4 @@
-"""Combinations of maps, scored on a dataset.
+"""Score combinations of maps on a dataset.
 
     dataset = open_dataset('datasets/Oxford')
     result = retrieve(dataset, proto, weights, 'raw_concat', '2', features_dir='tmp/maps')
@@ -6,7 +6,7 @@
                                features_dir='tmp/maps')
     result.mean, result.per_query, result.protocol, result.dim
 
-Each function makes the features that do not exist yet, and keeps them in `features_dir`.
+The functions make features that do not exist yet, and keep them in `features_dir`.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ class DatasetMaps(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class StudyResult(Result):
-    """A Result with the dimensions of the descriptors, and the file of the PCAs, if any."""
+    """A Result with the dimension of the descriptors, and the file of the PCAs, if any."""
 
     dim: int = 0
     pca_file: str | None = None
@@ -56,15 +56,15 @@ def get_features(dataset, proto, weights, *, features_dir, S: int = 512, L: int 
     dataset : Dataset
         As `open_dataset` returns it.
     proto, weights : paths
-        A net of proto/offline.
+        A net of proto/offline, and its caffemodel.
     features_dir : path of a folder
-        Keeps the maps, in folders whose names differ for every model.
+        Folder for the maps, with a different subfolder for each model.
     S : int
         Longer side in pixels that images are resized to.
     L : int
         Levels of the rigid grid.
     query_crop : {'full', 'roi'}
-        Take whole queries, as the published tables of these studies do, or their boxes.
+        Use full query images, as in the published tables of these studies, or crop them to boxes.
     batch_size : int
         Images of one size that the net takes at once.
     skip_bad : bool
@@ -75,7 +75,7 @@ def get_features(dataset, proto, weights, *, features_dir, S: int = 512, L: int 
     Raises
     ------
     ImageError, ValueError, FileNotFoundError
-        An image is damaged, or net and weights do not fit; one line that names the file.
+        An image is damaged, or net and weights do not match. The one-line message names the file.
     """
     if query_crop not in PARTS:
         raise ValueError(f'query_crop is {query_crop!r}, but must be roi or full')
@@ -106,7 +106,8 @@ def retrieve(dataset, proto, weights, name: str, maps: str | tuple, *,
         Sum the descriptors of several scales: a name of `scales.SCALES`.
     eval_binary, rankings_dir : paths, optional
         Score with this compiled `compute_ap`, which reads the rankings from this folder.
-    Others are those of `get_features`.
+
+    The other parameters are those of `get_features`.
     """
     combination, parts = COMBINATIONS[name](strides_of(maps)), []
     scales = scales_of(S, multires)
@@ -130,25 +131,26 @@ def retrieve_with_pca(dataset, proto, weights, name: str, maps: str | tuple, *, 
     name : a name of COMBINATIONS
     maps : a name of MAPS, or a tuple of strides
     branch_dim : int, optional
-        Components of the combination's PCAs, as of `combinations.fit_all`.
+        Components of the combination's PCAs, see `combinations.fit_all`.
     dim : int, optional
-        Reduce the descriptors to so many dimensions by one more PCA. Of a combination that adds
-        to the net's descriptor, it is the components of its PCA instead.
+        Reduce the descriptors to this many dimensions by another PCA. For a combination that adds
+        to the net's descriptor, it is the number of components of its PCA instead.
     pca_from : list of paths
-        Folders of maps that the PCAs are fitted to, or one .npz that an earlier call saved; by
-        default they are fitted to what is scored, which flatters the result.
+        Folders of maps that the PCAs are fitted to, or one .npz saved by an earlier call; by
+        default they are fitted to what is scored, which inflates the score.
     incremental : bool
-        Use IncrementalPCA; beyond `pca.MEMORY` bytes that is done anyway.
+        Use IncrementalPCA, as is always done for more than `pca.MEMORY` bytes.
     fewer : bool
-        If there are too few vectors for the wanted components, take fewer.
+        If there are too few vectors for the requested components, use fewer components.
     eval_binary, rankings_dir : paths, optional
         Score with this compiled `compute_ap`, which reads the rankings from this folder.
-    Others are those of `get_features`.
+
+    The other parameters are those of `get_features`.
 
     Raises
     ------
     ValueError
-        The vectors do not allow so many components, or `pca_from` was made by another net.
+        There are too few vectors for the components, or `pca_from` was made by another net.
     """
     found = get_features(dataset, proto, weights, features_dir=features_dir, S=S, L=L,
                          query_crop=query_crop, **options)
@@ -180,23 +182,23 @@ def retrieve_with_pca(dataset, proto, weights, name: str, maps: str | tuple, *, 
 
 
 def _made_from(proto, weights, L):
-    """What maps depend on besides S and the images; they are of the whole net, not of a blob."""
+    """Return what maps depend on besides S and the images: the whole net, not one blob."""
     made_from = model_key(weights, proto, L, None)
     return {key: made_from[key] for key in ('weights', 'proto', 'L')}
 
 
 def _path(folder, dataset, S, made_from, part):
-    """A path in `folder` that differs for every `made_from`."""
+    """Return a path in `folder` that is different for each `made_from`."""
     return os.path.splitext(feature_path(folder, dataset, S, made_from, part))[0]
 
 
 def _other_maps(folder, wanted):
-    """The SavedMaps in a folder; ValueError if another net made them."""
+    """Return the SavedMaps in a folder; ValueError if they were made by another net."""
     maps = SavedMaps(folder)
     other = sorted(name for name in wanted if maps.made_from.get(name) != wanted[name])
     if other:
         raise ValueError(f'{folder}: these features were made with another {", ".join(other)}; a '
-                         'PCA fits the features of its own net')
+                         'PCA needs features of the same net')
     return maps
 
 

@@ -1,10 +1,10 @@
-"""Nets made of three copies of a deploy net: the teacher of three resolutions, and the triplet.
+"""Nets made of three copies of a deploy net: the three-resolution teacher, and the triplet net.
 
     teacher = make_teacher(read_net('proto/deploy_resnet101.prototxt'))
     weights = branch_weights(teacher, load_weights('caffemodel/model.caffemodel'))
 
-The names of a copy's layers and blobs have a prefix. Copies share their parameters, by the names
-without a prefix.
+The names of a copy's layers and blobs have a prefix. Copies share parameters, whose names have no
+prefix.
 """
 
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ from deep_retrieval.surgery.nets import Weights, copy_net
 TEACHER = ('l_', 'm_', 'h_')        # low, middle and high resolution
 TRIPLET = ('', 'p_', 'n_')          # anchor, positive, negative
 INPUTS = ('data', 'rois')
-SUM = 'rmac/eltwise'                # of the teacher's three descriptors
-SUFFIXES = {'Convolution': 'wb'}    # of the names of shared parameters, else '123'
-MEAN_TEXT = [round(float(value), 8) for value in MEAN]    # float32 prints further digits
+SUM = 'rmac/eltwise'                # sum of the teacher's three descriptors
+SUFFIXES = {'Convolution': 'wb'}    # of the names of shared parameters; '123' for other types
+MEAN_TEXT = [round(float(value), 8) for value in MEAN]    # float32 would print more digits
 
-# layer type -> lr_mult and decay_mult of its parameters if it learns: biases at twice the rate; a
-# Scale before a projection only subtracts the mean, so its factor stays
+# layer type -> (lr_mult, decay_mult) of its parameters if it learns: biases learn twice as fast; a
+# Scale before a projection only subtracts the mean, so its factor is fixed
 LEARNING = {'Scale': ((0, 0), (2, 1)), None: ((1, 1), (2, 1))}
 
 
 def make_teacher(net: caffe_pb2.NetParameter, height: int = 384, width: int = 512
                  ) -> caffe_pb2.NetParameter:
-    """Return three copies of a deploy net at three resolutions, whose descriptors are summed.
+    """Return a net that sums the descriptors of a deploy net at three resolutions.
 
-    Nothing in it learns. The copies share trunk and centring; each has its own InnerProducts, as
-    in the original's teacher.
+    No layer learns. The copies share trunk and centring; each has its own InnerProducts, as in the
+    original's teacher.
 
     Parameters
     ----------
@@ -73,10 +73,10 @@ def make_triplet(net: caffe_pb2.NetParameter, cls_dir: str = 'datasets/Paris/tri
     Parameters
     ----------
     net : NetParameter
-        A deploy net, as of `make_teacher`.
+        A deploy net, see `make_teacher`.
     cls_dir : folder with one folder of images per class
-    batch_size : triplets per batch in training; 1 in testing
-    margin : by how much the negative's squared distance is to exceed the positive's
+    batch_size : triplets per training batch; test batches have 1
+    margin : margin between the squared distances of the negative and the positive
     learn : names of the layers that learn
     """
     layers, end = _body(net)
@@ -90,7 +90,7 @@ def make_triplet(net: caffe_pb2.NetParameter, cls_dir: str = 'datasets/Paris/tri
         data.top[:] = [f'{prefix}data' for prefix in TRIPLET]
         data.include.add().phase = phase
         triplet.layer.append(data)
-    # `other` takes the images' size; the original used the grid of 384 x 512 for all
+    # `other` uses the images' size; the original used the grid of 384 x 512 for all images
     triplet.layer.append(_python('RigidGridLayer', 'rois', ['data'], dataset='other'))
     for prefix in TRIPLET:
         for layer in layers:
@@ -104,7 +104,7 @@ def make_triplet(net: caffe_pb2.NetParameter, cls_dir: str = 'datasets/Paris/tri
 
 
 def branch_weights(net: caffe_pb2.NetParameter, weights: Weights) -> Weights:
-    """Return weights for a net of copies: of each layer's name, or else of it without the prefix.
+    """Return weights for a net of copies: those of each layer's name, with or without the prefix.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def branch_weights(net: caffe_pb2.NetParameter, weights: Weights) -> Weights:
 
 
 def _body(net):
-    """The layers of a deploy net after its inputs, and its last blob."""
+    """Return the layers of a deploy net after its inputs, and its last blob."""
     layers = [layer for layer in copy_net(net).layer if layer.type != 'Input']
     inputs = {top for layer in net.layer if layer.type == 'Input' for top in layer.top}
     if inputs != set(INPUTS) or any(not layer.bottom for layer in layers):
@@ -137,7 +137,7 @@ def _body(net):
 
 
 def _prefixed(layer, prefix, renamed):
-    """A copy of the layer with `prefix` before its names, except for blobs that are `renamed`."""
+    """Copy a layer, with `prefix` before all names except for the blobs in `renamed`."""
     copy = caffe_pb2.LayerParameter()
     copy.CopyFrom(layer)
     copy.name = prefix + layer.name

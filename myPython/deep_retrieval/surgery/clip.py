@@ -1,4 +1,4 @@
-"""Fewer outputs of a projection: how a student of a shorter descriptor starts.
+"""Reduce the outputs of a projection, to initialize a student with a shorter descriptor.
 
     net, weights = clip(net, weights, 'pooled_rois/pca', 512)
 """
@@ -24,16 +24,17 @@ def clip(net: caffe_pb2.NetParameter, weights: Weights, name: str, dim: int,
     name : str
         The layer, with N outputs; its top has the same name.
     dim : int
+        Number of outputs to keep.
     new_name : new name of the layer and its top, optional; by default NAME_DIM
     rows : indices of the outputs to keep, optional; by default the first `dim`
     mix : dim x N, optional
-        The new outputs are these mixtures of all N instead.
+        Weights with which the new outputs are mixed from all N, instead of `rows`.
 
     Raises
     ------
     ValueError
-        There is no such layer or output, the new name is taken, or a layer that reads the output
-        has parameters, which would no longer fit.
+        There is no such layer or output, the new name is taken, or the parameters of a layer that
+        reads the output would no longer fit.
     """
     net = copy_net(net)
     index = find_layer(net, name)
@@ -68,7 +69,7 @@ def clip_rows(arrays: list[np.ndarray], dim: int, rows: Sequence[int] | None = N
     if rows.ndim != 1 or rows.dtype.kind not in 'iu':
         raise ValueError('rows must be a list of integers')
     if len(rows) != dim or dim > outputs:
-        raise ValueError(f'{dim} outputs are wanted, there are {min(len(rows), outputs)}')
+        raise ValueError(f'cannot keep {dim} outputs: there are {min(len(rows), outputs)}')
     if rows.min() < 0 or rows.max() >= outputs:
         raise ValueError(f'rows must be from 0 to {outputs - 1}')
     return [np.take(array, rows, axis=1 if transpose and array.ndim == 2 else 0)
@@ -79,11 +80,11 @@ def mix_rows(arrays: list[np.ndarray], mix: np.ndarray, transpose: bool = False
              ) -> list[np.ndarray]:
     """Return mixtures (M x N) of the N outputs of an InnerProduct's parameters.
 
-    arrays, transpose : as of `clip_rows`
+    arrays, transpose : see `clip_rows`
     """
     outputs = arrays[0].shape[1 if transpose else 0]
     if mix.shape[1] != outputs:
-        raise ValueError(f'the mixtures are of {mix.shape[1]} outputs, there are {outputs}')
+        raise ValueError(f'the mixtures are of {mix.shape[1]} outputs, but there are {outputs}')
     return [array @ mix.T if transpose and array.ndim == 2 else mix @ array for array in arrays]
 
 
@@ -94,8 +95,8 @@ def _narrow_readers(net, index, dim):
         if not narrow.intersection(layer.bottom):
             continue
         if param_count(layer):
-            raise ValueError(f'layer {layer.name!r} reads what is to be clipped, and its '
-                             'parameters would not fit')
+            raise ValueError(f'layer {layer.name!r} reads the layer to clip, and its parameters '
+                             'would not fit')
         dims = layer.reshape_param.shape.dim
         if layer.type == 'Reshape' and len(dims) > 1 and dims[1] > 0:
             dims[1] = dim

@@ -1,11 +1,11 @@
-"""Weights of a deploy net to try the toolkit with, before there are trained ones.
+"""Make demo weights for a deploy net, to try the toolkit without trained ones.
 
     make('proto/deploy_resnet101.prototxt', 'caffemodel/demo.caffemodel',
          image_paths(dataset='datasets/demo'))
 
-Without a trained trunk, the first convolution gets Gabor filters over brightness and colours, the
-others are random (He et al., ICCV 2015), and the BatchNorm statistics are measured on images. The
-centring and the PCA are fitted to the regions of images.
+Without a trained trunk, the first convolution gets Gabor filters on brightness and colour, the
+others are random (He et al., ICCV 2015), and the BatchNorm statistics are measured on images.
+Centring and PCA are fitted to the regions of images.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ from deep_retrieval.surgery import pca_layers
 
 SCRIPT = 'caffemodel/make_demo_model.py'
 SOURCE = f'made by {SCRIPT}'
-LEVELS = 2                                  # of the rigid grid
+LEVELS = 2                                  # levels of the rigid grid
 CENTRE, PROJECT = 'pooled_rois/centered', 'pooled_rois/pca'
-BATCH = 16                                  # images that the statistics are measured on
+BATCH = 16                                  # number of images to measure the statistics on
 BATCH_SIZE = (288, 384)                     # their height and width in pixels
-BRANCH_GAIN = 0.05      # of what a block adds: with random weights it is little but noise
+BRANCH_GAIN = 0.05      # scales what a block adds, which is mostly noise with random weights
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 def make(proto: str | os.PathLike, output: str | os.PathLike, images: Sequence[str], *,
          trunk: str | os.PathLike | None = None, S: int = 512, components: int = 128,
          whitening: float = 1, seed: int = 0) -> bool:
-    """Make weights of a deploy net, and the json that describes them, which is written last.
+    """Make weights for a deploy net, and the json that describes them, which is written last.
 
     Parameters
     ----------
@@ -53,20 +53,20 @@ def make(proto: str | os.PathLike, output: str | os.PathLike, images: Sequence[s
     images : paths of the images that statistics and PCA are fitted to
     trunk : caffemodel with a trained trunk, optional
     S : longer side in pixels of the images that the PCA is fitted to
-    components : directions that the PCA keeps; the other outputs are 0
-    whitening : power of the standard deviations that directions are divided by: 0 leaves them as
-        they are, 1 makes them equal
-    seed : of the random weights and the PCA
+    components : number of PCA directions to keep; the other outputs are 0
+    whitening : directions are divided by this power of their standard deviation: 0 for plain PCA,
+        1 for full whitening
+    seed : random seed of the weights and the PCA
 
     Returns
     -------
     bool
-        False if the weights exist already, made from the same.
+        False if the weights exist already and were made from the same arguments.
 
     Raises
     ------
     ValueError
-        The trunk is of another net, or the json beside `output` describes weights from elsewhere.
+        The trunk is of another net, or the json beside `output` describes other weights.
     """
     made_from = {'proto': store.sha256(proto), 'seed': seed, 'S': S, 'components': components,
                  'script': store.sha256(__file__), 'pca': store.sha256(pca_layers.__file__),
@@ -95,10 +95,9 @@ def make(proto: str | os.PathLike, output: str | os.PathLike, images: Sequence[s
 
 def image_paths(dataset: str | os.PathLike | None = None,
                 folder: str | os.PathLike | None = None) -> list[str]:
-    """List images to fit a model to: all in and below `folder`, or else a dataset's distractors.
+    """List images to fit a model to: those in `folder` (recursively), or a dataset's distractors.
 
-    dataset : folder of Oxford's layout; its distractors are the images that no query's ground truth
-    names
+    dataset : folder in Oxford's layout
     """
     if folder:
         return [item.path for item in images_of(folder)]
@@ -120,13 +119,22 @@ def check_trunk(net, weights: str | os.PathLike) -> None:
                if layer.type == 'Convolution' and name not in found]
     if missing:
         raise ValueError(f'{weights}: lacks {missing[0]} and {len(missing) - 1} more convolutions '
-                         'of the net; is it of another trunk?')
+                         'of the net; does it belong to another trunk?')
 
 
 def measure_statistics(proto: str | os.PathLike, images: Sequence[str], seed: int, folder: str):
-    """A trunk with random convolutions, and the BatchNorm statistics of one batch of images.
+    """Return a trunk with random convolutions and the BatchNorm statistics of a batch of images.
 
-    folder : for the prototxt of the trunk. Returns a caffe.Net.
+    Parameters
+    ----------
+    proto : prototxt of the deploy net
+    images : paths
+    seed : random seed of the convolutions
+    folder : folder for the prototxt of the trunk
+
+    Returns
+    -------
+    caffe.Net
     """
     import caffe
     import cv2
@@ -147,12 +155,12 @@ def measure_statistics(proto: str | os.PathLike, images: Sequence[str], seed: in
 
 
 def gabor_filters(size: int) -> np.ndarray:
-    """Make edges of 8 orientations and 2 widths, in brightness (2 phases) and 2 colour contrasts.
+    """Make Gabor filters of 8 orientations and 2 widths, for brightness (2 phases) and 2 colours.
 
     Returns
     -------
     ndarray, 64 x 3 x size x size float32
-        Each has mean 0 and norm 1; their order mixes the kinds.
+        Filters with mean 0 and norm 1; kinds are interleaved.
     """
     y, x = np.mgrid[:size, :size] - size // 2
     filters = []
@@ -169,7 +177,7 @@ def gabor_filters(size: int) -> np.ndarray:
 
 
 def _is_made(output, made_from):
-    """Whether the weights exist, made from the same; refuses those of another source."""
+    """Whether the weights exist and were made from the same; ValueError for other weights."""
     path = info_path(output)
     if not os.path.exists(path):
         return False
@@ -183,7 +191,8 @@ def _is_made(output, made_from):
 
 
 def _relative(proto, output):
-    """A prototxt's path relative to the repository, or else to the weights' folder."""
+    """Return a prototxt's path relative to the repository or, outside it, to the weights' folder.
+    """
     proto = os.path.realpath(proto)
     inside = os.path.relpath(proto, paths.ROOT)
     return inside if not inside.startswith('..') else os.path.relpath(
@@ -191,7 +200,7 @@ def _relative(proto, output):
 
 
 def _statistics_proto(proto):
-    """The text of a net that ends where regions are pooled, whose BatchNorm layers measure."""
+    """Return the text of the net up to the region pooling, with BatchNorms that measure."""
     from caffe.proto import caffe_pb2
     from google.protobuf import text_format
     param = caffe_pb2.NetParameter()

@@ -1,4 +1,4 @@
-"""BatchNorm and Scale folded into the convolutions before them: a smaller net, the same outputs.
+"""Fold BatchNorm and Scale into the convolutions before them: a smaller net, the same outputs.
 
     net, weights, gone = fold('proto/deploy_resnet101.prototxt', 'caffemodel/model.caffemodel')
 """
@@ -15,7 +15,7 @@ from deep_retrieval.surgery.nets import Weights, load_net, load_weights, read_ne
 def fold(proto: str, weights: str) -> tuple[caffe_pb2.NetParameter, Weights, list[str]]:
     """Return a net for testing without the BatchNorm and Scale layers that can be folded.
 
-    Those are the layers that follow their convolution in place and have fixed statistics.
+    These are layers that follow their convolution in place and have fixed statistics.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def fold(proto: str, weights: str) -> tuple[caffe_pb2.NetParameter, Weights, lis
 
 
 def _folded(built):
-    """The parameters of all layers after folding, and the names of the layers that are gone."""
+    """Return the parameters of all layers after folding, and the names of the removed layers."""
     arrays = {name: [blob.data for blob in blobs] for name, blobs in built.params.items()}
     names = list(built.layer_dict)
     blobs = [[[built.blobs[blob] for blob in of[name]] for name in names]
@@ -63,7 +63,7 @@ def _folded(built):
 
 
 def _adapted(layer, arrays):
-    """A copy of a layer for the folded net."""
+    """Copy a layer for the folded net."""
     copy = caffe_pb2.LayerParameter()
     copy.CopyFrom(layer)
     for field in ('include', 'exclude'):

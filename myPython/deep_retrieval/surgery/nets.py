@@ -1,11 +1,11 @@
-"""Nets as data: a net's structure (a NetParameter) and its weights, read, changed and written.
+"""Read, change and write nets as data: their structure (a NetParameter) and their weights.
 
     net = read_net('proto/deploy_resnet101.prototxt')
     weights = load_weights('caffemodel/model.caffemodel')
     write_net('tmp/frozen.prototxt', freeze(net, last='res4b22'))
 
-Weights are a dict, layer name -> list of float32 arrays. Functions leave the nets and weights that
-are passed to them as they are. They need this repository's engine, not only pycaffe's interface.
+Weights are a dict, layer name -> list of float32 arrays. Functions do not modify their arguments.
+They need this repository's engine, not only pycaffe's interface.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def read_net(path: str) -> caffe_pb2.NetParameter:
     Raises
     ------
     RuntimeError, ValueError
-        The file cannot be read or is not a net; the message names file, line and column.
+        The file cannot be read or is not a net. The message names file, line and column.
     """
     with store.reading(path, 'a net'):
         return upgrade.read_net(str(path))
@@ -47,7 +47,7 @@ def write_net(path: str, net: caffe_pb2.NetParameter, author: str = 'model_tools
 
 
 def load_weights(path: str) -> Weights:
-    """Read a caffemodel: the layers that have parameters.
+    """Read the layers with parameters of a caffemodel.
 
     Raises
     ------
@@ -60,9 +60,9 @@ def load_weights(path: str) -> Weights:
 
 
 def save_weights(path: str, net: caffe_pb2.NetParameter, weights: Mapping) -> None:
-    """Write a caffemodel: the weights of those of the net's layers that have any.
+    """Write a caffemodel with the weights of the net's layers.
 
-    Missing parent folders are made.
+    Missing parent folders are created.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_weights(str(path), net.name,
@@ -77,7 +77,7 @@ def _blob(array):
 
 
 def copy_net(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
-    """Return a copy that can be changed without changing `net`."""
+    """Return a deep copy of a net."""
     copy = caffe_pb2.NetParameter()
     copy.CopyFrom(net)
     return copy
@@ -85,7 +85,7 @@ def copy_net(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
 
 def build(net: caffe_pb2.NetParameter, weights: Mapping | None = None,
           file: str = 'the net') -> caffe.Net:
-    """Return the caffe.Net of a NetParameter, for testing, with `weights` in the layers they name.
+    """Return the caffe.Net of a NetParameter in the TEST phase, filled with `weights`.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def build(net: caffe_pb2.NetParameter, weights: Mapping | None = None,
     for name, arrays in (weights or {}).items():
         shapes = [tuple(blob.shape) for blob in built.params.get(name, ())]
         if [array.shape for array in arrays] != shapes:
-            raise ValueError(f'layer {name!r}: the net takes parameters of the shapes {shapes}, '
+            raise ValueError(f'layer {name!r}: the net needs parameters of the shapes {shapes}, '
                              f'not {[array.shape for array in arrays]}')
         for blob, array in zip(built.params[name], arrays, strict=True):
             blob.data[...] = array
@@ -110,16 +110,16 @@ def build(net: caffe_pb2.NetParameter, weights: Mapping | None = None,
 
 
 def load_net(proto: str, weights: str | None = None) -> caffe.Net:
-    """Return the caffe.Net of a prototxt, for testing, with the weights of a caffemodel.
+    """Return the caffe.Net of a prototxt in the TEST phase, with the weights of a caffemodel.
 
     Raises
     ------
     RuntimeError, ValueError, OSError
-        A file cannot be read, or does not fit; the message names it.
+        A file cannot be read, or the two do not match. The message names the file.
     """
     try:
         net = caffe.Net(str(proto), caffe.TEST)
-    except ValueError as error:     # of a Python layer's `setup`, which does not know the net
+    except ValueError as error:     # from a Python layer's `setup`, which does not name the net
         raise ValueError(f'{proto}: {error}') from error
     if weights is not None:
         check_weights_file(weights)
@@ -153,13 +153,13 @@ def compare(net: caffe_pb2.NetParameter, other: caffe_pb2.NetParameter) -> dict[
 
 
 def _signatures(net):
-    """Name -> what the shapes of its parameters depend on, of each layer with parameters."""
+    """Return, for each layer with parameters, {name: what their shapes depend on}."""
     return {layer.name: (layer.type, param_count(layer), *_sizes(layer))
             for layer in net.layer if param_count(layer)}
 
 
 def _sizes(layer):
-    """The fields of a layer's *_param messages that the shapes of its parameters depend on."""
+    """Return the fields of a layer's *_param messages that its parameters' shapes depend on."""
     for descriptor, param in layer.ListFields():
         if descriptor.name.endswith('_param'):
             yield from ((field, str(getattr(param, field))) for field in SIZES
@@ -167,7 +167,7 @@ def _sizes(layer):
 
 
 def strip(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
-    """Return the net without any `param`: all of it learns at the solver's rate, none is shared."""
+    """Return the net without any `param`: all layers learn at the base rate, none share weights."""
     net = copy_net(net)
     for layer in net.layer:
         del layer.param[:]
@@ -176,7 +176,7 @@ def strip(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
 
 def freeze(net: caffe_pb2.NetParameter, first: str | None = None,
            last: str | None = None) -> caffe_pb2.NetParameter:
-    """Return the net with lr_mult and decay_mult 0 in the FREEZABLE layers of a range.
+    """Return the net with lr_mult and decay_mult set to 0 in a range of FREEZABLE layers.
 
     Names of shared parameters are kept.
 

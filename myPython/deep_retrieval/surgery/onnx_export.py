@@ -1,10 +1,10 @@
-"""Export a deploy net as ONNX, for any image size and any number of images and regions.
+"""Export a deploy net to ONNX, for any image size and any number of images and regions.
 
     model = export('proto/deploy_resnet101.prototxt', 'caffemodel/model.caffemodel')
 
-Inputs and output are the net's: `data` (images x 3 x height x width; B, G, R from 0 to 255 less
-images.MEAN, which is also in the file's metadata), `rois` (regions x 5) and the blob `end`.
-BatchNorm and Scale are folded. Opset 17.
+Inputs and output are those of the net: `data` (images x 3 x height x width; B, G, R from 0 to 255
+minus images.MEAN, which is also in the file's metadata), `rois` (regions x 5) and the blob `end`.
+BatchNorm and Scale are folded into the convolutions. Opset 17.
 """
 
 import numpy as np
@@ -21,9 +21,9 @@ onnx = need('onnx', 'onnx')
 helper, numpy_helper = need('onnx.helper', 'onnx'), need('onnx.numpy_helper', 'onnx')
 TensorProto = onnx.TensorProto
 
-OPSET, IR_VERSION = 17, 8       # old enough for the runtimes of 2022
+OPSET, IR_VERSION = 17, 8       # supported by runtimes from 2022 on
 DIMS = {'data': ['images', 3, 'height', 'width'], 'rois': ['regions', 5]}
-NORMALIZE_EPSILON = 1e-6        # of caffe-windows' Normalize, under the root
+NORMALIZE_EPSILON = 1e-6        # of caffe-windows' Normalize, inside the square root
 
 
 def export(proto: str, weights: str, end: str = END):
@@ -33,12 +33,13 @@ def export(proto: str, weights: str, end: str = END):
     ----------
     proto, weights : paths of the deploy net and its caffemodel
     end : str
+        Blob of the output.
 
     Raises
     ------
     ValueError
-        The net has no such blob, another input than data and rois, or a layer without an ONNX
-        counterpart.
+        The net does not have this blob, has other inputs than data and rois, or a layer that
+        cannot be exported.
     """
     net, arrays, _ = fold(proto, weights)
     built = build(net, arrays, proto)
@@ -73,7 +74,7 @@ def export(proto: str, weights: str, end: str = END):
 
 
 def _needed(net, end):
-    """The layers that the blob `end` depends on, in order."""
+    """Return the layers that the blob `end` depends on, in order."""
     wanted, layers = {end}, []
     for layer in reversed(net.layer):
         if wanted.intersection(layer.top):
@@ -88,7 +89,7 @@ class Graph:
     def __init__(self, net):
         self.net = net
         self.nodes, self.constants = [], []
-        self.tensors = {}       # blob -> the tensor that holds it now; in-place layers replace it
+        self.tensors = {}       # blob -> its current tensor; in-place layers replace it
 
     def add_layer(self, layer):
         """Add the nodes of a layer."""
@@ -123,7 +124,7 @@ class Graph:
 
 
 def refuse(layer, what):
-    """Raise a ValueError that names the layer and what has no counterpart in ONNX."""
+    """Raise a ValueError that names the layer and what cannot be exported."""
     raise ValueError(f'layer {layer.name!r}: {what} cannot be exported')
 
 
@@ -218,7 +219,7 @@ def inner_product(graph, layer, x):
 
 
 def aggregate(graph, layer, regions, rois=None):
-    """Sum each image's rows: a product with the matrix that says which row is of which image."""
+    """Sum the rows of each image, as a product with the image-by-row membership matrix."""
     num_rois = (yaml.safe_load(layer.python_param.param_str or '{}') or {}).get('num_rois')
     if rois is None:
         if num_rois is None:

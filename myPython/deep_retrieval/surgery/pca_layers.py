@@ -1,4 +1,4 @@
-"""Fit a net's centring and projection to the PCA of what enters them.
+"""Fit a net's centring and projection layers by PCA of their inputs.
 
     directions, images = fit_folder('proto/reduce/serial/deploy_resnet101_pca512.prototxt',
                                     'caffemodel/model.caffemodel', 'datasets/landmark/clean',
@@ -28,11 +28,11 @@ def fit_folder(proto: str, weights: str, img_dir: str, output: str, *, S: int, L
     img_dir : folder of images, searched recursively
     output : path
     L : levels of the rigid grid
-    S, centre, project, whitening : as of `fit`
+    S, centre, project, whitening : see `fit`
 
     Returns
     -------
-    components, images : how many directions were fitted, to how many images
+    components, images : numbers of fitted directions and of images
     """
     paths = [item.path for item in images_of(img_dir)]
     net = DescriptorNet(proto, weights, L, end=project, partial_weights=True)
@@ -43,7 +43,7 @@ def fit_folder(proto: str, weights: str, img_dir: str, output: str, *, S: int, L
 
 def fit(net: DescriptorNet, paths: Sequence[str], S: int, centre: str, project: str,
         components: int | None = None, whitening: float = 0, seed: int = 0) -> int:
-    """Set two layers of a net to the PCA of the rows that enter the first.
+    """Set two layers of a net to the PCA of the rows of the first layer's input.
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ def fit(net: DescriptorNet, paths: Sequence[str], S: int, centre: str, project: 
     paths : images to fit to
     S : longer side in pixels that they are resized to
     centre, project : names of a Scale with bias, and of an InnerProduct after it
-    components : directions to keep, at most; the other outputs of `project` become 0
-    whitening : power of the standard deviations that directions are divided by
-    seed : of the PCA
+    components : maximum number of directions; the other outputs of `project` become 0
+    whitening : directions are divided by this power of their standard deviation
+    seed : random seed of the PCA
 
     Returns
     -------
     int
-        How many directions were fitted.
+        The number of fitted directions.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def fit(net: DescriptorNet, paths: Sequence[str], S: int, centre: str, project: 
 
 
 def entering(net: DescriptorNet, paths: Sequence[str], S: int, blob: str) -> np.ndarray:
-    """Return the rows of a blob for all images, N x D; `S` as of `fit`."""
+    """Return the rows of a blob for all images, N x D; S is the longer side in pixels."""
     last = [name for name, tops in net.net.top_names.items() if blob in tops][-1]
     rows = []
     for path in progress.bar(paths, desc='rows for the PCA', unit='image'):

@@ -1,4 +1,4 @@
-"""What is in a net: shapes, and statistics of parameters and blobs.
+"""Report the contents of a net: shapes, and statistics of parameters and blobs.
 
     shapes('proto/deploy_resnet101.prototxt')['conv1[0]']       # (64, 3, 7, 7)
 """
@@ -42,7 +42,7 @@ def data(proto: str, weights: str, layers: Sequence[str] = (), image: str | None
     Returns
     -------
     list of (name, statistics)
-        Names of parameters are NAME[INDEX]. A blob holds what the last in-place layer left there.
+        Names of parameters are NAME[INDEX]. A blob has the values after its last in-place layer.
     """
     described = DescriptorNet(proto, weights, L, partial_weights=True)
     net = described.net
@@ -61,7 +61,7 @@ def data(proto: str, weights: str, layers: Sequence[str] = (), image: str | None
 
 
 def statistics(array: np.ndarray) -> dict:
-    """Return shape, mean, standard deviation, extremes and share of zeros of an array."""
+    """Return shape, mean, standard deviation, minimum, maximum and share of zeros of an array."""
     return {'shape': tuple(array.shape), 'mean': float(array.mean(dtype=float)),
             'std': float(array.std(dtype=float)), 'min': float(array.min()),
             'max': float(array.max()), 'zeros': float((array == 0).mean())}

@@ -1,4 +1,4 @@
-"""The subcommands of model_tools.py: one call each, from files to files or plain values.
+"""The subcommands of model_tools.py, as functions of files that write files or return values.
 
     tools = ModelTools('proto/deploy_resnet101.prototxt', 'caffemodel/model.caffemodel')
     tools.check_blob_shape()['conv1[0]']        # (64, 3, 7, 7)
@@ -19,7 +19,7 @@ File = str | os.PathLike
 
 
 class ModelTools:
-    """The methods of the original's class.
+    """The original's class, with the same methods.
 
     Parameters
     ----------
@@ -56,13 +56,13 @@ class ModelTools:
         nets.write_net(new_proto, branches.make_teacher(self._net(), **size))
 
     def save_teacher_network_weights(self, teacher_proto: File, caffemodel: File) -> None:
-        """Write the weights of a net that consists of copies of this one."""
+        """Write the weights for a net that consists of copies of this one."""
         copies = nets.read_net(teacher_proto)
         weights = branches.branch_weights(copies, nets.load_weights(self.weights))
         nets.save_weights(caffemodel, copies, weights)
 
     def make_triplet_network(self, new_proto: File, **options) -> None:
-        """Write the net three times, without prefix, p_ and n_; see `branches.make_triplet`."""
+        """Write three copies of the net (no prefix, p_ and n_); see `branches.make_triplet`."""
         nets.write_net(new_proto, branches.make_triplet(self._net(), **options))
 
     def clip_blob_data(self, layer: str, dim: int, rows: Sequence[int] | None = None
@@ -103,10 +103,10 @@ def clip_layer(proto: File, weights: File, output_proto: File, output: File, *,
     ----------
     proto, weights, output_proto, output : paths
     layer, new_layer : the layer, and its new name; by default LAYER_DIM
-    dim : number of first outputs to keep
-    rows : text file of the outputs to keep, instead of `dim`
-    mix_weights, mix_layer : caffemodel and its InnerProduct whose rows mix the outputs, instead
-        of `dim`
+    dim : number of outputs to keep, the first ones
+    rows : text file with the indices of the outputs to keep, instead of `dim`
+    mix_weights, mix_layer : caffemodel and its InnerProduct, whose rows are the new outputs as
+        mixtures of the old ones, instead of `dim`
     """
     kept = None if rows is None else read_integers(rows)
     mix = None if mix_weights is None else read_mixtures(mix_weights, mix_layer)
@@ -130,7 +130,7 @@ def fold(proto: File, weights: File, output_proto: File, output: File) -> tuple[
 
 def import_torch(proto: File, state_dict: File, output_proto: File, output: File,
                  mean: Sequence[float], std: Sequence[float]) -> list[str]:
-    """Write net and weights from a PyTorch ResNet; return the names of unused tensors.
+    """Convert a PyTorch ResNet to a net and weights; return the names of unused tensors.
 
     See `torch_import.convert` for `mean` and `std`.
     """
@@ -145,7 +145,7 @@ def import_torch(proto: File, state_dict: File, output_proto: File, output: File
 
 
 def export_onnx(proto: File, weights: File, end: str, output: File) -> None:
-    """Write a deploy net, up to the blob `end`, as ONNX."""
+    """Export a deploy net, up to the blob `end`, to ONNX."""
     from deep_retrieval.surgery import onnx_export
     model = onnx_export.export(proto, weights, end)
     store.write(output, model.SerializeToString(deterministic=True))

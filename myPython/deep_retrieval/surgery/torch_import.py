@@ -1,16 +1,17 @@
-"""Import a PyTorch ResNet: weights in torchvision's layout become a net and a caffemodel.
+"""Convert a PyTorch ResNet in torchvision's layout to a net and a caffemodel.
 
     state = read_state_dict('resnet101.pth')
     net, weights, unused = convert(read_net('proto/deploy_resnet101.prototxt'), state)
 
 The deploy net provides names and head. Its trunk becomes torchvision's: the stride of a stage's
-first block moves from the 1x1 convolution to the 3x3 after it, and pool1 is padded and rounds down.
-The latter needs `round_mode`, which BVLC's Caffe has had since 2018.
+first block moves from the 1x1 convolution to the following 3x3, and pool1 is padded and rounds
+down. The latter needs `round_mode`, which BVLC Caffe has had since 2018.
 
-torchvision's nets take R, G, B from 0 to 1, less a mean and divided by a deviation; ours take
-B, G, R from 0 to 255, less images.MEAN. conv1 and its BatchNorm absorb the difference, so that the
-imported net is fed like every other net here. One difference remains: conv1 pads with our mean
-instead of torchvision's, which is at most half a grey level away.
+torchvision's nets take R, G, B from 0 to 1, minus a mean and divided by a standard deviation; ours
+take B, G, R from 0 to 255, minus images.MEAN. The difference is folded into conv1 and its
+BatchNorm, so that the imported net takes the same input as every other net here. One difference
+remains: conv1 pads with our mean instead of torchvision's, which differ by at most half a grey
+level.
 """
 
 import re
@@ -34,10 +35,10 @@ IGNORED = re.compile(r'fc\.|.*num_batches_tracked$')    # the classifier, and co
 
 
 def read_state_dict(path: str) -> dict[str, np.ndarray]:
-    """Read the tensors of a .pth or .safetensors file; no code in it is run.
+    """Read the tensors of a .pth or .safetensors file, without running code in it.
 
-    Of a checkpoint, its `state_dict` is taken. What comes before `conv1.weight` in the names, such
-    as `module.`, is cut off.
+    From a checkpoint, its `state_dict` is used. A prefix of the names before `conv1.weight`, such
+    as `module.`, is removed.
 
     Returns
     -------
@@ -46,9 +47,9 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
     Raises
     ------
     FileNotFoundError, ValueError
-        The file cannot be read, or holds something else than the tensors of such a net.
+        The file cannot be read, or does not contain the tensors of such a net.
     RuntimeError
-        The package safetensors is needed and missing.
+        The package safetensors is required but not installed.
     """
     path = str(path)
     if path.endswith('.safetensors'):
@@ -87,7 +88,7 @@ def convert(net: caffe_pb2.NetParameter, state: Mapping[str, np.ndarray],
     net : NetParameter
         A deploy net with a ResNet of the same blocks.
     state : dict of str to ndarray
-    mean, std : R, G, B of the input, from 0 to 1, that the PyTorch net was trained with
+    mean, std : R, G, B mean and standard deviation of the PyTorch net's input, from 0 to 1
 
     Returns
     -------
@@ -98,10 +99,10 @@ def convert(net: caffe_pb2.NetParameter, state: Mapping[str, np.ndarray],
     Raises
     ------
     ValueError
-        A tensor is missing or does not fit, or a deviation is not positive.
+        A tensor is missing or does not fit, or a standard deviation is not positive.
     """
     if min(std) <= 0:
-        raise ValueError(f'the deviations {std} must be above 0')
+        raise ValueError(f'the standard deviations {std} must be positive')
     net = copy_net(net)
     norms = {layer.bottom[0]: layer for layer in net.layer if layer.type == 'BatchNorm'}
     scales = {layer.bottom[0]: layer for layer in net.layer
@@ -124,7 +125,7 @@ def convert(net: caffe_pb2.NetParameter, state: Mapping[str, np.ndarray],
         _set_geometry(layer)
         if layer.name in weights and len(weights[layer.name]) < param_count(layer):
             weights[layer.name].append(np.zeros(len(weights[layer.name][0]), np.float32))
-    built = build(net, weights)     # which checks every shape
+    built = build(net, weights)     # checks all shapes
     for name, blobs in built.params.items():
         if name not in weights:
             weights[name] = _identity(built.layer_dict[name].type, name, blobs)
@@ -132,7 +133,7 @@ def convert(net: caffe_pb2.NetParameter, state: Mapping[str, np.ndarray],
 
 
 def _names(net, state):
-    """Name of each convolution of the trunk -> torchvision's names of it and its batch norm."""
+    """Return {convolution of the trunk: torchvision's names of it and its batch norm}."""
     names = {'conv1': ('conv1', 'bn1')}
     blocks = {}     # stage -> block names in order
     for layer in net.layer:
@@ -148,12 +149,12 @@ def _names(net, state):
               for stage in range(1, 5)]
     ours = [len(blocks.get(str(stage), ())) for stage in range(2, 6)]
     if ours != theirs:
-        raise ValueError(f'the state dict has {theirs} blocks in its stages, the net {ours}')
+        raise ValueError(f'the state dict has {theirs} blocks in its stages, but the net {ours}')
     return names
 
 
 def _fold_input(weights, norm, mean, std):
-    """Make conv1 and its BatchNorm take B, G, R from 0 to 255 less MEAN; in place."""
+    """Make conv1 and its BatchNorm take B, G, R from 0 to 255 minus MEAN; in place."""
     mean, std = (255 * np.array(values, float)[::-1] for values in (mean, std))
     weight = weights['conv1'][0][:, ::-1] / std[:, None, None]
     shift = weight.sum((2, 3)) @ (MEAN - mean)
@@ -174,7 +175,7 @@ def _set_geometry(layer):
 
 
 def _identity(kind, name, blobs):
-    """Parameters with which a layer of the head passes on its bottom, or its first rows."""
+    """Return parameters with which a layer of the head returns its bottom, or its first rows."""
     shapes = [tuple(blob.shape) for blob in blobs]
     if kind == 'Scale':
         first = np.ones(shapes[0], np.float32)

@@ -1,9 +1,9 @@
 """Data layers that read a folder with one folder of images per class.
 
-Prototxts name them through custom_layers. Each takes these keys in `param_str`: `batch_size`;
+Prototxts refer to them as classes of custom_layers. The keys of `param_str` are `batch_size`;
 `cls_dir`, the folder; `dataset` (cover, paris or landmark), which sets the size of the images, by
-default that of the first image; `mean`, B G R; and `seed`. Batches depend on these alone, and are
-read ahead. Solvers that train together get different batches of the same epoch.
+default that of the first image; `mean`, B G R; and `seed`. Batches depend only on these keys, and
+are prefetched. Parallel solvers get different batches of the same epoch.
 """
 
 from functools import partial
@@ -23,35 +23,35 @@ from deep_retrieval.training.layer_parameters import (
 )
 
 
-def to_blob(images, mean):
-    """Return images (H x W x 3 uint8) less the mean (3 x 1 x 1) as B x 3 x H x W float32."""
+def to_blob(images: list, mean: np.ndarray) -> np.ndarray:
+    """Return images (H x W x 3 uint8) minus the mean (3 x 1 x 1) as B x 3 x H x W float32."""
     return np.stack(images).astype(np.float32).transpose(0, 3, 1, 2) - mean
 
 
 def bin_batch(folders, labels, mean, number):
-    """Return data and labels of a draw; `labels` has one per class."""
+    """Return data and labels of a draw; `labels` has one label per class."""
     images, classes = folders.draw(number)
     return to_blob(images, mean), np.array([labels[index] for index in classes], np.float32)
 
 
 def triplet_batch(folders, batch_size, mean, number):
-    """Return anchors, positives and negatives: one of each from each of `batch_size` draws."""
+    """Return anchors, positives and negatives, one of each from each of `batch_size` draws."""
     draws = [folders.draw(draw)[0]
              for draw in range(number * batch_size, (number + 1) * batch_size)]
     return [to_blob([images[i] for images in draws], mean) for i in range(3)]
 
 
 class ClassDataLayer(ConstantLayer):
-    """Base of the data layers, which differ in what they draw and how it becomes a batch."""
+    """Base of the data layers; subclasses define what to draw and how to make a batch of it."""
 
     num_tops = 1
 
     def parts(self):
-        """Return how many images a draw takes of its own class, and how many of other classes."""
+        """Return the numbers of images that a draw takes from its own class and from others."""
         raise NotImplementedError
 
     def open(self, folders, mean):
-        """Return a function of a batch's number that returns one array per top."""
+        """Return a function from the number of a batch to one array per top."""
         raise NotImplementedError
 
     def setup(self, bottom, top):
@@ -74,21 +74,21 @@ class ClassDataLayer(ConstantLayer):
 
     def forward(self, bottom, top):
         arrays = self._batches.next()
-        for i in range(len(top)):       # there may be labels without a top
+        for i in range(len(top)):       # the labels may have no top
             top[i].data[...] = arrays[i]
 
     def skip(self, batches):
-        """Continue as if this number of further batches had been delivered, without reading them.
+        """Skip this number of batches without reading them.
 
-        After skip(n), a new layer delivers what an uninterrupted one delivers after n forwards.
+        After skip(n), a new layer returns the same batches as one that has run n forwards.
         """
         self._batches.skip(batches)
 
 
 class BinDataLayer(ClassDataLayer):
-    """Half a batch from one class, and one image each from different other classes -> data, label.
+    """Half a batch from one class, and one image each of different other classes -> data, label.
 
-    The folders' names are the labels. An epoch visits every class once, in random order.
+    The names of the folders are the labels. An epoch visits every class once, in random order.
     """
 
     num_tops = 2
@@ -105,7 +105,7 @@ class BinDataLayer(ClassDataLayer):
 
 
 class BinDataWithoutLabelLayer(ClassDataLayer):
-    """batch_size / 2 + 1 images of one class, and one each from different other classes -> data.
+    """batch_size / 2 + 1 images of one class, and one each of different other classes -> data.
 
     An epoch visits every class once, in random order.
     """
@@ -115,14 +115,14 @@ class BinDataWithoutLabelLayer(ClassDataLayer):
         return own, self.batch_size - own
 
     def open(self, folders, mean):
-        # there is no top of labels, so folders may have any name
+        # without labels, folders may have any name
         return partial(bin_batch, folders, range(len(folders.names)), mean)
 
 
 class TripletDataLayer(ClassDataLayer):
     """`batch_size` triplets: two images of a class, one of another -> anchor, positive, negative.
 
-    An epoch of triplets visits every class once as the anchor's, in random order.
+    An epoch of triplets uses every class once for the anchor, in random order.
     """
 
     num_tops = 3

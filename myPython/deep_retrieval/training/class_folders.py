@@ -1,13 +1,13 @@
-"""Random draws from a folder with one folder of images per class, read ahead by threads.
+"""Draw random images from a folder with one folder of images per class, prefetched by threads.
 
     folders = ClassFolders('datasets/landmark/training', 'landmark', own=6, others=6)
     images, classes = folders.draw(0)
 
-A draw depends on the seed and its number alone, and not on earlier draws, so that a stream of draws
-can resume at any place without reading what comes before.
+A draw depends only on the seed and its number, not on earlier draws, so a sequence of draws can be
+resumed at any position without reading the earlier ones.
 """
 
-from __future__ import annotations  # Debian 11, which has genuine pycaffe, has 3.9
+from __future__ import annotations  # for Python 3.9 of Debian 11, which has genuine pycaffe
 
 import logging
 import os
@@ -23,16 +23,16 @@ from deep_retrieval.image_means import SIZES
 from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.listing import EXTENSIONS
 
-TOLERATED = 0.1     # share of bad images; if there are more, the folder is wrong
+TOLERATED = 0.1     # maximum share of bad images; with more, the folder is refused
 LARGEST_LABEL = 1 << 24     # blobs are float32, which represents every integer up to here
-READERS = 2     # threads that decode
-AHEAD = 4       # batches that are read ahead
+READERS = 2     # threads that decode images
+AHEAD = 4       # number of batches to prefetch
 
 logger = logging.getLogger(__name__)
 
 
 class ClassFolders:
-    """The classes in a folder, and their images, which all have one size.
+    """The classes in a folder, and their images, which must all have the same size.
 
     Damaged images and those of another size are left out with a warning.
 
@@ -40,22 +40,22 @@ class ClassFolders:
     ----------
     folder : path
     dataset : str, optional
-        A name of `image_means.SIZES`, whose images have a known size; by default all images have
-        the size of the first.
+        A name in `image_means.SIZES`, which has the size of the images; by default the size of the
+        first image is used.
     own, others : int
-        How many images a draw takes of its own class, and how many other classes it visits.
+        Numbers of images per draw from its own class, and of other classes.
     seed : int
 
     Attributes
     ----------
     names : list of str
-        Of the classes, sorted.
+        Names of the classes, sorted.
     size : height and width of the images in pixels
 
     Raises
     ------
     ValueError
-        The folder does not have enough classes or images for such draws.
+        The folder does not have enough classes or images for the draws.
     """
 
     def __init__(self, folder: str, dataset: str | None = None, own: int = 2, others: int = 1,
@@ -72,7 +72,7 @@ class ClassFolders:
         self.size = self._find_size(dataset)    # height, width
 
     def labels(self) -> list[int]:
-        """Return the folders' names as integers; ValueError unless they are different integers."""
+        """Return the names of the folders as integers; ValueError unless they are distinct ones."""
         wrong = [name for name in self.names
                  if not (name.isascii() and name.isdigit() and int(name) <= LARGEST_LABEL)]
         if wrong:
@@ -86,9 +86,9 @@ class ClassFolders:
         return [int(name) for name in self.names]
 
     def draw(self, number: int) -> tuple[list[np.ndarray], list[int]]:
-        """Return `own` images of one class, then one of each of `others` different classes.
+        """Return `own` images of one class, then one each of `others` different classes.
 
-        Draws 0, 1, ... visit every class once, in random order, before any class a second time.
+        Draws 0, 1, ... use every class once, in random order, before any class is used again.
 
         Returns
         -------
@@ -127,13 +127,13 @@ class ClassFolders:
         return [images[i % len(images)] for i in range(count)]
 
     def _image(self, path):
-        """The image in a file, or None if it is damaged or of another size."""
+        """Return the image in a file, or None if it is damaged or has another size."""
         if path in self._bad:
             return None
         try:
             image = read_image(path)
             if image.shape[:2] != self.size:
-                raise ImageError(f'{path}: is of {show_size(image.shape)}, '
+                raise ImageError(f'{path}: has {show_size(image.shape)}, '
                                  f'not {show_size(self.size)}')
             return image
         except ImageError as error:
@@ -150,7 +150,7 @@ class ClassFolders:
                 logger.warning('left out: %s', error)
                 return
         raise ValueError(f'{error}; {len(self._bad)} of {total} images were left out before it: '
-                         'make all of one size, and replace those that are damaged')
+                         'give all images the same size, and replace damaged ones')
 
     def _check_counts(self):
         if len(self.names) <= self.others:
@@ -164,7 +164,7 @@ class ClassFolders:
                              '(landmark_helper: clean_empty_dir)')
 
     def _find_size(self, dataset):
-        """Height and width of the first good image, which must be those of the dataset."""
+        """Return height and width of the first good image; they must be those of the dataset."""
         for name, files in self._files.items():
             for path in (os.path.join(self.folder, name, file) for file in files):
                 try:
@@ -173,17 +173,18 @@ class ClassFolders:
                     self._leave_out(path, error)
                     continue
                 if size != SIZES.get(dataset, size):
-                    raise ValueError(f'{path}: is of {show_size(size)}, but images of dataset '
-                                     f'{dataset!r} are of {show_size(SIZES[dataset])}; resize '
+                    raise ValueError(f'{path}: has {show_size(size)}, but images of dataset '
+                                     f'{dataset!r} have {show_size(SIZES[dataset])}; resize '
                                      'them, or leave out `dataset`')
                 return size
         raise ValueError(f'{self.folder}: none of its images can be read')
 
 
 class ReadAhead:
-    """The results of load(start), load(start + step), ... in this order, read ahead by threads.
+    """The results of load(start), load(start + step), ... in this order, prefetched by threads.
 
-    The threads end when this object is deleted. An error of `load` is raised by `next`, every time.
+    The threads end when this object is deleted. An error in `load` is raised by every call of
+    `next`.
 
     Parameters
     ----------
@@ -198,7 +199,7 @@ class ReadAhead:
         weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
 
     def next(self):
-        """Return the next result, when it is there."""
+        """Return the next result, waiting for it if necessary."""
         self._fill()
         batch = self._ahead[0].result()
         self._ahead.popleft()
@@ -207,7 +208,7 @@ class ReadAhead:
         return batch
 
     def skip(self, batches: int) -> None:
-        """Continue as if `next` had been called this number of times, but load nothing."""
+        """Skip this number of results without loading them."""
         if batches < 0:
             raise ValueError(f'{batches} batches cannot be skipped')
         while self._ahead:
@@ -221,7 +222,7 @@ class ReadAhead:
 
 
 def _list(folder):
-    """Name of each class -> names of its images, both sorted."""
+    """Return {name of class: names of its images}, both sorted."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries
                        if entry.is_dir() and not entry.name.startswith('.'))

@@ -4,8 +4,8 @@
 
     y_k = (mean over positions i of max(x_ki, eps)^p)^(1/p)
 
-p = 1 is average pooling, and p to infinity is max pooling. The result and the gradients are
-computed relative to each channel's maximum, so that no power overflows.
+p = 1 is average pooling, and p -> infinity is max pooling. Result and gradients are computed
+relative to each channel's maximum, so that powers do not overflow.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def gem(x: np.ndarray, p: float, eps: float = EPSILON) -> np.ndarray:
     Parameters
     ----------
     x : ... x H x W
-        Lower values than `eps` count as `eps`.
+        Values below `eps` are raised to `eps`.
     p : float, positive
     eps : float, positive
 
@@ -33,7 +33,7 @@ def gem(x: np.ndarray, p: float, eps: float = EPSILON) -> np.ndarray:
 
 def gem_backward(x: np.ndarray, p: float, diff: np.ndarray, eps: float = EPSILON
                  ) -> tuple[np.ndarray, float]:
-    """Return the gradients to x and to p, where `diff` (... x 1 x 1) is the one to gem(x, p).
+    """Return the gradients w.r.t. x and p, given `diff` (... x 1 x 1), that w.r.t. gem(x, p).
 
     With z = max(x, eps), m = mean(z^p) and y = m^(1/p) over n positions:
 
@@ -45,7 +45,7 @@ def gem_backward(x: np.ndarray, p: float, diff: np.ndarray, eps: float = EPSILON
     mean = _mean(powers)
     y = largest * mean ** (1 / p)
     to_x = diff * y * powers / (ratio * largest * mean * np.prod(x.shape[-2:]))
-    # of the ratios, for log(largest) cancels
+    # logarithms of the ratios, since log(largest) cancels
     slope = y / p * (_mean(powers * np.log(ratio)) / mean - np.log(mean) / p)
     return np.where(x >= eps, to_x, 0), float(np.sum(diff * slope))
 
@@ -70,7 +70,7 @@ def windows(rois: np.ndarray, H: int, W: int, scale: float) -> list[tuple[int, s
 
 
 def _relative(x, eps):
-    """max(x, eps) relative to its maximum in each channel, and that maximum."""
+    """Return max(x, eps) relative to its maximum in each channel, and that maximum."""
     x = np.maximum(x, eps)
     largest = x.max((-2, -1), keepdims=True)
     return x / largest, largest

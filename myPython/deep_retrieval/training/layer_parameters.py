@@ -1,4 +1,4 @@
-"""Parameters of the nets' Python layers, read and checked, and what these layers share."""
+"""Read and check the parameters of the nets' Python layers; helpers shared by these layers."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import yaml
 
 
 class ConstantLayer(caffe.Layer):
-    """Base of layers that pass no gradient on."""
+    """Base of layers without gradients."""
 
     def backward(self, top, propagate_down, bottom):
         for i, wanted in enumerate(propagate_down):
@@ -17,7 +17,7 @@ class ConstantLayer(caffe.Layer):
 
 
 def as_list(blobs) -> list:
-    """Return bottoms or tops as a list: genuine pycaffe's can be indexed, but not looped over."""
+    """Return bottoms or tops as a list: those of genuine pycaffe cannot be iterated over."""
     return [blobs[i] for i in range(len(blobs))]
 
 
@@ -45,8 +45,8 @@ def parameters(layer: caffe.Layer, *required: str, **optional) -> dict:
     Parameters
     ----------
     layer : caffe.Layer
-    required : keys that must be there
-    optional : further keys, and their defaults
+    required : required keys
+    optional : optional keys with their defaults
 
     Raises
     ------
@@ -63,7 +63,7 @@ def parameters(layer: caffe.Layer, *required: str, **optional) -> dict:
 
 
 def check_counts(layer: caffe.Layer, bottom, top, bottoms: Sequence[int], tops: int = 1) -> None:
-    """Raise ValueError unless a layer has `tops` tops and one of the numbers of bottoms."""
+    """Raise ValueError unless a layer has `tops` tops, and as many bottoms as one of `bottoms`."""
     if len(bottom) not in bottoms or len(top) != tops:
         raise ValueError(f'{type(layer).__name__} takes {" or ".join(map(str, bottoms))} bottoms '
                          f'and {tops} top, not {len(bottom)} and {len(top)}')
@@ -85,7 +85,7 @@ def positive(layer: caffe.Layer, key: str, value) -> float:
 
 
 def channel_mean(layer: caffe.Layer, value, channels: int = 3) -> np.ndarray:
-    """Return `value`, one number per channel, as channels x 1 x 1 float32; or raise ValueError."""
+    """Return `value`, one number per channel, as channels x 1 x 1 float32; ValueError otherwise."""
     try:
         mean = np.array(value, np.float32)
     except (TypeError, ValueError):

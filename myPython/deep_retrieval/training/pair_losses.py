@@ -1,11 +1,11 @@
-"""Losses that compare the distances between the images of a batch for a student and its teacher.
+"""Losses that compare the distances between images of a batch for a student and its teacher.
 
     loss, gradient = pair_l2(student, teacher)
 
 Both take embeddings, B x D of the student and B x E of the teacher (D and E may differ), and return
-the loss and its gradient to the student; the teacher is a constant. For each of the
+the loss and its gradient w.r.t. the student; the teacher is constant. For each of the
 P = B (B - 1) / 2 pairs of images, gap = d(student) - d(teacher), where d is the squared Euclidean
-distance. A batch of one image has the loss 0.
+distance. For a batch of one image the loss is 0.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def pair_lifted(student: np.ndarray, teacher: np.ndarray) -> tuple[float, np.nda
 
 
 def _gap(student, teacher):
-    # pdist subtracts the vectors, in float64, so that close embeddings lose no digits
+    # pdist subtracts the vectors in float64, so close embeddings do not lose precision
     return pdist(student, 'sqeuclidean') - pdist(teacher, 'sqeuclidean')
 
 
@@ -43,8 +43,8 @@ def _nothing(student):
 
 
 def _gradient(x, slopes):
-    """The gradient to x (B x D), where `slopes` (P) is the one to the pairs' distances."""
-    # the gradient of |a - b|^2 to a is 2 (a - b), summed over every b
+    """Return the gradient w.r.t. x (B x D); `slopes` (P) is that w.r.t. the pairs' distances."""
+    # the gradient of |a - b|^2 w.r.t. a is 2 (a - b), summed over all b
     weights = squareform(2 * slopes)
     x = x.astype(np.float64)
     return weights.sum(1, keepdims=True) * x - weights @ x

@@ -1,4 +1,4 @@
-"""Prototxts of training, read and changed by settings such as `data.batch_size=4`.
+"""Read prototxts, and change their fields by settings such as `data.batch_size=4`.
 
     net = read_prototxt('net.prototxt', caffe_pb2.NetParameter())
     set_in_layer(net, 'data', 'batch_size', '4', 'net.prototxt')
@@ -21,14 +21,14 @@ def read_prototxt(path: str, message: Message) -> Message:
     Raises
     ------
     RuntimeError, ValueError
-        The file cannot be read, or its text is not such a message; the error names file and line.
+        The file cannot be read, or is not such a message. The error names file and line.
     """
     with store.reading(path, 'a prototxt'):
         return upgrade.read_prototxt(str(path), message)
 
 
 def parse_setting(setting: str) -> tuple[str, str, str]:
-    """Split 'data.batch_size=4' into 'data', 'batch_size' and '4'; a layer's name may have dots."""
+    """Split 'data.batch_size=4' into 'data', 'batch_size' and '4'; layer names may have dots."""
     match = re.fullmatch(r'(.+)\.(\w+)=(.*)', setting)
     if not match:
         raise ValueError(f'--set {setting}: is not of the form NAME.FIELD=VALUE')
@@ -41,15 +41,15 @@ def set_in_layer(net: caffe_pb2.NetParameter, name: str, field: str, value: str,
     Parameters
     ----------
     net : NetParameter
-        It is changed.
+        Changed in place.
     name, field, value : str
-        The value is written as in a prototxt, for a `param_str` as in YAML.
+        The value is written as in a prototxt or, for a `param_str`, as in YAML.
     path : name of the net in messages
 
     Raises
     ------
     ValueError
-        There is no such layer or field, or it cannot have this value.
+        There is no such layer or field, or the value is invalid.
     """
     layers = [layer for layer in net.layer if layer.name == name]
     if not layers:
@@ -75,9 +75,9 @@ def _set_in_param_str(layer, field, value):
 
 
 def set_field(message: Message, field: str, value: str, owner: str) -> None:
-    """Set a field of a message from its text, with or without quotes.
+    """Set a field of a message from text, with or without quotes.
 
-    owner : beginning of the message where there is no such field: "layer 'data' has"
+    owner : beginning of the error message if there is no such field: "layer 'data' has"
     """
     if field not in message.DESCRIPTOR.fields_by_name:
         raise ValueError(f'--set {field}: {owner} no field {field!r}')
@@ -89,4 +89,4 @@ def set_field(message: Message, field: str, value: str, owner: str) -> None:
             return
         except text_format.ParseError:
             continue
-    raise ValueError(f'--set {field}={value}: is not a value for it')
+    raise ValueError(f'--set {field}={value}: is not a valid value')

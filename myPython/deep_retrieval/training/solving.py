@@ -1,4 +1,4 @@
-"""Train a net as a solver prototxt says.
+"""Train a net with a solver prototxt.
 
     done = train('proto/triplet/train_resnet101_triplet_solver.prototxt',
                  weights=['caffemodel/model.caffemodel'], settings=['solver.max_iter=100'])
@@ -33,10 +33,10 @@ from deep_retrieval.training.trunk_cache import TrunkCache
 
 
 class Training(NamedTuple):
-    """How a training ended.
+    """The outcome of a training.
 
     finished : whether max_iter was reached
-    iteration : the number of iterations made
+    iteration : number of iterations made
     snapshot : path of the last solverstate
     """
 
@@ -48,32 +48,32 @@ class Training(NamedTuple):
 def train(solver_file: str, *, weights: Sequence[str] = (), snapshot: str | None = None,
           settings: Sequence[str] = (), cache_trunk: str | None = None,
           plot_file: str | None = None) -> Training:
-    """Train a net as a solver prototxt says.
+    """Train a net with a solver prototxt.
 
-    Solver and net, with `settings` applied, and the log are written beside the snapshots. If the
-    training fails before its first snapshot, no file is left or changed.
+    Solver and net, with `settings` applied, and the log are written beside the snapshots. If
+    training fails before the first snapshot, all files are restored.
 
     Parameters
     ----------
     solver_file : path
     weights : caffemodels to start from; a later one overrides an earlier one
-    snapshot : solverstate to resume from; the run ends with the bytes of an unbroken one
+    snapshot : solverstate to resume from; the result is the same as that of an uninterrupted run
     settings : list of 'LAYER.FIELD=VALUE' or 'solver.FIELD=VALUE'
-    cache_trunk : folder that keeps the results of the frozen part of the net for each image
-    plot_file : picture of loss and learning rate to draw
+    cache_trunk : folder to cache the results of the frozen part of the net in, for each image
+    plot_file : picture file to plot loss and learning rate to
 
     Returns
     -------
     Training
-        After Ctrl-C it is not finished, and has left a snapshot.
+        After Ctrl-C, `finished` is False, and there is a snapshot.
 
     Raises
     ------
     ValueError, OSError, RuntimeError
-        One line that names the file or the setting.
+        A file or setting is invalid. The one-line message names it.
     """
     if plot_file:
-        need('matplotlib.figure', 'plots')      # before hours of training
+        need('matplotlib.figure', 'plots')      # fail before hours of training
     job = prepare(solver_file, settings)
     with undone_on_error(job.stem, [*job.messages, job.log, *([plot_file] if plot_file else ())]):
         for path, message in job.messages.items():
@@ -91,9 +91,9 @@ def train(solver_file: str, *, weights: Sequence[str] = (), snapshot: str | None
 
 
 def base_folder(solver_file: str) -> str:
-    """Return the folder that a solver's relative paths belong to.
+    """Return the folder that a solver's paths are relative to.
 
-    That is the current folder, or the repository if the solver's net exists only there.
+    This is the current folder, or the repository if the solver's net exists only there.
     """
     solver = read_prototxt(solver_file, caffe_pb2.SolverParameter())
     if not os.path.isfile(solver.net) and (paths.ROOT / solver.net).is_file():
@@ -104,7 +104,7 @@ def base_folder(solver_file: str) -> str:
 class Job(NamedTuple):
     """The files of a training.
 
-    stem : snapshot_prefix, with which their names begin
+    stem : snapshot_prefix, the prefix of their names
     solver, log : paths
     messages : path -> SolverParameter or NetParameter to write there
     originals : path -> the file that it was made from
@@ -118,14 +118,14 @@ class Job(NamedTuple):
 
 
 def prepare(solver_file: str, settings: Sequence[str] = ()) -> Job:
-    """Read solver and net, apply `settings`, and check that the training could be written.
+    """Read solver and net, apply `settings`, and check that files can be written.
 
     Nothing is written.
 
     Raises
     ------
     ValueError, RuntimeError
-        One line that names the file or the setting.
+        A file or setting is invalid. The one-line message names it.
     """
     solver = read_prototxt(solver_file, caffe_pb2.SolverParameter())
     changes = [parse_setting(setting) for setting in settings]
@@ -166,12 +166,12 @@ def make_solver(solver_file: str, weights: Sequence[str] = (), snapshot: str | N
     solver_file : path
     weights : caffemodels; a later one overrides an earlier one
     snapshot : path of a solverstate
-    cache : folder that keeps the results of the frozen trunk for each image
+    cache : folder to cache the results of the frozen trunk in, for each image
 
     Raises
     ------
     ValueError, RuntimeError, OSError
-        A file is damaged or does not fit, or the disk is too small for two snapshots.
+        A file is damaged or does not match, or two snapshots do not fit on the disk.
     """
     stored = {path: stored_layers(path) for path in weights}
     solver = open_solver(solver_file)
@@ -179,7 +179,8 @@ def make_solver(solver_file: str, weights: Sequence[str] = (), snapshot: str | N
     for path, names in stored.items():
         caffe.log(f'Finetuning from {path}')
         if not names & set(solver.net.params):
-            raise ValueError(f'{path}: has no layer of {solver.net.name}; is it of another net?')
+            raise ValueError(f'{path}: has no layers of {solver.net.name}; does it belong to '
+                             'another net?')
         with store.reading(path, 'a caffemodel'):
             solver.net.copy_from(path)
     fresh = set(solver.net.params).difference(*stored.values()) if stored else ()
@@ -197,7 +198,7 @@ def make_solver(solver_file: str, weights: Sequence[str] = (), snapshot: str | N
 
 
 def open_solver(solver_file: str) -> Solver:
-    """Return the solver of a prototxt; a ValueError of a Python layer's `setup` names its net."""
+    """Return the solver of a prototxt; a ValueError in a Python layer's `setup` names the net."""
     try:
         return caffe.get_solver(solver_file)
     except ValueError as error:
@@ -211,13 +212,13 @@ def check_disk(solver: Solver) -> None:
     folder = os.path.dirname(solver.param.snapshot_prefix) or '.'
     free, needed = shutil.disk_usage(folder).free, 2 * 2 * parameters
     if free < needed:
-        raise ValueError(f'{folder}: {free / 1e6:.0f} MB are free, two snapshots take '
+        raise ValueError(f'{folder}: {free / 1e6:.0f} MB are free, but two snapshots need '
                          f'{needed / 1e6:.0f} MB')
 
 
 @contextmanager
 def undone_on_error(stem: str, files: Sequence[str]):
-    """Restore `files`, or remove them, if the block fails before it has written a snapshot.
+    """Restore (or remove) `files` if the block fails before it has written a snapshot.
 
     stem : snapshot_prefix
     """
@@ -239,16 +240,16 @@ def undone_on_error(stem: str, files: Sequence[str]):
 
 
 def _snapshots(stem):
-    """The solver states with this prefix, and when each was written."""
+    """Return the solver states with this prefix, and the time when each was written."""
     return {path: os.stat(path).st_mtime_ns
             for path in glob.glob(f'{glob.escape(stem)}_iter_*.solverstate*')}
 
 
 @contextmanager
 def naming(originals: dict[str, str]):
-    """Let errors of the engine name the user's files instead of those that are written here.
+    """Make errors of the engine name the user's files instead of those written here.
 
-    originals : path of a file that is written here -> path of the user's file
+    originals : path of a file written here -> path of the user's file
     """
     try:
         yield

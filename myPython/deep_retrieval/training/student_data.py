@@ -1,4 +1,4 @@
-"""What a student reads: where its net looks for features and images, and the LMDB of the images.
+"""The training data of a student: the files that its net reads, and how to make the LMDB.
 
     lmdb, features, size = places('proto/distilling/pca512/train_resnet101_student_pca512.prototxt')
     make_lmdb('datasets/landmark/clean', 'features.txt', lmdb, size)
@@ -18,13 +18,13 @@ from deep_retrieval.image_means import SIZES
 from deep_retrieval.training.layer_parameters import param_values
 from deep_retrieval.training.settings import read_prototxt
 
-ANY_SIZE = (192, 256)   # height and width in pixels of the images, if a net's regions fit any
+ANY_SIZE = (192, 256)   # height and width in pixels of the images, if the net accepts any size
 
 logger = logging.getLogger(__name__)
 
 
 class Places(NamedTuple):
-    """Where a training net reads from, and the size of its images.
+    """The files that a training net reads, and the size of its images.
 
     lmdb, features : paths
     size : height and width in pixels
@@ -71,8 +71,8 @@ def make_lmdb(folder: str, list_file: str, path: str, size: tuple[int, int]) -> 
 
     Parameters
     ----------
-    folder : what the names in the list are relative to
-    list_file : file with a line `NAME LABEL` for each image
+    folder : folder that the names in the list are relative to
+    list_file : file with one line `NAME LABEL` per image
     path : the LMDB
     size : height and width in pixels that images are resized to
 
@@ -91,7 +91,8 @@ def make_lmdb(folder: str, list_file: str, path: str, size: tuple[int, int]) -> 
 
 
 def _check_lmdb(path, pairs, size):
-    """Raise ValueError unless the LMDB has the images of the list, of this size, in its order."""
+    """Raise ValueError unless the LMDB has the images of the list, in its order and of this size.
+    """
     with store.reading(path, 'an LMDB'):
         records = Database(path)
         same = len(records) == len(pairs)

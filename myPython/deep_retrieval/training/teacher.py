@@ -1,11 +1,11 @@
-"""A teacher's descriptors of a folder's images: what the nets that are distilled learn.
+"""Describe the images of a folder with a teacher net, for students to learn.
 
     teach('datasets/landmark/clean', 'teacher.prototxt', 'teacher.caffemodel',
           'features.npy', 'features.txt')
 
 Row i of the features (N x D float32) belongs to the i-th image by name. The row of a damaged image
-is NaN, and the list leaves it out. The list has a line `NAME ROW` for each image, from which
-`student_data.make_lmdb` makes an LMDB whose labels are the rows that FeatureLayer looks up.
+is NaN, and the image is not in the list. The list has one line `NAME ROW` per image; from it,
+`student_data.make_lmdb` makes an LMDB whose labels are the rows for FeatureLayer to look up.
 """
 
 import os
@@ -28,7 +28,7 @@ END = 'rmac/eltwise/normalized'     # layer and blob of a teacher's descriptor
 def longer_side(items: Sequence[Item], skip_bad: bool = False) -> int:
     """Return the longer side in pixels of the first image that can be read.
 
-    Images of that size are described as they are.
+    Images of that size are not resized.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def longer_side(items: Sequence[Item], skip_bad: bool = False) -> int:
 
 
 class TeacherNet:
-    """A net that makes its own regions: input `data`, and one descriptor per image.
+    """A net that makes its own regions: it has an input `data` and one descriptor per image.
 
     Called with a list of B images of one size (H x W x 3 uint8, B G R), it returns their
     descriptors, B x D float32.
@@ -56,12 +56,12 @@ class TeacherNet:
     ----------
     proto, weights : paths
     end : blob of the descriptor
-    partial_weights : accept weights for a part of the net, or for more than the net
+    partial_weights : accept weights that do not have the same layers as the net
 
     Raises
     ------
     ValueError, RuntimeError, FileNotFoundError
-        The files do not fit each other or cannot be read; one line that names the file.
+        The files do not match or cannot be read. The one-line message names the file.
     """
 
     def __init__(self, proto: str, weights: str, end: str = END, partial_weights: bool = False):
@@ -72,8 +72,8 @@ class TeacherNet:
         layers = read_prototxt(proto, caffe_pb2.NetParameter()).layer
         self.end, self.net = end, caffe.Net(str(proto), str(weights), caffe.TEST)
         if 'rois' in self.net.inputs:
-            raise ValueError(f"{proto}: has an input 'rois', where a net that makes its own is "
-                             'wanted; convert_image2features_multires.py takes it')
+            raise ValueError(f"{proto}: has an input 'rois', but the net must make its own "
+                             'regions; use convert_image2features_multires.py')
         for name in ('data', end):
             if name not in self.net.blobs:
                 raise ValueError(f'{proto}: has no blob {name!r}; --end names its descriptor')
@@ -98,13 +98,13 @@ class TeacherNet:
 
 def open_net(proto: str, weights: str, L: int, end: str | None = None,
              partial_weights: bool = False) -> DescriptorNet | TeacherNet:
-    """Return a DescriptorNet if the net has an input `rois`, else a TeacherNet.
+    """Return a DescriptorNet if the net has an input `rois`, otherwise a TeacherNet.
 
     Parameters
     ----------
-    proto, weights, partial_weights : as of TeacherNet
-    L : levels of the rigid grid, for an input `rois`
-    end : blob of the descriptor; by default the usual one of such nets
+    proto, weights, partial_weights : see TeacherNet
+    L : levels of the rigid grid, for a net with an input `rois`
+    end : blob of the descriptor; the default depends on the kind of net
     """
     param = read_prototxt(proto, caffe_pb2.NetParameter())
     inputs = {*param.input, *(top for layer in param.layer if layer.type == 'Input'
@@ -116,22 +116,22 @@ def open_net(proto: str, weights: str, L: int, end: str | None = None,
 
 def convert(net, items: Sequence[Item], scales: int | Sequence[int], features_npy: str,
             about: dict, batch_size: int = 1, skip_bad: bool = False) -> np.ndarray:
-    """Write the descriptors of `items`, with their manifest, and return them, N x D float32.
+    """Write the descriptors of `items` with their manifest, and return them, N x D float32.
 
-    An interrupted run is resumed.
+    An interrupted run resumes.
 
     Parameters
     ----------
-    net : DescriptorNet, TeacherNet, or a function like them
+    net : DescriptorNet, TeacherNet, or a similar function
     items : list of Item
     scales : int or list of int
         Longer side in pixels that images are resized to. With a list, the descriptors are summed
-        over the scales and normalized, and those of each scale are kept in a file of their own.
+        over the scales and normalized, and those of each scale are kept in a separate file.
     features_npy : str
         The file to write. Features that were made from something else are recomputed.
     about : dict
         What the features depend on besides scales and items.
-    batch_size, skip_bad : as of `extraction.extract`, whose errors are raised
+    batch_size, skip_bad : see `extraction.extract`, also for errors
     """
     if isinstance(scales, int):
         return extract(net, items, scales, features_npy, about, batch_size, skip_bad)[0]
@@ -143,14 +143,14 @@ def convert(net, items: Sequence[Item], scales: int | Sequence[int], features_np
 
 
 def write_list(path: str, items: Sequence[Item], features: np.ndarray, seed: int) -> None:
-    """Write a line `NAME ROW` for each image that has features, shuffled by `seed`."""
+    """Write one line `NAME ROW` per image with features, shuffled by `seed`."""
     order = np.random.default_rng(seed).permutation(len(items))
     store.write(path, ''.join(f'{items[row].name} {row}\n' for row in order
                               if np.isfinite(features[row]).all()))
 
 
 def write_rows(path: str, items: Sequence[Item], features: np.ndarray) -> None:
-    """Write a line `ROW<TAB>NAME` for each image that has features, by row."""
+    """Write one line `ROW<TAB>NAME` per image with features, by row."""
     store.write(path, ''.join(f'{row}\t{item.name}\n' for row, item in enumerate(items)
                               if np.isfinite(features[row]).all()))
 
@@ -163,11 +163,11 @@ def teach(img_dir: str, proto: str, weights: str, features_npy: str, features_tx
     Parameters
     ----------
     img_dir : folder of images, searched recursively
-    proto, weights, end, partial_weights : as of TeacherNet
+    proto, weights, end, partial_weights : see TeacherNet
     features_npy, features_txt : files to write
     S : longer side in pixels that images are resized to; by default that of the first image
-    batch_size, skip_bad : as of `extraction.extract`
-    seed : of the list's order
+    batch_size, skip_bad : see `extraction.extract`
+    seed : random seed of the list's order
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Loss and learning rate in the log of a training, read and drawn.
+"""Read and plot loss and learning rate from the log of a training.
 
     loss, rate = read_log('caffemodel/resnet101_lifted.log')
     plot('caffemodel/resnet101_lifted.log', 'tmp/loss.png')
@@ -16,13 +16,13 @@ Points = list[tuple[int, float]]
 
 
 def read_log(path: str) -> tuple[Points, Points]:
-    """Read a log of Caffe's, to which several runs may have been appended.
+    """Read a log in Caffe's format, to which several runs may have been appended.
 
     Returns
     -------
     loss, rate : lists of (iteration, loss) and (iteration, learning rate)
-        By rising iteration: where a run resumed from a snapshot, or began again, what an earlier
-        one logged from there on is left out.
+        By increasing iteration: where a run resumed from a snapshot or started again, later
+        entries of earlier runs are left out.
     """
     with open(path, encoding='utf-8', errors='replace') as file:
         text = file.read()
@@ -42,11 +42,11 @@ def _rising(points):
 
 
 def plot(log_file: str, picture: str) -> None:
-    """Draw loss and learning rate of a log over the iterations; nothing if it has no loss yet."""
+    """Plot loss and learning rate of a log against iterations; nothing if it has no loss yet."""
     Figure = need('matplotlib.figure', 'plots').Figure      # needs no screen, unlike pyplot
     loss, rate = read_log(log_file)
     if not loss:
-        caffe.log(f'{log_file} holds no loss yet, so {picture} is not drawn')
+        caffe.log(f'{log_file} has no loss yet, so {picture} is not drawn')
         return
     figure = Figure((8, 4.5), layout='constrained')
     axes = figure.subplots()

@@ -1,14 +1,14 @@
-"""The results of a net's frozen trunk, kept on disk for each image, so that each is computed once.
+"""Cache the results of a net's frozen trunk on disk, so that each image is computed once.
 
     solver.net.cache_trunk(TrunkCache('tmp/trunk'))
 
-An image is known by its bytes as the trunk reads them (mirrored or not: two images) and by its
-regions; the trunk by its layers and their parameters. Nothing has to be deleted when images,
-regions or weights change.
+The key of an image is a hash of the bytes that the trunk reads (so a mirrored image is another
+image) and of its regions; the key of the trunk is a hash of its layers and parameters. Nothing has
+to be deleted when images, regions or weights change.
 
-The missing images of a batch are computed one at a time. A trunk may give other last bits in a
-batch of another size, so this is the only way in which a run's numbers do not depend on what the
-cache held when it started. It costs little: the convolutions of one photograph keep a CPU busy.
+Missing images of a batch are computed one at a time. The last bits of a result may depend on the
+batch size, so this makes the results of a run independent of the initial contents of the cache. It
+costs little, since the convolutions of one photograph keep a CPU busy.
 """
 
 import hashlib
@@ -29,27 +29,27 @@ REGION_DIM = 5      # image index, x1, y1, x2, y2
 
 logger = logging.getLogger(__name__)
 
-# LMDB forbids opening a folder twice in one process
+# a process must not open an LMDB twice
 _environments = weakref.WeakValueDictionary()
 
 
 class TrunkCache:
-    """Answers Net.cache_trunk from an LMDB.
+    """An LMDB cache for Net.cache_trunk.
 
     Parameters
     ----------
     folder : path
-        The LMDB, which is made if it does not exist. Several runs may share it.
+        The LMDB, which is created if it does not exist. Several runs may share it.
 
     Raises
     ------
     ValueError
-        If the folder holds something else, a damaged cache, or one of another format.
+        If the folder has other contents, or a cache that is damaged or of another format.
 
     Attributes
     ----------
     asked, computed : int
-        How many images it was asked for so far, and how many of them were missing.
+        Number of images requested so far, and of those that were missing.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -59,7 +59,7 @@ class TrunkCache:
         self._checked = weakref.WeakKeyDictionary()     # trunk -> whether it works by image
 
     def results(self, trunk) -> list[np.ndarray] | None:
-        """The trunk's results for the batch in its inputs, from the cache or computed now.
+        """Return the trunk's results for the batch in its inputs, from the cache or computed.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class TrunkCache:
                        trunk.first, reason)
 
     def _store(self, records):
-        """Write the records that no other run has written; returns those that are kept."""
+        """Write the records that no other run has written; return the stored ones."""
         lmdb = need('lmdb', 'lmdb')
         if not records:
             return {}
@@ -112,14 +112,14 @@ class TrunkCache:
 
 
 class _SizeError(Exception):
-    """A record has not as many values as the results of an image."""
+    """The size of a record is not that of the results of an image."""
 
 
 class _Batch:
-    """The inputs of a trunk, taken apart by image.
+    """The inputs of a trunk, split by image.
 
-    Every input has one row per image, except for regions: R x 5, the first column the image's index
-    in the batch, read by ROIPooling alone.
+    Every input has one row per image, except for regions: R x 5, with the index of the image in the
+    first column, read only by ROIPooling.
     """
 
     def __init__(self, trunk):
@@ -141,7 +141,7 @@ class _Batch:
         self._own = [np.flatnonzero(self._owner == image) for image in range(self._images)]
         rows = [blob.shape[0] if blob.shape else 0 for blob in trunk.results]
         self.is_by_image = all(count in (self._images, len(self._owner)) for count in rows)
-        # with one region per image either is right, if they are in one order; it is checked
+        # with one region per image both are right, if they are in the same order; this is checked
         self._by_region = [bool(regions) and count == len(self._owner) for count in rows]
         self.keys = [self._key(image) for image in range(self._images)]
 
@@ -153,7 +153,7 @@ class _Batch:
         return state.digest()
 
     def _of_image(self, image):
-        """The inputs of one image, as a batch of one."""
+        """Return the inputs of one image, as a batch of one."""
         inputs = []
         for array, is_region in zip(self._inputs, self._is_region, strict=True):
             if is_region:
@@ -165,11 +165,11 @@ class _Batch:
         return inputs
 
     def compute(self, image):
-        """The record of one image: its results' bytes, one result after the other."""
+        """Compute the record of one image: the concatenated bytes of its results."""
         return b''.join(array.tobytes() for array in self._trunk.compute(self._of_image(image)))
 
     def agrees(self, records):
-        """Whether the batch as a whole gives what its images give one by one, up to rounding."""
+        """Whether the whole batch has the same results as its images one by one, up to rounding."""
         together = self._trunk.compute(self._inputs)
         try:
             apart = self.join(records)
@@ -179,7 +179,7 @@ class _Batch:
                    for one, other in zip(together, apart, strict=True))
 
     def join(self, records):
-        """The batch's results from the records of its images."""
+        """Return the batch's results, given the records of its images."""
         results = [np.empty(blob.shape, np.float32) for blob in self._trunk.results]
         for image, record in enumerate(records):
             values, begin = np.frombuffer(record, np.float32), 0
@@ -209,7 +209,7 @@ def _open(folder):
         elif os.path.isdir(real) and set(os.listdir(real)) - {'data.mdb', 'lock.mdb'}:
             raise ValueError('holds other files, or a cache of another version')
         os.makedirs(real, exist_ok=True)
-        # what a crash of the whole machine loses is computed again
+        # results lost by a crash of the machine are computed again
         environment = lmdb.open(real, map_size=MAP_SIZE, sync=False)
         with environment.begin(write=True) as transaction:
             if not transaction.stat()['entries']:
@@ -218,7 +218,7 @@ def _open(folder):
                 raise ValueError('is not a trunk cache, or one of another version')
     except (ValueError, RuntimeError, OSError, lmdb.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ValueError(f'{folder}: cannot serve as the cache of the trunk '
+        raise ValueError(f'{folder}: cannot be used as the cache of the trunk '
                          f'({reason.removeprefix(f"{real}: ")}); delete it or name another '
                          'folder') from None
     _environments[real] = environment

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Score the net's descriptor plus the maps' regions, whitened together and summed.
+"""Score the sum of the net's descriptor and the maps' regions, which are whitened together.
 
     python myPython/offline/pca_eltwise/pca_eltwise_retrieval.py --maps 4
 
-Features that pca_eltwise_get_features.py has not made yet are made first. The PCA is saved in
---features_dir, for example as Oxford_S512_L2_1f0c9a3e_pca_eltwise_4.npz.
+Features that do not exist yet are made first, as by pca_eltwise_get_features.py. The PCA is saved
+in --features_dir, for example as Oxford_S512_L2_1f0c9a3e_pca_eltwise_4.npz.
 """
 
 from deep_retrieval import cli, offline_flags
@@ -14,8 +14,8 @@ from pca_eltwise_get_features import PROTO
 def parse_args():
     parser = offline_flags.retrieval_parser(__doc__, 'pca_eltwise', PROTO)
     offline_flags.add_maps(parser)
-    offline_flags.add_pca(parser, "components of the PCA; by default as many as the net's "
-                                  'descriptor has dimensions; if there are fewer, zeros are added')
+    offline_flags.add_pca(parser, "components of the PCA; by default the dimensions of the "
+                                  "net's descriptor; if there are fewer, zeros are appended")
     return parser.parse_args()
 
 

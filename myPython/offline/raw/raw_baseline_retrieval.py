@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Score the R-MAC of one map as it is, or the net's own descriptor.
+"""Score the plain R-MAC of one map, or the net's own descriptor.
 
     python myPython/offline/raw/raw_baseline_retrieval.py --map 32
 
-Features that raw_get_features.py has not made yet are made first.
+Features that do not exist yet are made first, as by raw_get_features.py.
 """
 
 from deep_retrieval import cli, offline_flags
@@ -14,7 +14,7 @@ from raw_get_features import PROTO
 def parse_args():
     parser = offline_flags.retrieval_parser(__doc__, 'raw', PROTO)
     parser.add_argument('--map', choices=[*map(str, STRIDES), MASTER], default='32',
-                        help="the map's stride, 32 for the last; master: the net's descriptor")
+                        help="stride of the map, 32 for the last; master for the net's descriptor")
     cli.add_multires(parser, 'original')
     return parser.parse_args()
 

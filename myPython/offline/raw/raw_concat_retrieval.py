@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Score the R-MACs of the last map and of middle ones, concatenated, each times its dimensions.
+"""Score the concatenated R-MACs of the last and middle maps, each multiplied by its dimension.
 
     python myPython/offline/raw/raw_concat_retrieval.py --maps 2
 
-Features that raw_get_features.py has not made yet are made first.
+Features that do not exist yet are made first, as by raw_get_features.py.
 """
 
 from deep_retrieval import cli, offline_flags

@@ -3,7 +3,8 @@
 
     python myPython/offline/raw/raw_get_features.py --dataset datasets/Oxford
 
-raw_baseline_retrieval.py, raw_concat_retrieval.py and raw_master_concat_retrieval.py read them.
+They are read by raw_baseline_retrieval.py, raw_concat_retrieval.py and
+raw_master_concat_retrieval.py.
 """
 
 from deep_retrieval import cli, offline_flags

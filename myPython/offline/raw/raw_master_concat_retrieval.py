@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Score the net's descriptor and R-MACs of middle maps, concatenated, each times its dimensions.
+"""Score the net's descriptor concatenated with R-MACs of middle maps, each times its dimension.
 
     python myPython/offline/raw/raw_master_concat_retrieval.py --maps 2
 
-Features that raw_get_features.py has not made yet are made first.
+Features that do not exist yet are made first, as by raw_get_features.py.
 """
 
 from deep_retrieval import cli, offline_flags

@@ -1,4 +1,4 @@
-"""Accuracy: the share of labels that a net predicts."""
+"""Accuracy: the share of labels that are predicted correctly."""
 
 import torch
 
@@ -9,7 +9,7 @@ from .loss import ClassLayer
 
 @register
 class Accuracy(ClassLayer):
-    """Share of the labels that are among the top_k scores; the second top is the share per class.
+    """Share of the labels among the top_k scores; the second top has the share per class.
 
     A score that equals the label's score ranks before it, so a tie counts as wrong.
     """

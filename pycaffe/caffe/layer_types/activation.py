@@ -1,4 +1,4 @@
-"""Activations: functions of each single value."""
+"""Activations: elementwise functions."""
 
 import math
 
@@ -64,7 +64,7 @@ class Exp(TensorLayer):
 
 @register
 class Log(TensorLayer):
-    """log(shift + scale * x) to `base`"""
+    """Logarithm of shift + scale * x to the base `base`."""
     repeatable = True
 
     def setup(self, bottom, top):
@@ -78,12 +78,12 @@ class Log(TensorLayer):
 
 
 def affine(x, scale, shift):
-    """scale * x + shift; a shift of 0 is not added, since it would turn -0 into 0."""
+    """Return scale * x + shift; a shift of 0 is not added, since it would turn -0 into 0."""
     return x * scale + shift if shift else x * scale
 
 
 def log_base(base):
-    """The natural logarithm of a prototxt's `base`, where -1 stands for e."""
+    """Return the natural logarithm of a prototxt's `base`, where -1 stands for e."""
     if base == -1:
         return 1.0
     if not 0 < base < math.inf:
@@ -98,14 +98,14 @@ class Power(TensorLayer):
 
     def compute(self, x):
         param = self.layer_param.power_param
-        if param.power * param.scale == 0:      # a constant: its gradient is 0 even where y is inf
+        if param.power * param.scale == 0:      # constant: gradient 0, even where y is inf
             return torch.full_like(x, param.shift).pow(param.power)
         return affine(x, param.scale, param.shift).pow(param.power)
 
 
 @register
 class PReLU(TensorLayer):
-    """max(0, x) + slope * min(0, x); one slope per channel (axis 1), or one in all."""
+    """max(0, x) + slope * min(0, x), with one slope per channel (axis 1) or a single one."""
     repeatable = True
 
     @staticmethod

@@ -34,8 +34,8 @@ class InnerProduct(TensorLayer):
         start = self.axis(param.axis, len(bottom))
         inputs = math.prod(bottom[start:])
         if inputs != self.inputs:
-            raise CaffeError(f'the bottom {bottom} gives {inputs} inputs a row, '
-                             f'the weights take {self.inputs}')
+            raise CaffeError(f'the bottom {bottom} has {inputs} inputs per row, '
+                             f'but the weights take {self.inputs}')
         self.outer = bottom[:start]
         return [(*self.outer, param.num_output)]
 
@@ -49,7 +49,7 @@ class InnerProduct(TensorLayer):
 
 @register
 class Dropout(TensorLayer):
-    """TRAIN: x / (1 - dropout_ratio), but 0 with probability dropout_ratio. TEST: x"""
+    """TRAIN: 0 with probability dropout_ratio, else x / (1 - dropout_ratio). TEST: x."""
 
     def setup(self, bottom, top):
         ratio = self.layer_param.dropout_param.dropout_ratio

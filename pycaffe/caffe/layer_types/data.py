@@ -20,13 +20,13 @@ class Input(TensorLayer):
         shapes = [tuple(shape.dim) for shape in self.layer_param.input_param.shape]
         if shapes and len(shapes) not in (1, len(top)):
             raise CaffeError(f'{len(top)} tops need 1 or {len(top)} shapes, not {len(shapes)}')
-        # without shapes, the user gives them by reshaping the blobs
+        # without shapes, the user reshapes the blobs
         for blob, shape in zip(top, shapes * len(top) if len(shapes) == 1 else shapes,
                                strict=False):
             blob.reshape(*shape)
 
     def reshape(self, bottom, top):
-        pass        # the user's own reshape stands
+        pass        # keep the shape that the user gave the blob
 
     def forward(self, bottom, top):
         pass
@@ -64,15 +64,15 @@ def _dummy_shapes(param, count):
 
 
 def _one_each(name, values, count):
-    """`values`, or the only one of them for each of `count` tops."""
+    """Return `values`, with a single value repeated for each of `count` tops."""
     if len(values) not in (1, count):
-        raise CaffeError(f'{count} tops need `{name}` once or {count} times, not {len(values)}')
+        raise CaffeError(f'{count} tops need 1 or {count} values of `{name}`, not {len(values)}')
     return list(values) * count if len(values) == 1 else list(values)
 
 
 @register
 class MemoryData(Layer):
-    """Batches of the arrays given by `reset`, over and over: data N x C x H x W and labels N."""
+    """Batches of the arrays passed to `reset`, in an endless loop: N x C x H x W data, N labels."""
     bottom_count = (0, 0)
     top_count = (2, 2)
 
@@ -87,7 +87,7 @@ class MemoryData(Layer):
         top[1].reshape(self.batch_size)
 
     def reset(self, data, labels):
-        """Take batches from these float32 arrays, which are not copied before, from row 0 on.
+        """Take batches from these float32 arrays, beginning with row 0. They are not copied here.
 
         data : M x C x H x W, M a multiple of batch_size
         labels : M, or M x 1 x 1 x 1
@@ -98,7 +98,7 @@ class MemoryData(Layer):
         _check_array('data', data, self.shape)
         _check_array('labels', labels, (1, 1, 1))
         if len(data) != len(labels):
-            raise CaffeError(f'data and labels must be of one length, not {len(data)} and '
+            raise CaffeError(f'data and labels must have the same length, not {len(data)} and '
                              f'{len(labels)}')
         if not len(data) or len(data) % self.batch_size:
             raise CaffeError(f'the length of data and labels, {len(data)}, must be a multiple of '
@@ -107,7 +107,7 @@ class MemoryData(Layer):
         self._next = 0
 
     def skip(self, batches):
-        """Go on as if that many batches had been delivered of the arrays given before."""
+        """Continue as if that many batches of the arrays had been delivered."""
         if self._arrays is not None:
             self._next = (self._next + batches * self.batch_size) % len(self._arrays[0])
 
@@ -124,7 +124,7 @@ class MemoryData(Layer):
 
 def _check_array(name, array, shape):
     if array.dtype != np.float32 or not array.flags.c_contiguous:
-        raise CaffeError(f'{name} must be a C contiguous array of float32, not of {array.dtype}')
+        raise CaffeError(f'{name} must be a C-contiguous float32 array, not of {array.dtype}')
     if array.ndim != 4 or array.shape[1:] != shape:
         raise CaffeError(f'{name} must be of shape (M, {", ".join(map(str, shape))}), '
                          f'not {array.shape}')

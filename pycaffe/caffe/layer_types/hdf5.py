@@ -1,4 +1,4 @@
-"""HDF5Data and HDF5Output: data from and to HDF5 files."""
+"""HDF5Data and HDF5Output: read data from HDF5 files, and write it."""
 
 import os
 from itertools import chain
@@ -18,14 +18,14 @@ from .stored_data import own_share
 
 @register
 class HDF5Data(Layer):
-    """Rows of the datasets named as the tops, from the files that `source` lists, over and over."""
+    """Rows of the datasets named like the tops, from the files listed in `source`, endlessly."""
     bottom_count = (0, 0)
     top_count = (1, None)
 
     def setup(self, bottom, top):
         param = self.layer_param.hdf5_data_param
         if self.layer_param.HasField('transform_param'):
-            raise CaffeError('HDF5Data does not transform its data; take transform_param away')
+            raise CaffeError('HDF5Data does not transform its data; remove transform_param')
         if param.batch_size < 1:
             raise CaffeError('batch_size must be at least 1')
         self.batch_size = param.batch_size
@@ -39,7 +39,7 @@ class HDF5Data(Layer):
             blob.reshape(self.batch_size, *shape)
 
     def skip(self, batches):
-        """Go on as if that many batches had been delivered."""
+        """Continue as if that many batches had been delivered."""
         for _ in range(batches * self.batch_size):
             next(self._rows)
 
@@ -49,8 +49,8 @@ class HDF5Data(Layer):
             datasets, row, path = next(self._rows)
             for array, dataset in zip(arrays, datasets, strict=True):
                 if dataset.shape[1:] != array.shape[1:]:
-                    raise CaffeError(f'{path}: holds rows of shape {dataset.shape[1:]}, '
-                                     f'an earlier file of {array.shape[1:]}')
+                    raise CaffeError(f'{path}: has rows of shape {dataset.shape[1:]}, '
+                                     f'but an earlier file of {array.shape[1:]}')
                 array[item] = dataset[row]
         for blob, array in zip(top, arrays, strict=True):
             blob.reshape(*array.shape)
@@ -58,7 +58,7 @@ class HDF5Data(Layer):
 
 
 def _rows(paths, names, random):
-    """Yield (datasets, row, path) endlessly; one file at a time is kept in memory."""
+    """Yield (datasets, row, path) endlessly; only one file at a time is in memory."""
     path, datasets = None, []
     for wanted in cycle(paths, random):
         if wanted != path:
@@ -72,12 +72,12 @@ def _rows(paths, names, random):
 def _read_source(path):
     paths = read_text(path).split()
     if not paths:
-        raise CaffeError(f'{path}: lists no HDF5 file')
+        raise CaffeError(f'{path}: lists no HDF5 files')
     return paths
 
 
 def _read_rows(path, names):
-    """The datasets `names` of an HDF5 file as float32 arrays of equal length."""
+    """Read the datasets `names` of an HDF5 file as float32 arrays of equal length."""
     h5py = need('h5py', 'hdf5')
     arrays = []
     try:
@@ -95,15 +95,15 @@ def _read_rows(path, names):
     lengths = [len(array) for array in arrays]
     if len(set(lengths)) > 1 or not lengths[0]:
         raise CaffeError(f'{path}: the datasets {", ".join(names)} have {lengths} rows; they must '
-                         'have equally many, and some')
+                         'have the same number, at least 1')
     return arrays
 
 
 @register
 class HDF5Output(Layer):
-    """Writes the bottoms, four-dimensional, to the datasets /data and /label of `file_name`.
+    """Write the bottoms, with 4 axes, to the datasets /data and /label of `file_name`.
 
-    Further forwards append their rows; genuine Caffe aborts there.
+    Further forwards append their rows, where genuine Caffe aborts.
     """
     bottom_count = (2, 2)
     top_count = (0, 0)
@@ -116,11 +116,11 @@ class HDF5Output(Layer):
 
     def reshape(self, bottom, top):
         if bottom[0].num != bottom[1].num:
-            raise CaffeError(f'data and label must have equally many rows, not {bottom[0].num} and '
-                             f'{bottom[1].num}')
+            raise CaffeError(f'data and label must have the same number of rows, '
+                             f'not {bottom[0].num} and {bottom[1].num}')
 
     def forward(self, bottom, top):
-        # closed each time, so that the file is whole whenever the process ends
+        # closed each time, so that the file is complete whenever the process ends
         with self._open('r+') as file:
             for name, blob in zip(('data', 'label'), bottom, strict=True):
                 _append(file, name, blob)
@@ -142,7 +142,7 @@ def _append(file, name, blob):
         return
     dataset = file[name]
     if dataset.shape[1:] != shape:
-        raise CaffeError(f'{name} has rows of shape {shape}, before {dataset.shape[1:]}')
+        raise CaffeError(f'{name} has rows of shape {shape}, earlier rows {dataset.shape[1:]}')
     start = len(dataset)
     dataset.resize(start + len(rows), axis=0)
     dataset[start:] = rows

@@ -1,4 +1,4 @@
-"""Losses over scores and labels, or over pairs of blobs."""
+"""Losses on scores and labels, or on pairs of blobs."""
 
 import math
 
@@ -13,12 +13,12 @@ from ..layer import TensorLayer, register
 from ..proto import caffe_pb2, weights_pb2
 from ..weights import blob_arrays
 
-LOG_FLT_MIN = math.log(np.finfo(np.float32).tiny)   # SoftmaxWithLoss takes no smaller log
-THRESHOLD = 1e-20       # InfogainLoss and MultinomialLogisticLoss take the log of no less
+LOG_FLT_MIN = math.log(np.finfo(np.float32).tiny)   # SoftmaxWithLoss clamps the log to this
+THRESHOLD = 1e-20       # InfogainLoss and MultinomialLogisticLoss clamp probabilities to this
 
 
 def class_labels(labels, classes, ignore=None):
-    """(labels as integers, mask of those that count); the others become 0.
+    """Return the labels as integers and the mask of those not ignored; ignored ones become 0.
 
     Labels are rounded towards 0, as in Caffe. Raises CaffeError if a label is not a class.
     """
@@ -34,12 +34,12 @@ def class_labels(labels, classes, ignore=None):
 
 
 def ignored(param):
-    """The label that `param` (with a field ignore_label) leaves out, or None."""
+    """Return the ignore_label of `param`, or None."""
     return param.ignore_label if param.HasField('ignore_label') else None
 
 
 def normalizer(param, items, counts, default=caffe_pb2.LossParameter.VALID):
-    """The divisor of a sum over the labels of `items` items; `counts` masks those that count."""
+    """Return the divisor of a loss over `items` items; `counts` is the mask of labels to count."""
     mode = default
     if param.HasField('normalization'):
         mode = param.normalization
@@ -53,38 +53,38 @@ def normalizer(param, items, counts, default=caffe_pb2.LossParameter.VALID):
 def check_items(first, second):
     """Raise unless both bottoms have the same number of items."""
     if not first or first[:1] != second[:1]:
-        raise CaffeError(f'bottoms of shapes {first} and {second} differ in their first axis, '
-                         'the items, or have none')
+        raise CaffeError(f'bottoms of shapes {first} and {second} need the same number of items '
+                         '(first axis), at least 1')
 
 
 def check_item_labels(items, labels):
     """Raise unless there is one label per item."""
     check_items(items, labels)
     if math.prod(labels) != items[0]:
-        raise CaffeError(f'labels of shape {labels} are not one for each of {items[0]} items')
+        raise CaffeError(f'{items[0]} items need one label each, not labels of shape {labels}')
 
 
 def as_rows(x):
-    """x as N x the count of all other axes."""
+    """Return x as an N x K matrix, where K is the count of all other axes."""
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 class ClassLayer(TensorLayer):
-    """Scores of classes along one axis, and a label for each position of the other axes."""
+    """Base of layers on class scores along one axis, and one label per position of the others."""
     bottom_count = (2, 2)
     top_count = (1, 2)
 
     def split(self, scores, labels, axis):
-        """Set outer, classes and inner, the axes of the scores around the classes."""
+        """Set `outer`, `classes` and `inner`: the counts before, along and after the class axis."""
         axis = self.axis(axis, len(scores))
         self.outer, self.classes = math.prod(scores[:axis]), scores[axis]
         self.inner = math.prod(scores[axis + 1:])
         if math.prod(labels) != self.outer * self.inner:
-            raise CaffeError(f'labels of shape {labels} are not one for each of the {self.outer} x '
-                             f'{self.inner} positions of {scores} around axis {axis}')
+            raise CaffeError(f'the {self.outer} x {self.inner} positions of {scores} around axis '
+                             f'{axis} need one label each, not labels of shape {labels}')
 
     def flat(self, scores, labels, param):
-        """Scores outer x classes x inner; labels and which of them count, outer x inner."""
+        """Return scores (outer x classes x inner), labels and their mask (outer x inner)."""
         labels, counts = class_labels(labels, self.classes, ignored(param))
         return (scores.reshape(self.outer, self.classes, self.inner),
                 labels.reshape(self.outer, self.inner), counts.reshape(self.outer, self.inner))
@@ -106,7 +106,7 @@ class SoftmaxWithLoss(ClassLayer):
         param = self.layer_param.loss_param
         x, index, counts = self.flat(scores, labels, param)
         log = F.log_softmax(x, 1).gather(1, index[:, None])[:, 0]
-        log = with_gradient(log.clamp(min=LOG_FLT_MIN), log)    # Caffe's gradient knows no clamp
+        log = with_gradient(log.clamp(min=LOG_FLT_MIN), log)    # Caffe's gradient ignores the clamp
         loss = -(log * counts).sum() / normalizer(param, self.outer, counts)
         if self.num_top == 1:
             return loss
@@ -126,7 +126,7 @@ class InfogainLoss(ClassLayer):
 
     def setup(self, bottom, top):
         if self.layer_param.loss_param.HasField('normalize'):
-            raise CaffeError('takes no normalize: use normalization')
+            raise CaffeError('normalize is not supported: use normalization')
         if len(bottom) == 2:
             source = self.layer_param.infogain_loss_param.source
             if not source:
@@ -160,7 +160,7 @@ class InfogainLoss(ClassLayer):
 class SigmoidCrossEntropyLoss(TensorLayer):
     """-(t log s + (1 - t) log(1 - s)) with s = sigmoid(x), summed and normalized.
 
-    The normalization is BATCH_SIZE where it is not set.
+    The default normalization is BATCH_SIZE.
     """
     repeatable = True
     bottom_count = (2, 2)
@@ -202,7 +202,7 @@ class EuclideanLoss(TensorLayer):
 
 
 class RowLoss(TensorLayer):
-    """A loss over rows, all axes but the first, with one label per row."""
+    """Base of losses on rows (all axes except the first) with one label per row."""
     bottom_count = (2, 2)
     no_gradient = (1,)
     is_loss = True
@@ -212,7 +212,7 @@ class RowLoss(TensorLayer):
         return [()]
 
     def flat(self, scores, labels):
-        """Scores N x K, labels N x 1."""
+        """Return scores as N x K and labels as N x 1."""
         rows = as_rows(scores)
         return rows, class_labels(labels, rows.shape[1])[0].reshape(-1, 1)
 

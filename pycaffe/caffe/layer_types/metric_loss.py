@@ -1,4 +1,4 @@
-"""Losses over pairs and triplets of embeddings."""
+"""Losses on pairs and triplets of embeddings."""
 
 import math
 
@@ -11,7 +11,7 @@ from .loss import as_rows, check_item_labels
 
 
 def check_embeddings(*shapes):
-    """There must be an embedding, all axes but the first, for each item in each bottom."""
+    """Raise CaffeError unless all bottoms have the same shape N x ..., with at least one item."""
     if not shapes[0] or any(shape != shapes[0] for shape in shapes):
         raise CaffeError(f'embeddings of shapes {", ".join(map(str, shapes))} differ or are empty')
 
@@ -41,7 +41,7 @@ class ContrastiveLoss(TensorLayer):
         else:
             distance = squared.detach().sqrt()
             gap = torch.relu(param.margin - distance)
-            # Caffe's gradient divides by the distance plus 1e-4, so that 0 does no harm
+            # Caffe's gradient divides by the distance plus 1e-4, to avoid a division by 0
             unlike = with_gradient(gap.square(), -gap / (distance + 1e-4) * squared)
         like = similar.reshape(-1).long() != 0
         return torch.where(like, squared, unlike).sum() / (2 * len(squared))
@@ -88,7 +88,7 @@ class LiftedStructSimilaritySoftmaxLoss(TensorLayer):
         pairs = same.triu(1)
         if same.all() or not pairs.any():
             return (rows * 0).sum()
-        # exact where embeddings are equal, and with gradient 0 there
+        # for equal embeddings this is exact, with gradient 0
         distance = torch.cdist(rows, rows, compute_mode='donot_use_mm_for_euclid_dist')
         margin = self.layer_param.lifted_struct_sim_softmax_loss_param.margin
         negatives = (margin - distance).masked_fill(same, -math.inf).logsumexp(1)

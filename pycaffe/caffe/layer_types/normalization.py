@@ -13,8 +13,8 @@ from ..proto import caffe_pb2
 class BatchNorm(TensorLayer):
     """(x - mean) / sqrt(variance + eps) per channel (axis 1).
 
-    The parameters are the sums of mean and variance and the weight by which to divide them. In
-    training the batch's own statistics are used, and added to the decayed sums.
+    The parameters are a sum of means, a sum of variances, and the weight by which to divide both.
+    In training the batch's own statistics are used, and added to the decayed sums.
     """
     learns = False
 
@@ -25,7 +25,7 @@ class BatchNorm(TensorLayer):
     def setup(self, bottom, top):
         param = self.layer_param.batch_norm_param
         specs = self.layer_param.param
-        if len(specs) != 3 and any(spec.lr_mult for spec in specs):     # 3: an older net's, ignored
+        if len(specs) != 3 and any(spec.lr_mult for spec in specs):     # 3: an older net, ignored
             raise CaffeError('its parameters are statistics: every lr_mult must be 0')
         self.global_stats = (param.use_global_stats if param.HasField('use_global_stats')
                              else self.phase == caffe_pb2.TEST)
@@ -43,7 +43,7 @@ class BatchNorm(TensorLayer):
         return [bottom]
 
     def statistics(self):
-        """Mean and variance of the channels, from the parameters."""
+        """Return mean and variance of the channels, from the parameters."""
         weight = self.weight(2)
         weight = torch.where(weight == 0, weight, 1 / weight)
         return self.weight(0) * weight, self.weight(1) * weight
@@ -60,7 +60,7 @@ class BatchNorm(TensorLayer):
                 blob.tensor = blob.tensor * decay + value
 
     def compute(self, x, scale=None, bias=None):
-        """With `scale` and `bias`, a value a channel each, also what a Scale behind it does."""
+        """Normalize; with `scale` and `bias` (one value per channel), also apply the next Scale."""
         x = usual_strides(x)
         if self.global_stats:
             mean, variance = (value.to(x.dtype) for value in self.statistics())
@@ -79,8 +79,8 @@ class BatchNorm(TensorLayer):
 class LRN(TensorLayer):
     """x / (k + alpha * s) ^ beta, where s is the mean of x^2 over `local_size` neighbours.
 
-    They are channels, or the cells of a square of the same channel, with zeros beyond the border;
-    within a channel k is 1, whatever the prototxt says.
+    The neighbours are channels, or cells in a square of the same channel, with zeros beyond the
+    border. Within a channel, k is always 1, whatever the prototxt says.
     """
     repeatable = True
 
@@ -123,13 +123,13 @@ class MVN(TensorLayer):
         fixed = centred.detach()
         deviation = fixed.square().mean(axes, keepdim=True).sqrt() + param.eps
         y = fixed / deviation
-        # Caffe's gradient: eps counts as a part of the deviation
+        # Caffe's gradient treats eps as part of the deviation
         return with_gradient(y, (centred - y * (y * centred).mean(axes, keepdim=True)) / deviation)
 
 
 @register
 class Softmax(TensorLayer):
-    """exp(x) over its sum along `axis`."""
+    """exp(x) divided by its sum along `axis`."""
     repeatable = True
 
     def shape(self, bottom):

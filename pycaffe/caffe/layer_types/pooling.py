@@ -1,4 +1,4 @@
-"""Pooling of windows, and of spatial pyramids."""
+"""Pooling over windows, and over spatial pyramids."""
 
 import math
 
@@ -15,8 +15,8 @@ from ..proto import caffe_pb2
 class Pooling(TensorLayer):
     """Maximum or average of each kernel x kernel window; the output size is rounded up.
 
-    An average divides by the window's size inside the padded image. MAX gives the position of
-    each maximum, y * width + x, as a second top.
+    An average divides by the window's size inside the padded image. The optional second top of MAX
+    has the position of each maximum, y * width + x.
     """
     repeatable = True
     top_count = (1, 2)
@@ -30,7 +30,7 @@ class Pooling(TensorLayer):
         for name, field in (('kernel', 'kernel_size'), ('stride', 'stride'), ('pad', 'pad')):
             sides = [param.HasField(f'{name}_h'), param.HasField(f'{name}_w')]
             if any(sides) and (param.HasField(field) or not all(sides)):
-                raise CaffeError(f'{field} is given once, or as {name}_h and {name}_w')
+                raise CaffeError(f'give either {field}, or {name}_h and {name}_w')
         has_kernel = param.HasField('kernel_size') or param.HasField('kernel_h')
         if param.global_pooling and has_kernel:
             raise CaffeError('global_pooling takes no kernel size')
@@ -62,7 +62,7 @@ class Pooling(TensorLayer):
         param = self.layer_param.pooling_param
         steps = size + 2 * pad - kernel
         pooled = (steps // stride if param.round_mode == param.FLOOR else -(-steps // stride)) + 1
-        # a last window that starts beyond the image is left out; Caffe looks only where it pads
+        # a last window that starts beyond the image is dropped; Caffe checks this only with padding
         if any(self.pad) and (pooled - 1) * stride >= size + pad:
             pooled -= 1
         return pooled
@@ -91,7 +91,7 @@ class Pooling(TensorLayer):
         return out - 1 if (out - 1) * stride >= length + pad else out
 
     def _padded(self, x, value):
-        # (left, right, top, bottom): as far as the last window reaches
+        # (left, right, top, bottom): up to the end of the last window
         border = []
         for length, kernel, stride, pad, out in reversed(list(
                 zip(x.shape[2:], self.kernel, self.stride, self.pad, self.out, strict=True))):
@@ -125,7 +125,7 @@ class Pooling(TensorLayer):
 class SPP(TensorLayer):
     """Spatial pyramid pooling (He et al., 2014): level i pools into 2^i x 2^i bins.
 
-    The levels are joined along axis 1; a single one stays N x C x 1 x 1.
+    The levels are joined along axis 1; a single level stays N x C x 1 x 1.
     """
     repeatable = True
 

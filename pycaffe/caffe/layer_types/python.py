@@ -12,7 +12,7 @@ class Python(Layer):
 
     def __new__(cls, layer_param, phase):
         layer = find_class(layer_param)(layer_param, phase)
-        # the second name is older Caffe's
+        # the second name is the one of older versions of Caffe
         layer.param_str = layer.param_str_ = layer_param.python_param.param_str
         return layer
 
@@ -27,8 +27,8 @@ class Python(Layer):
 def find_class(layer_param):
     """Import the class that a Python layer names.
 
-    Raises CaffeError if there is no such module or class, or if the class is not a caffe.Layer. An
-    error inside the module is the user's own and is passed on.
+    Raises CaffeError if there is no such module or class, or if the class is not a caffe.Layer.
+    Errors raised inside the module are not caught.
     """
     param = layer_param.python_param
     try:

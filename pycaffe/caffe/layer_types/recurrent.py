@@ -1,7 +1,7 @@
-"""Layers over time: LSTM, RNN.
+"""Recurrent layers: LSTM, RNN.
 
 x is T x N x ..., T steps of N streams; cont, T x N, is 0 where a sequence begins and 1 where it
-continues. At step 0 a stream continues from the state that the last forward left.
+continues. At step 0 a stream continues from the final state of the last forward.
 """
 
 import math
@@ -15,14 +15,14 @@ from ..layer import TensorLayer, register
 
 
 class Recurrent(TensorLayer):
-    """Bottoms x, cont and maybe x_static, N x ..., which every step sees; top T x N x num_output.
+    """Bottoms x, cont and optionally x_static (N x ..., for every step); top T x N x num_output.
 
-    With `expose_hidden` the states before step 0, each 1 x N x num_output, are further bottoms and
-    those after the last step further tops; as in Caffe, no gradient passes through either.
+    With `expose_hidden`, the states before step 0, each 1 x N x num_output, are further bottoms,
+    and those after the last step further tops. As in Caffe, no gradient passes through them.
     """
-    gates = 1           # rows of W_x and W_h for each of num_output
+    gates = 1           # rows of W_x and W_h per output
     num_states = 1      # arrays that a step passes to the next
-    static_item = ()    # an item of x_static
+    static_item = ()    # shape of an item of x_static
 
     def __init__(self, layer_param, phase):
         super().__init__(layer_param, phase)
@@ -35,7 +35,7 @@ class Recurrent(TensorLayer):
 
     @classmethod
     def parameters(cls, layer_param):
-        """W_x, b, W_static if there is x_static, and W_h."""
+        """Return the names: W_x, b, W_static if there is x_static, and W_h."""
         exposed = cls.num_states * layer_param.recurrent_param.expose_hidden
         return ['x', 'b', *['static'] * (len(layer_param.bottom) > 2 + exposed), 'h']
 
@@ -55,11 +55,11 @@ class Recurrent(TensorLayer):
                        static=((rows, math.prod(self.static_item)), weights),
                        h=((rows, size), weights), o=((size, size), weights),
                        b_o=((size,), self.param.bias_filler))
-        # states x streams x num_output: where the last forward began, and where the next one will
+        # states x streams x num_output: at the start of the last forward, and of the next one
         self.begin = self.carry = torch.zeros(self.num_states, 0, size)
 
     def shape(self, x, cont, *others):
-        streams = x[1] if len(x) > 1 else 0     # such an x is refused below
+        streams = x[1] if len(x) > 1 else 0     # an x with fewer axes is refused below
         state = (1, streams, self.param.num_output)
         names = ['x', 'cont'] + ['x_static'] * self.has_static + ['state'] * self.exposed
         wanted = [(self.num_steps, streams, *self.item), (self.num_steps, streams)]
@@ -86,23 +86,23 @@ class Recurrent(TensorLayer):
             states = self.step(row + F.linear(states[0] * mark, recurrent), states, mark)
             hidden.append(states[0])
         last = torch.stack(states).detach()
-        # after fewer streams than before, the others keep their states
+        # with fewer streams than before, the remaining ones keep their states
         self.carry = torch.cat((last, self.begin[:, streams:].to(last)), 1)
         return self.output(torch.stack(hidden)), *last[:self.exposed, None]
 
     def resume(self, x):
-        """The states that the last forward left; zeros for more streams than it had."""
+        """Return the final states of the last forward, with zeros for additional streams."""
         streams = x.shape[1]
         if self.begin.shape[1] < streams:
             return x.new_zeros(self.num_states, streams, self.param.num_output)
         return self.begin[:, :streams].to(x)
 
     def step(self, inputs, states, mark):
-        """The states after a step: h first. inputs: N x rows, mark: N x 1 of cont."""
+        """Return the states after a step, h first. inputs: N x rows, mark: N x 1 of cont."""
         raise NotImplementedError
 
     def output(self, hidden):
-        """The top, T x N x num_output, from h of every step."""
+        """Return the top, T x N x num_output, given h of every step."""
         return hidden
 
 
@@ -125,10 +125,11 @@ class RNN(Recurrent):
 
 
 def lstm_unit(c, gates, mark):
-    """c and h after a step from c, N x D, by the gates i, f, o, g, N x 4D; mark is cont, N x 1."""
+    """Return c and h (N x D) after a step, given c, the gates i, f, o, g (N x 4D) and cont (N x 1).
+    """
     i, f, o, g = gates.chunk(4, 1)
     forget = mark * torch.sigmoid(f)
-    # for a cont between 0 and 1, Caffe's gradient is not the derivative
+    # for a cont between 0 and 1, Caffe's gradient is not the true derivative
     forget = with_gradient(forget, f * (forget * (1 - forget)).detach())
     c = forget * c + torch.sigmoid(i) * torch.tanh(g)
     return c, torch.sigmoid(o) * torch.tanh(c)
@@ -151,7 +152,7 @@ class LSTM(Recurrent):
 
 @register
 class LSTMUnit(TensorLayer):
-    """One step of LSTM: bottoms c, 1 x N x D, gates, 1 x N x 4D, and cont, 1 x N; tops c and h."""
+    """One step of LSTM: bottoms c (1 x N x D), gates (1 x N x 4D), cont (1 x N); tops c and h."""
     repeatable = True
     bottom_count = (3, 3)
     top_count = (2, 2)
@@ -159,8 +160,8 @@ class LSTMUnit(TensorLayer):
 
     def shape(self, c, gates, cont):
         if len(c) != 3 or c[0] != 1 or gates != (1, c[1], 4 * c[2]) or cont != c[:2]:
-            raise CaffeError(f'c, gates and cont of shapes {c}, {gates}, {cont} are not '
-                             '1 x N x D, 1 x N x 4D and 1 x N')
+            raise CaffeError(f'c, gates and cont must be 1 x N x D, 1 x N x 4D and 1 x N, '
+                             f'not {c}, {gates} and {cont}')
         return [c, c]
 
     def compute(self, c, gates, cont):

@@ -10,7 +10,7 @@ from ..layer import TensorLayer, register
 
 @register
 class ROIPooling(TensorLayer):
-    """The maximum of each of pooled_h x pooled_w bins of each region.
+    """The maximum in each of the pooled_h x pooled_w bins of each region.
 
     Bottoms: features (B x C x H x W) and regions (R x 5, or any shape of that count: image index,
     x1, y1, x2, y2 in image pixels, corners inclusive). The corners times `spatial_scale` are
@@ -30,7 +30,7 @@ class ROIPooling(TensorLayer):
         if len(features) != 4:
             raise CaffeError(f'the features must have 4 axes, not the shape {features}')
         if rois[-1] != 5:
-            raise CaffeError(f'a region has 5 numbers, the second bottom is {rois}')
+            raise CaffeError(f'the second bottom must have 5 numbers per region, not shape {rois}')
         return [(int(np.prod(rois)) // 5, features[1], param.pooled_h, param.pooled_w)]
 
     def compute(self, features, rois):
@@ -39,7 +39,7 @@ class ROIPooling(TensorLayer):
         images, channels, height, width = features.shape
         index = rois[:, 0].astype(int)
         if len(index) and not 0 <= index.min() <= index.max() < images:
-            raise CaffeError(f'the regions name images {index.min()} to {index.max()} '
+            raise CaffeError(f'the regions refer to images {index.min()} to {index.max()} '
                              f'of a batch of {images}')
         corners = np.floor(rois[:, 1:] * np.float32(param.spatial_scale) + np.float32(0.5))
         x1, y1, x2, y2 = corners.astype(int).T
@@ -47,7 +47,7 @@ class ROIPooling(TensorLayer):
         bins[..., 0] = index[:, None, None]
         bins[..., 1:3] = _bins(y1, y2, param.pooled_h, height)[:, :, None]
         bins[..., 3:5] = _bins(x1, x2, param.pooled_w, width)[:, None]
-        maps = features.permute(0, 2, 3, 1)     # channels last, where they are fast to compare
+        maps = features.permute(0, 2, 3, 1)     # comparing is faster with channels last
         with torch.no_grad():
             cell = _largest_cells(maps.contiguous(), bins.reshape(-1, 5))
         channel = torch.arange(channels, device=cell.device)
@@ -56,9 +56,11 @@ class ROIPooling(TensorLayer):
 
 
 def _largest_cells(maps, bins):
-    """For each bin (image, top, bottom, left, right) the cell of each channel's first maximum.
+    """Return the cell of each channel's first maximum in each bin, bins x C.
 
-    maps : B x H x W x C; the result is bins x C, cells counted through all images, -1 if empty
+    maps : B x H x W x C
+    bins : (image, top, bottom, left, right) of each bin
+    Cells are numbered through all images; -1 stands for an empty bin.
     """
     _, height, width, channels = maps.shape
     cells = torch.full((len(bins), channels), -1, device=maps.device)
@@ -81,9 +83,10 @@ def _largest_cells(maps, bins):
 
 
 def _bins(first, last, count, length):
-    """Start and end (exclusive) of `count` bins in cells first .. last, inside 0 .. length.
+    """Return start and end (exclusive) of `count` bins in cells first .. last, within 0 .. length.
 
-    Arrays of R regions in, R x count x 2 out; in float32, whose rounding decides the cells.
+    first, last : arrays of R regions
+    Returns R x count x 2. Computed in float32 as in Caffe, because rounding decides the cells.
     """
     size = np.maximum(last - first + 1, 1).astype(np.float32) / np.float32(count)
     steps = np.arange(count, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Scale and Bias: a bottom scaled or shifted by a smaller blob."""
+"""Scale and Bias: multiply a bottom by a smaller blob, or add one."""
 
 import torch
 
@@ -11,9 +11,10 @@ UNIT_FILLER = caffe_pb2.FillerParameter(type='constant', value=1)
 
 
 class Spanning(TensorLayer):
-    """Joins x with an operand that spans some axes of x from `axis` on.
+    """Base of layers that combine x with an operand spanning some axes of x from `axis` on.
 
-    The operand is the second bottom, or else a parameter over `num_axes` axes (-1: all the rest).
+    The operand is the second bottom or, without one, a parameter over `num_axes` axes (-1: all
+    remaining ones).
     """
     bottom_count = (1, 2)
 
@@ -24,12 +25,12 @@ class Spanning(TensorLayer):
         start = self.axis(param.axis, len(shape))
         stop = len(shape) if param.num_axes == -1 else start + param.num_axes
         if not start <= stop <= len(shape):
-            raise CaffeError(f'axis {param.axis} and num_axes {param.num_axes} pass the end '
+            raise CaffeError(f'axis {param.axis} and num_axes {param.num_axes} exceed the axes '
                              f'of {shape}')
         return shape[start:stop]
 
     def fit(self, bottom, operand, param):
-        """Set `broadcast`, the operand's shape with an axis of 1 for each axis of x behind it."""
+        """Set `broadcast`: the operand's shape, with an axis of 1 for each later axis of x."""
         start = self.axis(param.axis, len(bottom)) if operand else 0
         if bottom[start:start + len(operand)] != tuple(operand):
             raise CaffeError(f'an operand of shape {tuple(operand)} does not fit {bottom} '
@@ -66,8 +67,8 @@ class Scale(Spanning):
         scale = self.weight(0) if scale is None else scale
         bias = self.weight(-1) if self.layer_param.scale_param.bias_term else None
         if scale.dim() == 1 and len(self.broadcast) == x.dim() - 1:
-            # One value per channel: torch's batch norm with mean 0 and variance 1 is that, in one
-            # pass, and twice as fast with its gradients.
+            # One value per channel: torch's batch norm with mean 0 and variance 1 computes the same
+            # in one pass, and is twice as fast including gradients.
             mean, variance = x.new_zeros(len(scale)), x.new_ones(len(scale))
             x = usual_strides(x)
             return torch.batch_norm(x, scale, bias, mean, variance, False, 0, 0, False)
@@ -77,7 +78,7 @@ class Scale(Spanning):
 
 @register
 class Bias(Spanning):
-    """y = x + b, where b, the second bottom or a parameter, spans some axes of x from `axis` on."""
+    """y = x + b, where b (second bottom or parameter) spans some axes of x from `axis` on."""
     repeatable = True
 
     @staticmethod

@@ -10,7 +10,7 @@ from ..layer import ALL, TensorLayer, register
 
 
 def as_indices(x, count):
-    """The tensor `x` as whole numbers, checked to be 0 .. count - 1."""
+    """Return the tensor `x` as integers; CaffeError unless all are 0 .. count - 1."""
     indices = x.long()
     wrong = (indices < 0) | (indices >= count)
     if wrong.any():
@@ -20,7 +20,7 @@ def as_indices(x, count):
 
 @register
 class Slice(TensorLayer):
-    """The bottom cut along `axis` before each `slice_point`, by default into equal parts."""
+    """Cut the bottom along `axis` before each `slice_point`, by default into equal parts."""
     repeatable = True
     top_count = (1, None)
 
@@ -38,12 +38,12 @@ class Slice(TensorLayer):
             bounds = [0, *param.slice_point, size]
         else:
             if size == 0 or size % self.num_top:
-                raise CaffeError(f'axis {self.dim} of {bottom} does not divide into '
+                raise CaffeError(f'axis {self.dim} of {bottom} cannot be divided into '
                                  f'{self.num_top} equal parts')
             bounds = range(0, size + 1, size // self.num_top)
         self.sizes = [stop - start for start, stop in pairwise(bounds)]
         if min(self.sizes) < 1:
-            raise CaffeError(f'slice_points {list(param.slice_point)} do not rise within '
+            raise CaffeError(f'slice_points {list(param.slice_point)} must increase within '
                              f'axis {self.dim} of {bottom}')
         return [(*bottom[:self.dim], part, *bottom[self.dim + 1:]) for part in self.sizes]
 
@@ -55,8 +55,8 @@ class Slice(TensorLayer):
 class ArgMax(TensorLayer):
     """Indices of the `top_k` largest values along `axis`, or of each whole item: N x 1 x top_k.
 
-    Among equal values the last comes first. With `out_max_val` the values replace the indices if
-    there is an axis, otherwise they follow them: N x 2 x top_k.
+    Among equal values the last comes first. With `out_max_val`, the values replace the indices if
+    `axis` is set; otherwise they follow the indices: N x 2 x top_k.
     """
     repeatable = True
     no_gradient = ALL
@@ -82,7 +82,7 @@ class ArgMax(TensorLayer):
         dim = self.dim if by_axis else 1
         if not by_axis:
             x = x.reshape(len(x), self.size)
-        # flipped, as a stable sort keeps the first of equal values first
+        # flipped, because a stable sort keeps the first of equal values first
         values, indices = x.flip(dim).sort(dim=dim, descending=True, stable=True)
         values = values.narrow(dim, 0, param.top_k)
         indices = (self.size - 1 - indices.narrow(dim, 0, param.top_k)).to(x.dtype)
@@ -95,7 +95,7 @@ class ArgMax(TensorLayer):
 
 @register
 class BatchReindex(TensorLayer):
-    """Items of the first bottom in the order of the second, a list of their indices."""
+    """The items of the first bottom at the indices in the second bottom."""
     repeatable = True
     bottom_count = (2, 2)
     no_gradient = (1,)
@@ -111,9 +111,10 @@ class BatchReindex(TensorLayer):
 
 @register
 class Filter(TensorLayer):
-    """The items of each bottom but the last for which the last, one value per item, is not 0.
+    """Keep the items for which the last bottom, the selector, is not 0.
 
-    The tops' first dimension depends on the data; until the first forward it is the bottoms'.
+    The selector has one value per item; each other bottom has a top. The first dimension of the
+    tops depends on the data; before the first forward it is that of the bottoms.
     """
     repeatable = True
     bottom_count = (2, None)
@@ -122,8 +123,8 @@ class Filter(TensorLayer):
 
     def setup(self, bottom, top):
         if len(top) != len(bottom) - 1:
-            raise CaffeError(f'has {len(bottom)} bottoms and {len(top)} tops; every bottom but the '
-                             'last, the selector, needs a top')
+            raise CaffeError(f'has {len(bottom)} bottoms and {len(top)} tops; every bottom except '
+                             'the last, the selector, needs a top')
         self.no_gradient = (len(bottom) - 1,)
 
     def reshape(self, bottom, top):
@@ -134,7 +135,7 @@ class Filter(TensorLayer):
     def shape(self, *bottom):
         *shapes, selector = bottom
         if math.prod(selector[1:]) != 1:
-            raise CaffeError(f'the selector must hold one number an item, not the shape {selector}')
+            raise CaffeError(f'the selector must have one number per item, not shape {selector}')
         for shape in shapes:
             if shape[0] != selector[0]:
                 raise CaffeError(f'the selector has {selector[0]} items, but a bottom is {shape}')

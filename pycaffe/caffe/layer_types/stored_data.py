@@ -1,4 +1,4 @@
-"""Data from LMDB, lists of images and windows of images, read ahead by a background thread."""
+"""Data from LMDBs, image lists and windows of images, prefetched by a background thread."""
 
 from functools import lru_cache
 from itertools import chain, islice
@@ -22,7 +22,8 @@ class PrefetchingLayer(Layer):
     top_count = (2, 2)
 
     def open(self):
-        """The shape of data, and a generator of (data, labels) that does not refer to self."""
+        """Return the shape of data, and a generator of (data, labels) without a reference to self.
+        """
         raise NotImplementedError
 
     def setup(self, bottom, top):
@@ -36,11 +37,11 @@ class PrefetchingLayer(Layer):
                                            self.random)
         shape, self._batches = self.open()
         self._prefetch = None
-        for blob, dims in zip(top, (shape, shape[:1]), strict=False):   # labels need no top
+        for blob, dims in zip(top, (shape, shape[:1]), strict=False):   # labels are optional
             blob.reshape(*dims)
 
     def _next(self):
-        if self._prefetch is None:      # not before: many nets are made and never run
+        if self._prefetch is None:      # not started earlier: many nets are made but never run
             self._prefetch, self._batches = Prefetch(self._batches, self._depth), None
         return self._prefetch.next()
 
@@ -56,10 +57,10 @@ class PrefetchingLayer(Layer):
 
 
 class TransformingLayer(PrefetchingLayer):
-    """Batches of `samples`, each transformed as transform_param says."""
+    """Batches of `samples`, each transformed according to transform_param."""
 
     def samples(self):
-        """Endless generator of (C x H x W array, label, where it comes from)."""
+        """Yield (C x H x W array, label, source for messages) endlessly."""
         raise NotImplementedError
 
     def open(self):
@@ -77,10 +78,10 @@ def _batches(samples, size, transformer):
         for item, sample in enumerate(islice(samples, size)):
             shape = _shape(transformer, sample)
             image, labels[item], where = sample
-            if item == 0:       # it sets the batch's shape, so that batches of one may vary
+            if item == 0:       # sets the batch's shape; batches of 1 may differ in shape
                 data = np.empty((size, *shape), np.float32)
             elif shape != data.shape[1:]:
-                raise CaffeError(f'{where}: is of shape {shape}, the first of its batch of '
+                raise CaffeError(f'{where}: has shape {shape}, but the first of its batch has '
                                  f'{data.shape[1:]}; resize or crop to one size')
             transformer(image, data[item])
         yield data, labels
@@ -94,7 +95,7 @@ def _shape(transformer, sample):
 
 @register
 class Data(TransformingLayer):
-    """The Datums of an LMDB in the order of their keys, over and over; shuffled if asked to."""
+    """The Datums of an LMDB in key order, endlessly; optionally shuffled."""
     top_count = (1, 2)
 
     @property
@@ -112,14 +113,14 @@ class Data(TransformingLayer):
 
 
 def share(phase):
-    """This solver's (start, step) among the records of all solvers."""
-    if phase == common.TEST:        # only the first of them tests
+    """Return (start, step) of this solver's records among those of all parallel solvers."""
+    if phase == common.TEST:        # only the first solver tests
         return 0, 1
     return common.solver_rank(), common.solver_count()
 
 
 def own_share(records, phase):
-    """This solver's records of an endless iterator."""
+    """Yield this solver's share of the records of an endless iterator."""
     start, step = share(phase)
     return islice(records, start, None, step)
 
@@ -135,7 +136,7 @@ def _read_datums(source, records, is_color):
 
 @register
 class ImageData(TransformingLayer):
-    """The images of a list of `file label` lines, over and over; resized, shuffled if asked to."""
+    """The images of a list of `file label` lines, endlessly; optionally resized and shuffled."""
 
     @property
     def source_param(self):
@@ -162,7 +163,7 @@ def _read_images(root_folder, pairs, is_color, size):
 
 @register
 class WindowData(PrefetchingLayer):
-    """Random windows of images: a share of fg_fraction shows an object, the rest background."""
+    """Random windows of images: a share of fg_fraction shows objects, the rest background."""
 
     @property
     def source_param(self):
@@ -173,7 +174,7 @@ class WindowData(PrefetchingLayer):
         if crop_size < 1:
             raise CaffeError('transform_param.crop_size must be at least 1')
         if 2 * param.context_pad >= crop_size:
-            raise CaffeError(f'context_pad {param.context_pad} leaves nothing of crop_size '
+            raise CaffeError(f'context_pad {param.context_pad} is too large for crop_size '
                              f'{crop_size}')
         mean = self.transformer.window_mean(crop_size)
         foreground, background = read_windows(param)
@@ -201,6 +202,6 @@ def _window_batches(sources, read, param, crop_size, mean, transformer):
                 pixels, top, left = cut(decode_image(file, True), window.box, crop_size,
                                         param.context_pad, square, mirrored)
             place = np.s_[:, top:top + pixels.shape[1], left:left + pixels.shape[2]]
-            # what lies outside the image stays 0, the value of the mean
+            # pixels outside the image stay 0, the value of the mean
             data[item][place] = (pixels - mean[place]) * scale
         yield data, labels

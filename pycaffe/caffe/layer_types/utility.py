@@ -10,7 +10,7 @@ from ..layer import Layer, TensorLayer, register
 
 @register
 class Split(TensorLayer):
-    """A copy of the bottom per top; nets insert it where several layers read one blob."""
+    """One copy of the bottom per top; nets insert it where several layers read one blob."""
     repeatable = True
     top_count = (1, None)
 
@@ -64,7 +64,7 @@ class Eltwise(TensorLayer):
         if param.operation == param.PROD:
             return math.prod(others, start=first)
         if param.operation == param.MAX:
-            # Among equal values the second bottom's counts, then the earlier one's.
+            # Among equal values the second bottom wins, otherwise the earlier one.
             second, *others = others
             largest = torch.where(first > second, first, second)
             for other in others:
@@ -79,9 +79,9 @@ class Eltwise(TensorLayer):
 
 @register
 class Reshape(TensorLayer):
-    """The same values under the shape `shape`: 0 copies the bottom's dim, one -1 is inferred.
+    """The same values in the shape `shape`: 0 copies the bottom's dim, one -1 is inferred.
 
-    `axis` and `num_axes` limit it to a span of the bottom's axes.
+    `axis` and `num_axes` limit the reshape to some of the bottom's axes.
     """
     repeatable = True
 
@@ -120,7 +120,7 @@ class Reshape(TensorLayer):
 
 @register
 class Flatten(TensorLayer):
-    """The axes `axis` .. `end_axis` joined into one."""
+    """Join the axes `axis` .. `end_axis` into one."""
     repeatable = True
 
     def setup(self, bottom, top):
@@ -131,7 +131,7 @@ class Flatten(TensorLayer):
         start = self.axis(param.axis, len(bottom))
         stop = self.axis(param.end_axis, len(bottom)) + 1
         if stop < start:
-            raise CaffeError(f'end_axis {param.end_axis} of {bottom} lies before axis {param.axis}')
+            raise CaffeError(f'end_axis {param.end_axis} of {bottom} is before axis {param.axis}')
         self.target = (*bottom[:start], math.prod(bottom[start:stop]), *bottom[stop:])
         return [self.target]
 
@@ -140,14 +140,15 @@ class Flatten(TensorLayer):
 
 
 def refuse_in_place(bottom, top):
-    """Raise if the top is the bottom: the next reshape would read the top's shape."""
+    """Raise CaffeError if top and bottom are the same: the next reshape would read the new shape.
+    """
     if top[0] is bottom[0]:
         raise CaffeError('cannot work in place; give its top another name')
 
 
 @register
 class Reduction(TensorLayer):
-    """coeff * sum (of x, |x| or x^2) or mean over all axes from `axis` on."""
+    """coeff times the sum of x, |x| or x^2, or the mean of x, over all axes from `axis` on."""
     repeatable = True
 
     def shape(self, bottom):
@@ -173,7 +174,7 @@ class Reduction(TensorLayer):
 
 @register
 class Tile(TensorLayer):
-    """The bottom `tiles` times along `axis`."""
+    """Repeat the bottom `tiles` times along `axis`."""
     repeatable = True
 
     def setup(self, bottom, top):
@@ -204,7 +205,7 @@ class Silence(TensorLayer):
 
 @register
 class Parameter(Layer):
-    """A parameter of the shape `shape` as a blob: the top has its data and diff, not copies."""
+    """A learnable blob of the shape `shape`: the top shares its data and diff."""
     bottom_count = (0, 0)
     top_count = (1, 1)
 

@@ -1,4 +1,4 @@
-"""Layers over spatial axes: Convolution, Deconvolution, Im2col, Crop."""
+"""Layers on spatial axes: Convolution, Deconvolution, Im2col, Crop."""
 
 import math
 
@@ -13,15 +13,15 @@ DECONVOLUTIONS = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch
 
 
 def per_axis(param, name, num_axes, default):
-    """kernel, stride, pad or dilation for each spatial axis.
+    """Return kernel, stride, pad or dilation for each spatial axis.
 
-    Given as `NAME_size` or `NAME`, once or per axis, or as `NAME_h` and `NAME_w` for two axes.
+    The prototxt has `NAME_size` or `NAME`, once or per axis, or `NAME_h` and `NAME_w` for two axes.
     """
     field = 'kernel_size' if name == 'kernel' else name
     values = getattr(param, field)
     if name != 'dilation' and (param.HasField(f'{name}_h') or param.HasField(f'{name}_w')):
         if num_axes != 2 or len(values):
-            raise CaffeError(f'{name}_h and {name}_w are for 2 spatial axes and instead of {field}')
+            raise CaffeError(f'{name}_h and {name}_w need 2 spatial axes and exclude {field}')
         return getattr(param, f'{name}_h'), getattr(param, f'{name}_w')
     if len(values) not in (0, 1, num_axes):
         raise CaffeError(f'{field} is given {len(values)} times for {num_axes} spatial axes')
@@ -31,7 +31,7 @@ def per_axis(param, name, num_axes, default):
 
 
 class Windows(TensorLayer):
-    """Windows over the axes behind `axis`, the channels: kernel, stride, pad and dilation."""
+    """Base of layers on windows over the axes after `axis`, the channel axis."""
 
     def setup(self, bottom, top):
         param = self.layer_param.convolution_param
@@ -56,8 +56,8 @@ class Windows(TensorLayer):
             raise CaffeError(f'bottoms of shapes {bottom} differ')
         axis = self.channel_axis
         if len(first) != axis + 1 + len(self.kernel) or first[axis] != self.channels:
-            raise CaffeError(f'the bottom {first} does not have the {self.channels} channels '
-                             f'and {len(self.kernel)} spatial axes of the setup')
+            raise CaffeError(f'the bottom {first} does not have {self.channels} channels '
+                             f'and {len(self.kernel)} spatial axes, as in setup')
         out = self.out_sizes(first[axis + 1:])
         if any(size < 1 for size in out):
             raise CaffeError(f'the bottom {first} is too small for the kernel {self.kernel} '
@@ -65,10 +65,10 @@ class Windows(TensorLayer):
         return [(*first[:axis], self.outputs, *out)] * len(bottom)
 
     def out_sizes(self, sizes):
-        """How many windows there are along each spatial axis; sets `missing`.
+        """Return the number of windows along each spatial axis; sets `missing`.
 
-        An axis too short for one window has one all the same if less than a stride is missing
-        (Caffe rounds the quotient towards 0): zeros behind the end stand for the `missing` cells.
+        An axis that is too short for one window still gets one if less than a stride is missing
+        (Caffe rounds the quotient towards 0): the `missing` cells are zeros after its end.
         """
         rest = [size + 2 * pad - extent
                 for size, pad, extent in zip(sizes, self.pad, self.extent, strict=True)]
@@ -78,7 +78,7 @@ class Windows(TensorLayer):
 
 @register
 class Convolution(Windows):
-    """Filter each bottom by num_output x channels/group x kernel weights; N-d, strided, dilated.
+    """Convolve each bottom with num_output x channels/group x kernel weights, in N dimensions.
 
     Every spatial size becomes floor((size + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
     """
@@ -95,7 +95,7 @@ class Convolution(Windows):
         param = self.layer_param.convolution_param
         if len(self.kernel) > 3:
             raise CaffeError(f'the bottom {bottom[0].shape} has {len(self.kernel)} spatial axes, '
-                             'at most 3 are implemented')
+                             'but at most 3 are supported')
         if (param.num_output < 1 or param.group < 1 or self.channels % param.group
                 or param.num_output % param.group):
             raise CaffeError(f'{self.channels} channels and {param.num_output} outputs must be '
@@ -113,9 +113,9 @@ class Convolution(Windows):
         return tuple(self.convolve(x, self.weight(0), bias) for x in bottom)
 
     def convolve(self, x, weight, bias):
-        """The convolution with any weights and bias of the parameters' shapes."""
+        """Convolve with any weights and bias of the parameters' shapes."""
         lead, space = x.shape[:self.channel_axis], x.shape[self.channel_axis + 1:]
-        spaceless = (1,) * (not space)      # torch wants at least one spatial axis
+        spaceless = (1,) * (not space)      # torch needs at least one spatial axis
         x = x.reshape(math.prod(lead), self.channels, *space, *spaceless)
         weight = weight.reshape(*weight.shape, *spaceless)
         if len(space) == 2 and x.device.type == 'cpu':
@@ -126,7 +126,7 @@ class Convolution(Windows):
         return y.reshape(*lead, *y.shape[1:len(space) + 2])
 
     def operate(self, x, weight, bias):
-        """convolve, for x of one batch axis and at least one spatial axis."""
+        """Convolve x with one batch axis and at least one spatial axis."""
         if any(self.missing):
             x = F.pad(x, [end for cells in reversed(self.missing) for end in (0, cells)])
         return CONVOLUTIONS[x.dim() - 2](
@@ -164,7 +164,7 @@ class Im2col(Windows):
     def setup(self, bottom, top):
         super().setup(bottom, top)
         if not self.kernel:
-            raise CaffeError(f'the bottom {bottom[0].shape} has no axis behind the channels')
+            raise CaffeError(f'the bottom {bottom[0].shape} has no axis after the channels')
         self.outputs = self.channels * math.prod(self.kernel)
 
     def compute(self, x):

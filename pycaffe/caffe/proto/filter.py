@@ -1,16 +1,17 @@
-"""Which layers of a prototxt belong to a net: include and exclude rules (net.cpp, FilterNet)."""
+"""Select the layers of a net by their include and exclude rules (net.cpp, FilterNet)."""
 
 from ..errors import CaffeError
 
 
 def filter_layers(net, phase, level, stages):
-    """The layers of a NetParameter whose include and exclude rules fit this state."""
+    """Return the layers of a NetParameter whose include and exclude rules match this state."""
     state = (net.state.level if net.state.HasField('level') else level,
              {*net.state.stage, *stages})
     kept = []
     for layer in net.layer:
         if layer.include and layer.exclude:
-            raise CaffeError(f'layer {layer.name!r} has include and exclude rules; one kind only')
+            raise CaffeError(f'layer {layer.name!r} has both include and exclude rules; use one '
+                             'kind')
         fits = [_rule_fits(rule, phase, *state) for rule in layer.include or layer.exclude]
         if any(fits) if layer.include else not any(fits):
             kept.append(layer)

@@ -1,7 +1,7 @@
-"""Split layers where several layers read one blob (insert_splits.cpp).
+"""Insert Split layers where several layers read one blob (insert_splits.cpp).
 
-A `loss_weight` is a reader too: it moves to the first top of the Split. Caffe shows them in
-`net.blobs` and `net.layers`, so their names are part of its interface.
+A `loss_weight` counts as a reader: it moves to the first top of the Split. Caffe shows the Splits
+in `net.blobs` and `net.layers`, so their names are part of its interface.
 """
 
 from collections import defaultdict
@@ -11,9 +11,9 @@ from . import caffe_pb2
 
 
 def insert_splits(layers):
-    """The LayerParameters with a Split behind each top that more than one bottom reads.
+    """Return the LayerParameters, with a Split after each top that more than one bottom reads.
 
-    Raises CaffeError for a bottom that no earlier layer makes.
+    Raises CaffeError for a bottom that no earlier layer produces.
     """
     readers = defaultdict(list)     # (layer, top) -> the (layer, bottom) that read it
     makers = {}                     # blob name -> the (layer, top) that wrote it last
@@ -21,7 +21,7 @@ def insert_splits(layers):
         for j, name in enumerate(layer.bottom):
             if name not in makers:
                 raise CaffeError(
-                    f'layer {layer.name!r}: no layer before it makes its bottom {name!r}')
+                    f'layer {layer.name!r}: no earlier layer produces its bottom {name!r}')
             readers[makers[name]].append((i, j))
         for j, name in enumerate(layer.top):
             makers[name] = (i, j)
@@ -46,6 +46,6 @@ def insert_splits(layers):
                     split.loss_weight.extend([weight] + [0] * len(places))
                     copy.loss_weight[j] = 0
                     if not any(copy.loss_weight):
-                        del copy.loss_weight[:]     # a loss has its default again, as in Caffe
+                        del copy.loss_weight[:]     # a loss then gets its default, as in Caffe
                 result.append(split)
     return result

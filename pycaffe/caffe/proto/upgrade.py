@@ -1,4 +1,4 @@
-"""Reading nets and solvers, and bringing what older versions of Caffe wrote up to date."""
+"""Read nets and solvers, and upgrade those written for older versions of Caffe."""
 
 import os
 
@@ -12,24 +12,24 @@ from .upgrade_v1 import move_transformations, upgrade_v1
 
 
 def read_net(path):
-    """The NetParameter in the prototxt `path`, upgraded.
+    """Read the prototxt `path` as an upgraded NetParameter.
 
-    Raises CaffeError that names file, line and column where the text is no net, and file, layer
-    and field where a net of an older Caffe cannot be upgraded.
+    Raises CaffeError naming file, line and column if the text is not a net, and naming file, layer
+    and field if a net of an older Caffe cannot be upgraded.
     """
     return _upgraded(path, read_prototxt(path, caffe_pb2.NetParameter()))
 
 
 def read_binary_net(path):
-    """The NetParameter in the binary file `path`, weights and all, upgraded."""
+    """Read the binary file `path`, including weights, as an upgraded NetParameter."""
     return _upgraded(path, read_message(path, caffe_pb2.NetParameter(), 'binary net'))
 
 
 def read_solver(path):
-    """The SolverParameter in the prototxt `path`, upgraded, with a file for `snapshot_prefix`.
+    """Read the prototxt `path` as an upgraded SolverParameter with a complete `snapshot_prefix`.
 
-    Without a prefix the snapshots lie beside the solver under its name, without its suffix; where
-    the prefix is a folder they lie in that, under the solver's name. Raises CaffeError as above.
+    Snapshots are named after the solver file, without its suffix, if the prefix is missing or a
+    folder: beside the solver, or in that folder. Raises CaffeError as `read_net` does.
     """
     solver = read_prototxt(path, caffe_pb2.SolverParameter())
     with naming(path):
@@ -43,7 +43,7 @@ def read_solver(path):
 
 
 def read_prototxt(path, message):
-    """Parse the text file `path` into `message` and return it; CaffeError as above."""
+    """Parse the text file `path` into `message` and return it; CaffeError as in `read_net`."""
     try:
         with open(path, encoding='utf-8') as file:
             return text_format.Parse(file.read(), message)
@@ -54,16 +54,15 @@ def read_prototxt(path, message):
     except text_format.ParseError as error:
         line, column = error.GetLine(), error.GetColumn()
         place = f'{path}:{line}:{column}' if line else f'{path}'
-        # the error's own text begins with the place, as 'line:column : '
+        # the error's own text begins with its place, 'line:column : '
         message = str(error).split(' : ', 1)[-1].replace('\n', ' ')
         raise CaffeError(f'{place}: {message}') from None
 
 
 def upgrade_net(net):
-    """Bring a NetParameter up to date, in place."""
+    """Upgrade a NetParameter in place."""
     if net.layers and net.layer:
-        raise CaffeError('holds `layers` of an older Caffe and `layer` as well; '
-                         'write all of them as `layer`')
+        raise CaffeError('has both `layer` and the older `layers`; write all of them as `layer`')
     if any(layer.HasField('layer') for layer in net.layers):
         upgrade_v0(net)
     move_transformations(net)
@@ -73,17 +72,17 @@ def upgrade_net(net):
 
 
 def upgrade_input(net):
-    """Turn the fields `input`, `input_shape` and `input_dim` into one Input layer in front.
+    """Replace the fields `input`, `input_shape` and `input_dim` by an Input layer at the front.
 
-    Without shape and dim the file holds but weights, and `input` goes.
+    A file without `input_shape` and `input_dim` has only weights; then `input` is dropped.
     """
     if net.input and (net.input_shape or net.input_dim):
         shapes = list(net.input_shape) or [
             caffe_pb2.BlobShape(dim=net.input_dim[i:i + 4])
             for i in range(0, len(net.input_dim) // 4 * 4, 4)]
         if len(shapes) < len(net.input):
-            raise CaffeError(f'has {len(net.input)} `input` and shapes for {len(shapes)}; '
-                             'give each one `input_shape` or four `input_dim`')
+            raise CaffeError(f'has {len(net.input)} `input`, but shapes for {len(shapes)}; '
+                             'give each one an `input_shape` or four `input_dim`')
         layer = caffe_pb2.LayerParameter(name='input', type='Input', top=net.input)
         layer.input_param.shape.extend(shapes[:len(net.input)])
         others = list(net.layer)
@@ -95,7 +94,7 @@ def upgrade_input(net):
 
 
 def upgrade_batch_norm(net):
-    """Keep the solver from the three parameters of BatchNorm, which are statistics."""
+    """Exclude the three parameters of BatchNorm, which are statistics, from learning."""
     for layer in net.layer:
         if layer.type == 'BatchNorm' and len(layer.param) == 3:
             for spec in layer.param:
@@ -103,7 +102,7 @@ def upgrade_batch_norm(net):
 
 
 def upgrade_solver(solver):
-    """Turn a SolverParameter's `solver_type`, a number, into `type`, in place."""
+    """Replace the `solver_type` (a number) of a SolverParameter by `type`, in place."""
     if not solver.HasField('solver_type'):
         return
     if solver.HasField('type'):

@@ -1,11 +1,11 @@
-"""Nets of the oldest format, V0, `layers { layer { name type ... } bottom top }`, as V1."""
+"""Upgrade nets of the oldest format, V0, `layers { layer { name type ... } bottom top }`, to V1."""
 
 from ..errors import CaffeError
 from . import caffe_pb2
 
 V1 = caffe_pb2.V1LayerParameter
 
-# V0 type -> V1 type; the others only change to capitals
+# V0 type -> V1 type; the others are only capitalized
 TYPES = {'conv': 'CONVOLUTION', 'images': 'IMAGE_DATA', 'innerproduct': 'INNER_PRODUCT',
          'pool': 'POOLING',
          **{name: name.upper() for name in (
@@ -13,7 +13,7 @@ TYPES = {'conv': 'CONVOLUTION', 'images': 'IMAGE_DATA', 'innerproduct': 'INNER_P
              'im2col infogain_loss lrn multinomial_logistic_loss relu sigmoid softmax '
              'softmax_loss split tanh window_data').split()}}
 
-# V0 type -> its message in V1, and the V0 fields that go there
+# V0 type -> its message in V1, and the V0 fields that move there
 FIELDS = {
     'conv': ('convolution_param',
              'num_output biasterm weight_filler bias_filler pad kernelsize group stride'),
@@ -40,7 +40,7 @@ RENAMED = {'biasterm': 'bias_term', 'kernelsize': 'kernel_size', 'batchsize': 'b
 
 KEPT = ('name', 'blobs', 'blobs_lr', 'weight_decay')            # of any type
 TRANSFORMATIONS = ('scale', 'meanfile', 'cropsize', 'mirror')   # of any type too
-DROPPED = ('new_num', 'new_channels')                           # of a type that is no more
+DROPPED = ('new_num', 'new_channels')                           # of a type that no longer exists
 
 NET_FIELDS = ('name', 'layers', 'input', 'input_dim', 'force_backward')
 
@@ -48,13 +48,13 @@ NET_FIELDS = ('name', 'layers', 'input', 'input_dim', 'force_backward')
 def upgrade_v0(net):
     """Turn the V0 layers of a NetParameter into V1 layers, in place.
 
-    Raises CaffeError that names layer and field where there is no such thing in V1. Fields of the
-    net that V0 did not have are dropped, as Caffe does.
+    Raises CaffeError naming layer and field if V1 has no equivalent. Fields of the net that V0 did
+    not have are dropped, as in Caffe.
     """
     for index, layer in enumerate(net.layers):
         if not layer.HasField('layer'):
-            raise CaffeError(f'layer {layer.name or index!r} lacks the `layer {{ }}` that others '
-                             'of the `layers` have; write all of them as `layer`')
+            raise CaffeError(f'layer {layer.name or index!r} has no `layer {{ }}`, but other '
+                             '`layers` have one; write all of them as `layer`')
     layers = [_upgrade_layer(layer) for layer in _merge_padding(net)]
     for field, _ in net.ListFields():
         if field.name not in NET_FIELDS:
@@ -64,7 +64,7 @@ def upgrade_v0(net):
 
 
 def _merge_padding(net):
-    """The layers without those of the type padding, which became the `pad` of what reads them."""
+    """Return the layers with each padding layer merged into the `pad` of the layers reading it."""
     makers = dict.fromkeys(net.input)       # blob name -> the layer that wrote it last
     merged = []
     for old in net.layers:
@@ -73,7 +73,8 @@ def _merge_padding(net):
         name, type_ = old.layer.name, old.layer.type
         for index, bottom in enumerate(old.bottom):
             if bottom not in makers:
-                raise CaffeError(f'layer {name!r}: no layer before it makes its bottom {bottom!r}')
+                raise CaffeError(f'layer {name!r}: no earlier layer produces its bottom '
+                                 f'{bottom!r}')
             padding = makers[bottom]
             if padding is None or padding.layer.type != 'padding':
                 continue
@@ -82,7 +83,7 @@ def _merge_padding(net):
                                  f'{padding.layer.name!r}: only a conv or pool with one bottom can')
             if len(padding.bottom) != 1 or len(padding.top) != 1:
                 raise CaffeError(f'padding layer {padding.layer.name!r} has {len(padding.bottom)} '
-                                 f'bottoms and {len(padding.top)} tops, takes one each')
+                                 f'bottoms and {len(padding.top)} tops, but must have one each')
             layer.layer.pad = padding.layer.pad
             layer.bottom[index] = padding.bottom[0]
         makers.update((top, old) for top in old.top)
@@ -96,7 +97,7 @@ def _upgrade_layer(connection):
     new = V1(bottom=connection.bottom, top=connection.top)
     if old.HasField('type'):
         if old.type not in TYPES:
-            raise CaffeError(f'layer {old.name!r}: type {old.type!r} is none of V0; '
+            raise CaffeError(f'layer {old.name!r}: type {old.type!r} does not exist in V0; '
                              f'known types: {", ".join(sorted(TYPES))}')
         new.type = V1.LayerType.Value(TYPES[old.type])
     message, fields = FIELDS.get(old.type, ('', ''))
@@ -117,5 +118,5 @@ def _upgrade_layer(connection):
 
 
 def _put(message, name, value):
-    repeated = hasattr(getattr(message, name), 'append')    # some of V1 take one value an axis
+    repeated = hasattr(getattr(message, name), 'append')    # some V1 fields have a value per axis
     message.MergeFrom(type(message)(**{name: [value] if repeated else value}))

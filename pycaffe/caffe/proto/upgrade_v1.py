@@ -1,19 +1,19 @@
-"""Nets of the format V1, `layers { type: CONVOLUTION blobs_lr: 1 ... }`, as today's `layer`."""
+"""Upgrade nets of the format V1, `layers { type: CONVOLUTION blobs_lr: 1 ... }`, to `layer`."""
 
 from . import caffe_pb2
 
 V1 = caffe_pb2.V1LayerParameter
 
-# what is not the number's name in CamelCase
+# types that are not the V1 name in CamelCase
 NAMES = {'NONE': '', 'ABSVAL': 'AbsVal', 'ARGMAX': 'ArgMax', 'BNLL': 'BNLL',
          'HDF5_DATA': 'HDF5Data', 'HDF5_OUTPUT': 'HDF5Output', 'IM2COL': 'Im2col', 'LRN': 'LRN',
          'MVN': 'MVN', 'RELU': 'ReLU', 'SOFTMAX_LOSS': 'SoftmaxWithLoss', 'TANH': 'TanH'}
 
-# one a parameter blob, each -> the field of ParamSpec
+# fields with one value per parameter blob -> the field of ParamSpec
 SPECS = {'param': 'name', 'blob_share_mode': 'share_mode', 'blobs_lr': 'lr_mult',
          'weight_decay': 'decay_mult'}
 
-# types whose own message once held what is transform_param's now
+# types whose own message had the fields that are now in transform_param
 TRANSFORMED = {V1.DATA: 'data_param', V1.IMAGE_DATA: 'image_data_param',
                V1.WINDOW_DATA: 'window_data_param'}
 TRANSFORMATIONS = ('scale', 'mean_file', 'crop_size', 'mirror')
@@ -26,7 +26,7 @@ def upgrade_v1(net):
 
 
 def upgrade_layer(old):
-    """The LayerParameter that stands for a V1LayerParameter."""
+    """Return the LayerParameter that is equivalent to a V1LayerParameter."""
     new = caffe_pb2.LayerParameter()
     for field, value in old.ListFields():
         if field.name == 'type':
@@ -42,14 +42,14 @@ def upgrade_layer(old):
 
 
 def type_name(number):
-    """Today's name of a V1 type: CONVOLUTION -> Convolution."""
+    """Return the current name of a V1 type: CONVOLUTION -> Convolution."""
     return NAMES.get(number, number.title().replace('_', ''))
 
 
 def move_transformations(net):
-    """Move what V1 data layers hold of the transformation into their transform_param, in place.
+    """Move the transformation fields of V1 data layers into their transform_param, in place.
 
-    As in Caffe, all data layers get both messages once one of them needs it.
+    As in Caffe, all data layers get both messages if one of them needs it.
     """
     layers = [layer for layer in net.layers if layer.type in TRANSFORMED]
     if not any(getattr(layer, TRANSFORMED[layer.type]).HasField(name)

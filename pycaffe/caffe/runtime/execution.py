@@ -1,4 +1,4 @@
-"""The layers of a net run forward and backward."""
+"""Run the layers of a net forward and backward."""
 
 import torch
 
@@ -14,7 +14,7 @@ MOMENTS = ('before_forward', 'after_forward', 'before_backward', 'after_backward
 class Execution:
     """Runs the layers of a Wiring; errors name `file` and the layer.
 
-    callbacks : moment -> list of functions of the layer's index
+    callbacks : dict, moment -> list of functions that take the layer's index
     """
 
     def __init__(self, wiring, file):
@@ -32,7 +32,7 @@ class Execution:
         self._recorded_chains = {**find_chains(*parts, frozen=True), **norm_chains}
         self._norm_chain = {index: chain for chain in norm_chains.values()
                             for index in range(chain.first, chain.last + 1)}
-        # without a layer that learns, the whole net would be a trunk, which gains nothing
+        # if no layer learns, the whole net would be a trunk, which has no benefit
         learns = any(layer.needs_backward for layer in self.layers)
         self._trunks = find_trunks(self) if learns else {}
 
@@ -47,7 +47,8 @@ class Execution:
 
     @full_float32()
     def run(self, first, last, chains, trunks):
-        """Run layers first .. last with these chains fused and these trunks' blobs dropped."""
+        """Run layers first .. last, fuse the given chains and drop the blobs of the given trunks.
+        """
         loss, index, trunk = 0.0, first, None
         while index <= last:
             chain = chains.get(index)
@@ -76,13 +77,13 @@ class Execution:
         return loss
 
     def cache_trunks(self, cache):
-        """Ask `cache` for the results of all trunks; returns how many trunks there are."""
+        """Take the results of all trunks from `cache`; return the number of trunks."""
         for trunk in self._trunks.values():
             trunk.cache = cache
         return len(self._trunks)
 
     def restore(self, first, last):
-        """Run layers that need no gradient once more."""
+        """Run layers that need no gradient again."""
         with torch.no_grad():
             self.run(first, last, self._chains, {})
 
@@ -90,7 +91,7 @@ class Execution:
         layer, tops = self.layers[index], self.tops[index]
         if not any(layer.loss_weights):
             return 0.0
-        # the weights are in the tops' diffs, where a user may change them
+        # the weights are stored in the tops' diffs, where a user may change them
         return sum(float((top.tensor * top.diff_tensor).sum())
                    for top, weight in zip(tops, layer.loss_weights, strict=True) if weight)
 
@@ -124,7 +125,7 @@ class Execution:
             layer.backward(self.tops[index], layer.propagate_down, self.bottoms[index])
 
     def reshape(self, index):
-        """Reshape the tops of layer `index` to fit the shapes of its bottoms."""
+        """Reshape the tops of layer `index` according to the shapes of its bottoms."""
         layer, tops = self.layers[index], self.tops[index]
         with naming(self._places[index]):
             before = [top.shape for top in tops]

@@ -1,10 +1,10 @@
-"""Chains of in-place layers computed as one operation.
+"""Compute chains of in-place layers as one operation.
 
-Without gradients: Convolution, BatchNorm with fixed statistics, Scale and ReLU over one blob are a
+Without gradients, Convolution, BatchNorm with fixed statistics, Scale and ReLU on one blob become a
 convolution with other weights, and Eltwise with ReLU needs no second pass over memory. While
-gradients are recorded: BatchNorm, Scale and ReLU are one batch norm, which keeps one blob of three.
-A chain leaves in its blob what its last layer would; Net runs the layers one by one where a run
-begins or ends inside one.
+gradients are recorded, BatchNorm, Scale and ReLU become one batch norm, which keeps one blob
+instead of three. The blob gets the result of the chain's last layer. If a run begins or ends inside
+a chain, Net runs its layers one by one.
 """
 
 from itertools import pairwise
@@ -40,7 +40,7 @@ class Chain:
         top[0].tensor = result.relu_() if self.relu else result
 
     def _fold(self, device):
-        # versions are read of every blob each time: reading one settles whether it is in use
+        # read the versions of all blobs each time: reading one updates whether it is in use
         blobs = [blob for layer in (self.head, *self.affine) for blob in layer.blobs]
         key = (device, [(id(blob), blob.version) for blob in blobs])
         if self._folded is None or self._folded[0] != key:
@@ -49,9 +49,9 @@ class Chain:
 
 
 def fold(convolution, affine):
-    """Weight and bias of the one convolution that equals `convolution` and then `affine` layers.
+    """Return weight and bias of a convolution equal to `convolution` followed by `affine` layers.
 
-    Computed in float64 and rounded once.
+    They are computed in float64 and rounded once.
     """
     weight = convolution.weight(0).double()
     bias = (convolution.weight(1).double() if len(convolution.blobs) > 1
@@ -74,7 +74,8 @@ def fold(convolution, affine):
 
 
 class NormChain(TensorLayer):
-    """BatchNorm, Scale and perhaps ReLU, layers first .. last of a net, recorded as one layer."""
+    """BatchNorm, Scale and optionally ReLU, layers first .. last of a net, recorded as one layer.
+    """
 
     def __init__(self, first, layers):
         self.first, self.last = first, first + len(layers) - 1
@@ -87,7 +88,7 @@ class NormChain(TensorLayer):
 
     @property
     def recorded(self):
-        """Whether the last forward ran the chain, and not its layers one by one."""
+        """Whether the last forward ran the chain as a whole, not its layers one by one."""
         return self._record is not None
 
     def compute(self, x):
@@ -103,11 +104,11 @@ class NormChain(TensorLayer):
         self.norm.accumulate()
 
     def forget(self):
-        """Let the layers' own records count."""
+        """Discard the chain's record, so that the layers' own records are used."""
         self._record = self._input = None
 
     def unroll(self):
-        """Record the layers one by one as the last forward would have, had it run them so."""
+        """Record the layers one by one, as if the last forward had run them that way."""
         blob = Blob(self._input.shape)
         blob.tensor = self._input
         with torch.enable_grad():
@@ -118,7 +119,7 @@ class NormChain(TensorLayer):
 
 
 def find_norm_chains(layers, bottoms, tops):
-    """The NormChains of a net, by the index of their first layer."""
+    """Return the NormChains of a net by the index of their first layer."""
     chains = {}
     for i, (norm, scale) in enumerate(pairwise(layers)):
         if (type(norm) is BatchNorm and type(scale) is Scale and scale.blobs
@@ -135,10 +136,10 @@ def find_norm_chains(layers, bottoms, tops):
 
 
 def find_chains(layers, bottoms, tops, frozen=False):
-    """The Chains of a net, by the index of their first layer.
+    """Return the Chains of a net by the index of their first layer.
 
-    `bottoms[i]` and `tops[i]` are the blobs of `layers[i]`; `frozen` looks among the layers only
-    that need no backward.
+    `bottoms[i]` and `tops[i]` are the blobs of `layers[i]`; with `frozen`, only layers that need
+    no backward are considered.
     """
     chains = {}
     i = 0
@@ -153,7 +154,7 @@ def find_chains(layers, bottoms, tops, frozen=False):
 
 
 def _chain_end(layers, bottoms, tops, first):
-    """Index behind the last layer that can join the chain whose head is `first`."""
+    """Return the index after the last layer that can join the chain beginning with `first`."""
     head = layers[first]
     stop = first + 1
     if len(tops[first]) != 1 or type(head) not in (Convolution, Eltwise):
@@ -165,7 +166,7 @@ def _chain_end(layers, bottoms, tops, first):
         layer = layers[stop]
         if not _in_place(stop, blob, bottoms, tops) or any(layers[stop - 1].loss_weights):
             break
-        if type(layer) is ReLU:     # ends a chain; one with a slope stays outside
+        if type(layer) is ReLU:     # ends a chain; a ReLU with a slope is not part of it
             return stop + _is_relu(layer)
         if type(head) is not Convolution or not _is_affine(layer, head):
             break
@@ -174,7 +175,7 @@ def _chain_end(layers, bottoms, tops, first):
 
 
 def _in_place(index, blob, bottoms, tops):
-    """Whether layer `index` does nothing but replace the contents of `blob`."""
+    """Whether layer `index` works in place on `blob` only."""
     return (len(bottoms[index]) == len(tops[index]) == 1
             and bottoms[index][0] is blob and tops[index][0] is blob)
 

@@ -1,4 +1,4 @@
-"""Which layers, bottoms and parameters of a net get gradients (Net::Init of net.cpp)."""
+"""Decide which layers, bottoms and parameters of a net get gradients (Net::Init of net.cpp)."""
 
 from ..errors import CaffeError
 from ..proto import caffe_pb2
@@ -7,11 +7,12 @@ from ..proto import caffe_pb2
 def plan_backward(layers, params, bottom_names, top_names, force):
     """Set `needs_backward`, `propagate_down` and `param_propagate_down` of each layer.
 
+    A blob gets a gradient if a parameter below it learns (lr_mult is not 0) and a loss lies above
+    it. A prototxt's `propagate_down` overrides the first condition for one bottom.
+
     params : LayerParameter of each layer
-    bottom_names, top_names : a list of blob names for each layer
+    bottom_names, top_names : list of blob names of each layer
     force : the net's force_backward
-    Gradients flow where a parameter below learns (lr_mult is not 0) and a loss above asks; a
-    prototxt's `propagate_down` overrides the first for one bottom.
     """
     _plan_up(layers, params, bottom_names, top_names)
     _plan_down(layers, bottom_names, top_names)
@@ -20,7 +21,7 @@ def plan_backward(layers, params, bottom_names, top_names, force):
 
 
 def param_specs(layer, param):
-    """A ParamSpec for each parameter of `layer`; what no solver may change has lr_mult 0."""
+    """Return a ParamSpec for each parameter of `layer`; lr_mult is 0 if no solver may change it."""
     given = list(param.param)[:len(layer.blobs)]
     specs = given + [caffe_pb2.ParamSpec()] * (len(layer.blobs) - len(given))
     if layer.learns:
@@ -30,7 +31,7 @@ def param_specs(layer, param):
 
 
 def _plan_up(layers, params, bottom_names, top_names):
-    """A blob needs a gradient if something that learns lies below it."""
+    """Mark what needs a gradient because something below it learns."""
     needy = set()
     for layer, param, bottoms, tops in zip(layers, params, bottom_names, top_names, strict=True):
         if param.propagate_down and len(param.propagate_down) != len(bottoms):
@@ -42,12 +43,12 @@ def _plan_up(layers, params, bottom_names, top_names):
             spec.lr_mult != 0 for spec in param_specs(layer, param)]
         layer.needs_backward = (any(name in needy for name in bottoms)
                                 or any(layer.param_propagate_down))
-        # an in-place top is replaced by what this layer makes of it
+        # an in-place top is replaced by this layer's result
         needy = needy.union(tops) if layer.needs_backward else needy.difference(tops)
 
 
 def _plan_down(layers, bottom_names, top_names):
-    """A layer is left out if no loss is above it, or nothing above asks for its tops' gradients."""
+    """Skip layers without a loss above them, or whose tops' gradients nothing above computes."""
     under_loss, skipped = set(), set()
     for layer, bottoms, tops in reversed(list(zip(layers, bottom_names, top_names, strict=True))):
         contributes = any(weight or name in under_loss

@@ -1,7 +1,8 @@
-"""Frozen trunks: layers below everything that learns keep no activations.
+"""Frozen trunks: the layers below everything that learns keep no activations.
 
-A blob that only such layers read is dropped once it has been read, and recomputed when somebody
-asks for it. Their results may come from a cache (Net.cache_trunk) instead.
+A blob that only such layers read is dropped after its last use. Reading a dropped blob recomputes
+it transparently; it only takes longer. The results of a trunk may also come from a cache
+(Net.cache_trunk).
 """
 
 import hashlib
@@ -17,10 +18,10 @@ class FrozenTrunk:
     """Layers first .. last (indices) of a net whose forward is repeatable and needs no gradient.
 
     layers : list of Layer
-    sources : the blobs that its layers read and others make
+    sources : blobs that its layers read and other layers produce
     inputs : those sources that a layer other than Split reads
-    results : the blobs that it makes and other layers, or the user, read
-    cache : see Net.cache_trunk; None for none
+    results : blobs that it produces and that other layers, or the user, read
+    cache : see Net.cache_trunk; None for no cache
     """
 
     def __init__(self, execution, first, last):
@@ -37,12 +38,12 @@ class FrozenTrunk:
         self.layers = execution.layers[first:last + 1]
         self.cache = None
         self._touched = list({**sources, **made}.values())
-        self._drops = {}        # index -> blobs that nobody reads after that layer
+        self._drops = {}        # index -> blobs that no layer reads after that one
         for key, blob in made.items():
             if last_reader.get(key, last + 1) <= last:
                 self._drops.setdefault(last_reader[key], []).append(blob)
         dropped = {id(blob) for blobs in self._drops.values() for blob in blobs}
-        # copies of a source are made on every forward
+        # copies of a source are updated on every forward
         self._splits = [index for index in range(first, last + 1)
                         if execution.layers[index].type == 'Split'
                         and id(execution.bottoms[index][0]) in sources]
@@ -50,15 +51,15 @@ class FrozenTrunk:
                  for blob in execution.tops[index]}
         self.results = [blob for key, blob in made.items()
                         if key not in dropped and key not in split]
-        # a layer in place would write over what the cache is asked about
+        # an in-place layer would overwrite the inputs that the cache looks up
         self._may_be_cached = not any(key in sources for key in made)
-        self._readers = {}      # id of a source -> {(type, place among the bottoms) of its readers}
+        self._readers = {}      # id of a source -> {(type, index of the bottom) of its readers}
         for layer, bottoms in zip(self.layers, execution.bottoms[first:last + 1], strict=True):
             for place, blob in enumerate(bottoms if layer.type != 'Split' else ()):
                 self._readers.setdefault(split.get(id(blob), id(blob)), set()).add(
                     (layer.type, place))
         self.inputs = [blob for blob in self.sources if id(blob) in self._readers]
-        self._copies = None     # the sources' tensors as the last forward found them
+        self._copies = None     # the sources' tensors at the start of the last forward
         self._versions = self._fingerprint = None
 
     @property
@@ -66,17 +67,17 @@ class FrozenTrunk:
         return bool(self._drops)
 
     def begin(self):
-        """Remember what the layers are run on."""
+        """Keep the sources that the layers are about to run on."""
         self._copies = [blob.tensor.clone() for blob in self.sources]
 
     def readers(self, source):
-        """The {(layer type, place among its bottoms)} by which the trunk reads a source."""
+        """Return {(layer type, index of its bottom)} of the trunk's layers that read a source."""
         return self._readers.get(id(source), set())
 
     def fingerprint(self) -> bytes:
-        """A hash of what the layers compute: types, settings, parameters and connections.
+        """Return a hash of what the layers compute: types, settings, parameters and connections.
 
-        Names do not count, so branches of shared weights have one fingerprint.
+        Names are not hashed, so branches that share weights have the same fingerprint.
         """
         versions = [blob.version for layer in self.layers for blob in layer.blobs]
         if self._fingerprint is None or versions != self._versions:
@@ -96,7 +97,7 @@ class FrozenTrunk:
         return self._fingerprint
 
     def compute(self, inputs):
-        """Run the trunk on other inputs; no blob of the net changes.
+        """Run the trunk on other inputs, without changing any blob of the net.
 
         Parameters
         ----------
@@ -121,7 +122,7 @@ class FrozenTrunk:
             self._reshape()
 
     def load(self):
-        """Take all results from the cache, if there is one and it has them; returns whether."""
+        """Take all results from the cache; return False if there is none or it lacks them."""
         if self.cache is None or not self._may_be_cached:
             return False
         self._reshape()
@@ -130,7 +131,7 @@ class FrozenTrunk:
             return False
         self.begin()
         for blob, array in zip(self.results, results, strict=True):
-            # in one layout, whether loaded or computed: the kernels that read them depend on it
+            # the same memory layout whether loaded or computed: it affects the next layers' kernels
             blob.tensor = torch.from_numpy(np.ascontiguousarray(array)).to(common.device())
         for index in self._splits:
             self._execution.layers[index].forward(self._execution.bottoms[index],
@@ -144,12 +145,12 @@ class FrozenTrunk:
             self._execution.reshape(index)
 
     def drop(self, index):
-        """Drop the blobs that layer `index` was the last to read."""
+        """Drop the blobs whose last reader is layer `index`."""
         for blob in self._drops.get(index, ()):
             blob.defer(self._restore)
 
     def _restore(self):
-        """Run the layers once more, in memory aside, and keep what was dropped."""
+        """Run the layers again in separate memory, and keep the blobs that were dropped."""
         present = [(blob, blob.swap()) for blob in self._touched]
         try:
             for blob, tensor in zip(self.sources, self._copies, strict=True):
@@ -163,7 +164,7 @@ class FrozenTrunk:
 
 
 def find_trunks(execution):
-    """The FrozenTrunks of an Execution, by the index of their first layer."""
+    """Return the FrozenTrunks of an Execution by the index of their first layer."""
     trunks, first = {}, None
     for index, layer in enumerate([*execution.layers, None]):
         frozen = layer is not None and layer.repeatable and not layer.needs_backward

@@ -1,4 +1,4 @@
-"""A net's layers made and connected: what Net::Init of net.cpp does."""
+"""Create and connect the layers of a net, as Net::Init of net.cpp does."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from ..layer import create_layer
 from ..proto.splits import insert_splits
 from .propagation import param_specs, plan_backward
 
-AUTOMATIC = '(automatic)'       # the name of a loss's top that the prototxt leaves out
+AUTOMATIC = '(automatic)'       # the name of a loss's top if the prototxt gives none
 
 
 @dataclass
 class LearnableParam:
-    """One parameter of a net, once however many layers share it, with its multipliers."""
+    """A parameter of a net with its multipliers; layers that share it have a single one."""
     blob: Blob
     lr_mult: float
     decay_mult: float
-    has_lr: bool        # the prototxt gives lr_mult, not the default
+    has_lr: bool        # whether the prototxt gives lr_mult
     has_decay: bool
 
 
@@ -45,7 +45,7 @@ class Wiring:
             with naming(f'layer {param.name!r} ({param.type})'):
                 self._append(param)
             unread = (unread - set(param.bottom)) | set(param.top)
-        self.outputs = sorted(unread)       # Caffe keeps them in a std::set
+        self.outputs = sorted(unread)       # sorted as in Caffe's std::set
         plan_backward(self.layers, self.layer_params, self.bottom_names, self.top_names,
                       force_backward)
 
@@ -79,10 +79,10 @@ class Wiring:
             if name in self.blobs and name not in param.bottom:
                 raise CaffeError(f'its top {name!r} is made by an earlier layer too')
         if len(set(param.top)) < len(param.top):
-            raise CaffeError('two of its tops have one name')
+            raise CaffeError('two of its tops have the same name')
 
     def _collect_params(self, param, layer):
-        """Give parameters of one name one memory: the first layer's."""
+        """Collect the learnable parameters; those of the same name share the first one's memory."""
         if len(param.param) > len(layer.blobs):
             raise CaffeError(f'has {len(layer.blobs)} parameters, but {len(param.param)} `param`')
         specs = param_specs(layer, param)
@@ -101,7 +101,7 @@ class Wiring:
         permissive = spec.share_mode == spec.PERMISSIVE and owner.blob.count == blob.count
         if owner.blob.shape != blob.shape and not permissive:
             raise CaffeError(f'parameter {index}, shared as {spec.name!r}, has the shape '
-                             f'{blob.shape}, its owner {owner.blob.shape}')
+                             f'{blob.shape}, but its owner {owner.blob.shape}')
         blob.share_data(owner.blob)
         blob.share_diff(owner.blob)
         for field, given in (('lr_mult', 'has_lr'), ('decay_mult', 'has_decay')):
@@ -109,13 +109,14 @@ class Wiring:
                 continue
             if getattr(owner, given) and getattr(owner, field) != getattr(spec, field):
                 raise CaffeError(f'parameter {index}, shared as {spec.name!r}, has the {field} '
-                                 f'{getattr(spec, field):g}, its owner {getattr(owner, field):g}')
+                                 f'{getattr(spec, field):g}, but its owner '
+                                 f'{getattr(owner, field):g}')
             setattr(owner, field, getattr(spec, field))
             setattr(owner, given, True)
 
 
 def _loss_weights(param, layer, count):
-    """The weight of each top in the objective; a loss's first has 1 by default."""
+    """Return the weight of each top in the objective; by default 1 for the first top of a loss."""
     weights = list(param.loss_weight)
     if weights and len(weights) != count:
         raise CaffeError(f'loss_weight is given {len(weights)} times for {count} tops')
@@ -127,4 +128,4 @@ def _check_count(what, count, limits):
     if count < least or (most is not None and count > most):
         wanted = (f'{least}' if least == most else f'{least} or more' if most is None
                   else f'{least} to {most}')
-        raise CaffeError(f'has {count} {what}, takes {wanted}')
+        raise CaffeError(f'has {count} {what}, but takes {wanted}')

@@ -36,7 +36,7 @@ def train(args):
     gpus = args.gpu or _gpus_of_solver(read_solver(solver_file), parallel)
     with naming('--gpu' if args.gpu else f'{solver_file}: solver_mode'):
         for gpu in gpus:
-            common.set_device(gpu)      # is it there?
+            common.set_device(gpu)      # raises if it does not exist
     if len(gpus) > 1 and not parallel:
         return start_ranks([sys.executable, '-m', 'caffe.tools.caffe', *sys.argv[1:]], len(gpus))
     _use(gpus, int(os.environ['LOCAL_RANK']) if parallel else 0)
@@ -144,8 +144,8 @@ def parse_args(argv=None):
                         help='caffemodels to start from (train, test)')
     parser.add_argument('--snapshot', default='', help='solverstate to resume from (train)')
     parser.add_argument('--gpu', default=[], type=_gpus, metavar='N[,...]',
-                        help='GPUs by number, or "all"; else train uses what the solver says, the '
-                             'other commands the CPU')
+                        help='GPUs by number, or "all"; by default train follows the solver, and '
+                             'the other commands use the CPU')
     parser.add_argument('--iterations', type=int, default=50, help='batches to run (test, time)')
     parser.add_argument('--phase', default='TRAIN', choices=['TRAIN', 'TEST'],
                         help='phase of the net to time')
@@ -153,9 +153,9 @@ def parse_args(argv=None):
     parser.add_argument('--stage', default=[], type=_words, metavar='STAGE[,...]',
                         help='stages of the net')
     parser.add_argument('--sigint_effect', default='stop', choices=SIGNAL_EFFECTS,
-                        help='what Ctrl-C does in train')
+                        help='effect of Ctrl-C in train')
     parser.add_argument('--sighup_effect', default='snapshot', choices=SIGNAL_EFFECTS,
-                        help='what a hangup signal does in train')
+                        help='effect of a hangup signal in train')
     if not (sys.argv[1:] if argv is None else argv):
         parser.print_help()
         parser.exit()
@@ -171,7 +171,7 @@ def _words(text):
 
 def _gpus(text):
     if text == 'all':
-        return _all_gpus() or [0]       # which will be missed
+        return _all_gpus() or [0]       # without a GPU, the error will name GPU 0
     try:
         return [int(number) for number in _words(text)]
     except ValueError:
@@ -189,7 +189,7 @@ def _required(args, flag):
 
 
 def _gpus_of_solver(param, parallel):
-    """The GPUs that a solver prototxt asks for; its default is GPU too, but only where one is."""
+    """Return the GPUs that a solver prototxt selects; the default is a GPU if there is one."""
     asked = param.HasField('solver_mode')
     if param.solver_mode == caffe_pb2.SolverParameter.CPU or not (asked or _all_gpus()):
         return []
@@ -197,21 +197,21 @@ def _gpus_of_solver(param, parallel):
 
 
 def _use(gpus, index=0):
-    """Compute on the `index`-th of these GPUs, or where there are none on the CPU."""
+    """Compute on the `index`-th of these GPUs, or on the CPU if the list is empty."""
     if not gpus:
         log('Use CPU.')
         return
     if index >= len(gpus):
-        raise CaffeError(f'process {index} of this machine has no GPU: there are {len(gpus)}')
+        raise CaffeError(f'no GPU for process {index} of this machine: there are {len(gpus)}')
     common.set_device(gpus[index])
     common.set_mode_gpu()
     log(f'Using GPUs {", ".join(map(str, gpus))}')
 
 
 def _time_layers(net, repeats):
-    """Sums over `repeats` passes, in ms: layer name -> {'forward': sum, 'backward': sum}.
+    """Time each layer; return layer name -> {'forward': ms, 'backward': ms}, summed over `repeats`.
 
-    With callbacks a net runs layer by layer, as else it need not.
+    The callbacks make the net run layer by layer, without fusing layers.
     """
     sums = [{'forward': 0.0, 'backward': 0.0} for _ in net.layers]
     timer = Timer()

@@ -20,7 +20,7 @@ from .flags import FlagParser, user_errors
 
 
 def mean_image(source):
-    """The mean of a database's images, C x H x W; summed in float32, as Caffe does."""
+    """Return the mean of a database's images, C x H x W; summed in float32, as in Caffe."""
     database = Database(source)
     total = None
     for key, value in tqdm(database, unit='image', disable=None):
@@ -29,7 +29,7 @@ def mean_image(source):
             if total is None:
                 total = np.zeros(image.shape, np.float32)
             if image.shape != total.shape:
-                raise CaffeError(f'is of shape {image.shape}, the first image of {total.shape}')
+                raise CaffeError(f'has shape {image.shape}, but the first image {total.shape}')
         total += image
     return total / np.float32(len(database))
 
@@ -45,7 +45,7 @@ def parse_args(argv=None):
     parser = FlagParser(prog='compute_image_mean', description=__doc__.splitlines()[0])
     parser.add_argument('input_db', metavar='INPUT_DB', help='the LMDB')
     parser.add_argument('output_file', metavar='OUTPUT_FILE', nargs='?',
-                        help='the BlobProto to write; must not exist; none: only print')
+                        help='the BlobProto to write, which must not exist; without it, only print')
     parser.add_argument('--backend', default='lmdb', help='kind of database: lmdb')
     return parser.parse_args(argv)
 
@@ -62,7 +62,7 @@ def main(argv=None):
             write_mean(args.output_file, mean)
         print(f'Number of channels: {len(mean)}')
         for index, channel in enumerate(mean):
-            # pixel by pixel in float32, as Caffe does; NumPy's sum would round otherwise
+            # pixel by pixel in float32, as Caffe does; NumPy's sum would round differently
             value = np.cumsum(channel, dtype=np.float32)[-1] / np.float32(channel.size)
             print(f'mean_value channel [{index}]: {value:g}')
     return 0

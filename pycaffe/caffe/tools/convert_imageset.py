@@ -1,9 +1,9 @@
-"""The command `convert_imageset`: the images of a list as an LMDB of Datums, for a Data layer.
+"""The command `convert_imageset`: write the images of a list to an LMDB, for a Data layer.
 
     convert_imageset --resize_height=256 --resize_width=256 --shuffle images/ train.txt train_lmdb
 
-A line of the list is a path, which ROOTFOLDER is put before, a space and an integer label. Images
-that cannot be read are named on stderr and left out, as in Caffe.
+Each line of the list has a path, to which ROOTFOLDER is prepended, a space and an integer label.
+Images that cannot be read are reported on stderr and left out, as in Caffe.
 """
 
 import os
@@ -23,12 +23,12 @@ SWITCHES = {
     'gray': 'read images as grayscale',
     'shuffle': 'shuffle the list',
     'check_size': 'refuse images of different sizes',
-    'encoded': 'store files (PNG, JPEG...) in place of pixels',
+    'encoded': 'store encoded files (PNG, JPEG...) instead of pixels',
 }
 
 
 def records(pairs, args):
-    """Yield (key, Datum), both as bytes, for each image of the list that can be read."""
+    """Yield (key, serialized Datum) for each image of the list that can be read."""
     size = ((args.resize_height, args.resize_width)
             if args.resize_height > 0 and args.resize_width > 0 else None)
     first = None
@@ -41,7 +41,7 @@ def records(pairs, args):
             continue
         first = first or image.shape
         if args.check_size and image.shape != first:
-            raise CaffeError(f'{path}: is of shape {image.shape}, the first image of {first}')
+            raise CaffeError(f'{path}: has shape {image.shape}, but the first image {first}')
         datum = make_datum(path, image, label, size, args)
         key = os.fsencode(f'{index:08d}_{name}')
         yield key, datum.SerializeToString()
@@ -50,7 +50,7 @@ def records(pairs, args):
 
 
 def make_datum(path, image, label, size, args):
-    """The Datum of an image: raw, or encoded, by the file's own bytes where that will do."""
+    """Return the Datum of an image: raw, or encoded, with the file's own bytes if possible."""
     extension = os.path.splitext(path)[1][1:].lower()
     wanted = args.encode_type.lower() or extension
     if not (args.encoded or args.encode_type):
@@ -62,16 +62,17 @@ def make_datum(path, image, label, size, args):
 
 def parse_args(argv=None):
     parser = FlagParser(prog='convert_imageset', description=__doc__.splitlines()[0])
-    parser.add_argument('rootfolder', metavar='ROOTFOLDER/', help='put before each path as it is')
+    parser.add_argument('rootfolder', metavar='ROOTFOLDER/', help='prepended to each path as it is')
     parser.add_argument('listfile', metavar='LISTFILE', help='lines of `path label`')
-    parser.add_argument('db_name', metavar='DB_NAME', help='the LMDB to make; must not exist')
+    parser.add_argument('db_name', metavar='DB_NAME', help='the LMDB to write; must not exist')
     for name, help in SWITCHES.items():
         parser.add_switch(name, help)
     parser.add_argument('--backend', default='lmdb', help='kind of database: lmdb')
-    parser.add_argument('--resize_width', type=int, default=0, help='pixels; 0: as it is')
-    parser.add_argument('--resize_height', type=int, default=0, help='pixels; 0: as it is')
+    parser.add_argument('--resize_width', type=int, default=0, help='pixels; 0 to keep the width')
+    parser.add_argument('--resize_height', type=int, default=0,
+                        help='pixels; 0 to keep the height')
     parser.add_argument('--encode_type', default='',
-                        help='kind of file to store, png or jpg; none: of the image itself')
+                        help="file type to store, png or jpg; by default the image's own")
     parser.add_argument('--seed', type=int, default=0, help='seed of --shuffle')
     return parser.parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""What the commands do alike: Caffe's way of writing flags, and errors in one line."""
+"""Shared by the commands: flags in the style of gflags, and errors in one line."""
 
 import argparse
 import sys
@@ -6,16 +6,16 @@ from contextlib import contextmanager
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Tells the default of a flag that has one."""
+    """Adds the default to the help of a flag that has one."""
 
     def _get_help_string(self, action):
         return super()._get_help_string(action) if action.default else action.help
 
 
 class FlagParser(argparse.ArgumentParser):
-    """An ArgumentParser of flags as gflags has them: `-flag value` is `--flag=value`.
+    """An ArgumentParser with flags as in gflags: `-flag value` means `--flag=value`.
 
-    A switch takes no word that follows it: `--flag`, `--noflag`, `--flag=true`, `--flag=false`.
+    A switch never takes the next word: `--flag`, `--noflag`, `--flag=true`, `--flag=false`.
     """
 
     def __init__(self, *args, **kwargs):
@@ -23,7 +23,7 @@ class FlagParser(argparse.ArgumentParser):
         self._switches = set()
 
     def add_switch(self, name, help):
-        """A flag that is off unless it is given."""
+        """Add a flag that is off by default."""
         self._switches.add(f'--{name}')
         self.add_argument(f'--{name}', action='store_true', help=help)
         self.add_argument(f'--no{name}', dest=name, action='store_false', default=False,
@@ -31,7 +31,7 @@ class FlagParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         args = list(sys.argv[1:] if args is None else args)
-        end = args.index('--') if '--' in args else len(args)   # positionals alone follow
+        end = args.index('--') if '--' in args else len(args)   # only positionals follow
         args[:end] = [self._as_argparse_has_it(arg) for arg in args[:end]]
         return super().parse_known_args(args, namespace)
 
@@ -49,7 +49,7 @@ class FlagParser(argparse.ArgumentParser):
 
 @contextmanager
 def user_errors(name):
-    """Turn an error that the user can mend into a line on stderr after `name`, and status 1."""
+    """Turn an error that the user can fix into one line `name: error` on stderr and status 1."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""What the commands that upgrade files do alike."""
+"""Shared by the commands that upgrade files."""
 
 import sys
 
@@ -12,11 +12,11 @@ from .flags import FlagParser, user_errors
 def upgrade_file(command, description, message, upgrade, argv, binary=False):
     """Read the command's first file as `message`, `upgrade` it in place and write the second.
 
-    A file that is up to date is written as it is, as Caffe does, with a note on stderr.
+    A file that is up to date is copied unchanged, as in Caffe, with a note on stderr.
     """
     parser = FlagParser(prog=command, description=description.splitlines()[0])
-    parser.add_argument('input_file', metavar='INPUT_FILE', help='what an older Caffe reads')
-    parser.add_argument('output_file', metavar='OUTPUT_FILE', help='the same for this one')
+    parser.add_argument('input_file', metavar='INPUT_FILE', help='file of an older Caffe')
+    parser.add_argument('output_file', metavar='OUTPUT_FILE', help='upgraded file to write')
     args = parser.parse_args(argv)
     with user_errors(command):
         if binary:

@@ -1,4 +1,4 @@
-"""The command `upgrade_net_proto_binary`: an older .caffemodel, brought up to date.
+"""The command `upgrade_net_proto_binary`: upgrade an older .caffemodel.
 
     upgrade_net_proto_binary old.caffemodel new.caffemodel
 """

@@ -1,4 +1,4 @@
-"""The command `upgrade_net_proto_text`: a prototxt of an older net, brought up to date.
+"""The command `upgrade_net_proto_text`: upgrade the prototxt of an older net.
 
     upgrade_net_proto_text old.prototxt new.prototxt
 """

@@ -1,4 +1,4 @@
-"""The command `upgrade_solver_proto_text`: a prototxt of an older solver, brought up to date.
+"""The command `upgrade_solver_proto_text`: upgrade the prototxt of an older solver.
 
     upgrade_solver_proto_text old.prototxt new.prototxt
 """
