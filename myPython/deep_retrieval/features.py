@@ -138,6 +138,13 @@ def find_file(path: str | os.PathLike) -> str:
     return found[0] if found else path
 
 
+def check_described(name: str, features) -> None:
+    """Raise TypeError unless the argument `name` has the interface of this module."""
+    if not all(hasattr(features, attribute) for attribute in ('names', 'rows', 'made_from')):
+        raise TypeError(f'{name} is of type {type(features).__name__}, but must be described '
+                        'images: pass what `describe` or `open_features` returns')
+
+
 def check_same(path, made_from: dict, other_path, other: dict, keys=MODEL) -> None:
     """Raise ValueError unless two manifests agree on all `keys`: the descriptors' model."""
     different = [key for key in keys if made_from.get(key) != other.get(key)]
