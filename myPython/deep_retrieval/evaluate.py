@@ -287,6 +287,8 @@ def _check(dataset, aqe, dbe, query_crop):
     if query_crop not in PARTS:
         raise ValueError(f'query_crop is {query_crop!r}, but must be roi or full')
     for name, k, most in (('aqe', aqe, len(dataset.images)), ('dbe', dbe, len(dataset.images) - 1)):
+        if k is not None:
+            arguments.whole(name, k, 0)
         if k and k > most:
             raise ValueError(f'--{name} {k}: the dataset has images for at most {most}')
     if not any(dataset.truth(query).positives for query in dataset.queries):

@@ -55,6 +55,12 @@ def test_batch_size(model, batch_size, error, small):
         assert_refused(call, error, 'batch_size is ')
 
 
+@pytest.mark.parametrize('option', [{'aqe': -1}, {'dbe': '5'}, {'aqe': 1.5}])
+def test_neighbours_to_average(model, option, small):
+    assert_refused(lambda: dr.evaluate(model, small, **option), (TypeError, ValueError),
+                   f'^{next(iter(option))} is ')
+
+
 def test_numbers_of_numpy(model):
     mean = dr.load_model(WEIGHTS, proto=PROTO, S=np.int64(64), mean=np.array([1., 2, 3]))
     assert mean.info.mean == (1, 2, 3) and mean.made_from['mean'] == [1, 2, 3]
@@ -93,6 +99,8 @@ def test_one_image_is_a_list_of_one(model, tmp_path):
     assert_refused(lambda: dr.describe(model, IMAGE[..., 0]), ValueError, '^image 0 has shape')
     path = tmp_path / 'a.png'
     cv2.imwrite(str(path), IMAGE)
+    with pytest.raises(FileNotFoundError):
+        dr.describe(model, tmp_path / 'b.png', cache=tmp_path / 'cache')
     for _ in 'ab':
         kept = dr.describe(model, path, cache=tmp_path / 'cache')
         assert kept.names == [str(path)]
