@@ -336,7 +336,7 @@ def check_weights(net, proto, weights) -> None:
         It lists the layers that only one of the two has.
     """
     found = stored_layers(weights)
-    if not found:
+    if net.params and not found:
         raise ValueError(f'{weights}: holds no layer with weights')
     faults = [f'{what} {_some(names)}' for what, names in (
         (f'lacks the weights of layers that {proto} has:', set(net.params) - found),
