@@ -36,7 +36,7 @@ def describe(args):
 @command
 def search(args):
     """print the images of a folder that are most similar to a picture"""
-    model = _model(args)
+    model = cli.load_model(args)
     query = dr.describe(model, [args.picture], multires=args.multires)
     if not len(query):
         raise ValueError(f'{args.picture}: {query.bad[args.picture]}')
@@ -55,9 +55,9 @@ def groups(args):
         more = f' and {len(group.hits) - 4} more' if len(group.hits) > 4 else ''
         print(f'{group.anchor}: {hits}{more}')
     if len(found) > args.show:
-        print(f'... and {len(found) - args.show} more groups (--show)')
-    print(f'{len(found)} groups at a similarity of at least {args.threshold:g}; '
-          f'{count} of {len(photos)} images{_bad(photos)}')
+        print(f'... and {_count(len(found) - args.show, "more group")} (--show)')
+    print(f'{_count(len(found), "group")} at a similarity of at least {args.threshold:g}; '
+          f'{count} of {_count(len(photos), "image")}{_bad(photos)}')
     if found:
         output = args.output or os.path.join(photos.path, 'gallery')
         dr.gallery(found, photos, output, overwrite=args.overwrite)
@@ -68,8 +68,8 @@ def groups(args):
 def evaluate(args):
     """score the model on a dataset"""
     dataset = dr.open_dataset(args.dataset, args.dataset_name, gnd=args.gnd)
-    result = dr.evaluate(_model(args), dataset, multires=args.multires, aqe=args.aqe, dbe=args.dbe,
-                         query_crop=args.query_crop, cache=args.cache)
+    result = dr.evaluate(cli.load_model(args), dataset, multires=args.multires, aqe=args.aqe,
+                         dbe=args.dbe, query_crop=args.query_crop, cache=args.cache)
     print(*result.lines(), sep='\n')
 
 
@@ -103,7 +103,8 @@ def parse_args(argv=None):
 def _add_model_flags(parser):
     cli.add_model_flags(parser, weights=None)
     cli.add_multires(parser, 'papers')
-    parser.add_argument('--cache', help='folder for the descriptors; by default one in '
+    parser.add_argument('--cache', type=cli.path,
+                        help='folder for the descriptors; by default one in '
                         f'{paths.shown(paths.TEMP)}, named after the folder and the model')
     cli.add_debug(parser)
 
@@ -113,7 +114,8 @@ def _add_groups_flags(parser):
                         help='minimum similarity (cosine) of an image to its group')
     parser.add_argument('--components', action='store_true',
                         help='group all images that are connected by chains of similar images')
-    parser.add_argument('--output', help="folder of the gallery; by default `gallery` in the "
+    parser.add_argument('--output', type=cli.path,
+                        help="folder of the gallery; by default `gallery` in the "
                         "descriptors' folder")
     parser.add_argument('--show', type=cli.natural, default=20, help='number of groups to print')
 
@@ -133,16 +135,11 @@ def _add_evaluate_flags(parser):
                         help="the query's box (the published protocol) or its full image")
 
 
-def _model(args):
-    args.weights = args.weights or paths.default_weights()
-    return cli.load_model(args)
-
-
 def _photos(args, model=None):
     """Return the described images of the folder, from the cache if possible."""
     if not os.path.isdir(args.folder):
         raise ValueError(f'{args.folder}: is not a folder')
-    model = model or _model(args)
+    model = model or cli.load_model(args)
     cache = args.cache or _cache_of(args.folder, model, args.multires)
     return dr.describe(model, args.folder, multires=args.multires, cache=cache,
                        overwrite=args.overwrite)
@@ -158,7 +155,12 @@ def _cache_of(folder, model, multires):
 
 
 def _bad(photos):
-    return f'; {len(photos.bad)} damaged images left out, see bad.txt' if photos.bad else ''
+    return (f'; {_count(len(photos.bad), "damaged image")} left out, see bad.txt' if photos.bad
+            else '')
+
+
+def _count(number, noun):
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
 def main(argv=None):

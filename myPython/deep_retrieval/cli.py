@@ -124,11 +124,11 @@ def add_model_flags(parser: argparse.ArgumentParser, S: int | None = None,
     from deep_retrieval import paths
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
     parser.add_argument(
-        '--weights', default=paths.WEIGHTS if weights == 'released' else weights,
+        '--weights', type=path, default=paths.WEIGHTS if weights == 'released' else weights,
         help='caffemodel of the net' + ('' if weights else '; by default the released model, '
-                                        "caffemodel/model.caffemodel, or the demo's"))
+                                        "caffemodel/model.caffemodel, or else the demo's"))
     kind = 'the value in the json beside the weights, or {}'
-    parser.add_argument('--proto', help='prototxt of the net; by default '
+    parser.add_argument('--proto', type=path, help='prototxt of the net; by default '
                         + kind.format('proto/deploy_resnet101.prototxt'))
     parser.add_argument('--S', type=positive, default=S,
                         help='longer side in pixels that images are resized to'
@@ -173,6 +173,13 @@ def use_device(gpu: int) -> None:
         except RuntimeError as error:
             warn(f'{error}; computing on the CPU')
     caffe.set_mode_cpu()
+
+
+def path(text: str) -> str:
+    """An argparse type: a path that is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError('a path cannot be empty')
+    return text
 
 
 def positive(text: str) -> int:

@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from deep_retrieval import progress
+from deep_retrieval import arguments, progress
 from deep_retrieval.extraction import as_items, run
 from deep_retrieval.features import Features
 from deep_retrieval.scales import scales_of
@@ -30,7 +30,7 @@ def describe(model, images, *, S: int | None = None, multires: str | bool = Fals
     ----------
     model : Model
         As `load_model` returns it.
-    images : path of a folder, path of an image, list of paths, or list of H x W x 3 uint8 arrays
+    images : path of a folder, path or list of paths of images, H x W x 3 uint8 or list of these
         A folder is searched recursively.
     S : int, optional
         Longer side in pixels that images are resized to; by default the model's.
@@ -53,10 +53,15 @@ def describe(model, images, *, S: int | None = None, multires: str | bool = Fals
 
     Raises
     ------
-    ValueError
-        There is no image, none can be read, or the cache cannot be used.
+    ValueError, TypeError
+        There is no image, none can be read, the cache cannot be used, or an argument is invalid.
     """
-    scales = scales_of(S or model.S, multires)
+    scales = scales_of(model.S if S is None else S, multires)
+    arguments.whole('batch_size', batch_size, 1)
+    if cache is not None:
+        cache = arguments.folder('cache', cache)
+    if _is_one(images):
+        images = [images]
     with progress.hidden(not show_progress):
         if cache is not None:
             job = Job(images, cache, scales, batch_size, overwrite=overwrite)
@@ -66,6 +71,14 @@ def describe(model, images, *, S: int | None = None, multires: str | bool = Fals
         folder = os.path.abspath(images) if isinstance(images, (str, os.PathLike)) and (
             os.path.isdir(images)) else None
         return _in_memory(model, items, load, scales, batch_size, folder)
+
+
+def _is_one(images):
+    """Whether `images` is one image: an array, or the path of what is there and is not a folder."""
+    if isinstance(images, np.ndarray):
+        return images.ndim < 4
+    return isinstance(images, (str, os.PathLike)) and os.path.exists(images) and (
+        not os.path.isdir(images))
 
 
 def _in_memory(model, items, load, scales, batch_size, folder):

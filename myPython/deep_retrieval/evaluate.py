@@ -11,7 +11,8 @@ import os
 
 import numpy as np
 
-from deep_retrieval import compute_ap, metrics, paths, progress, ranking
+from deep_retrieval import arguments, compute_ap, metrics, paths, progress, ranking
+from deep_retrieval.datasets import open_dataset
 from deep_retrieval.extraction import extract_scales, feature_path
 from deep_retrieval.ranking import Hit
 from deep_retrieval.saved_features import PARTS
@@ -106,8 +107,8 @@ def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = Fal
     Parameters
     ----------
     model : Model
-    dataset : Dataset
-        As `open_dataset` returns it.
+    dataset : Dataset, or path of its folder
+        As `open_dataset` returns it, or takes it.
     S : int, optional
         Longer side in pixels that images are resized to; by default the model's.
     multires : bool or str
@@ -135,16 +136,19 @@ def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = Fal
 
     Raises
     ------
-    ValueError
-        An image is damaged, a parameter is invalid for the dataset, or no query is left.
+    ValueError, TypeError
+        An image is damaged, an argument is invalid for the dataset, or no query is left.
 
     References
     ----------
     Philbin et al., CVPR 2007 and 2008; Radenovic et al., CVPR 2018; Gordo et al., ECCV 2016.
     """
+    if isinstance(dataset, (str, os.PathLike)):
+        dataset = open_dataset(dataset)
     _check(dataset, aqe, dbe, query_crop)
-    scales = scales_of(S or model.S, multires, multires_step)
-    cache = os.fspath(paths.TEMP if cache is None else cache)
+    scales = scales_of(model.S if S is None else S, multires, multires_step)
+    arguments.whole('batch_size', batch_size, 1)
+    cache = arguments.folder('cache', paths.TEMP if cache is None else cache)
     parts = {PARTS[query_crop]: dataset.query_items(query_crop == 'roi'),
              'dataset': dataset.items()}
     with progress.hidden(not show_progress):
@@ -285,6 +289,8 @@ def _check(dataset, aqe, dbe, query_crop):
     if query_crop not in PARTS:
         raise ValueError(f'query_crop is {query_crop!r}, but must be roi or full')
     for name, k, most in (('aqe', aqe, len(dataset.images)), ('dbe', dbe, len(dataset.images) - 1)):
+        if k is not None:
+            arguments.whole(name, k, 0)
         if k and k > most:
             raise ValueError(f'--{name} {k}: the dataset has images for at most {most}')
     if not any(dataset.truth(query).positives for query in dataset.queries):

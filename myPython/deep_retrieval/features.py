@@ -139,6 +139,13 @@ def find_file(path: str | os.PathLike) -> str:
     return found[0] if found else path
 
 
+def check_described(name: str, features) -> None:
+    """Raise TypeError unless the argument `name` has the interface of this module."""
+    if not all(hasattr(features, attribute) for attribute in ('names', 'rows', 'made_from')):
+        raise TypeError(f'{name} is of type {type(features).__name__}, but must be described '
+                        'images: pass what `describe` or `open_features` returns')
+
+
 def check_same(path: str | os.PathLike, made_from: dict, other_path: str | os.PathLike,
                other: dict, keys: tuple = MODEL) -> None:
     """Raise ValueError unless two manifests agree on all `keys`, by default those of the model."""

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from deep_retrieval import image_means
+from deep_retrieval.arguments import finite
+from deep_retrieval.scales import LEAST_SIDE
 
 MEAN = np.array(image_means.NET, np.float32)     # B, G, R
-LEAST_SIDE = 3      # pixels; smaller images leave nothing to pool after the first convolution
 
 JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG'
 
@@ -81,7 +82,7 @@ def resize(image: np.ndarray, S: int) -> tuple[np.ndarray, float]:
     return cv2.resize(image, size), ratio
 
 
-def crop(image: np.ndarray, box: tuple, ratio: float) -> np.ndarray:
+def crop(image: np.ndarray, box: tuple, ratio: float, name: str = 'the image') -> np.ndarray:
     """Cut a box out of an image that was scaled by `ratio`.
 
     Parameters
@@ -89,9 +90,24 @@ def crop(image: np.ndarray, box: tuple, ratio: float) -> np.ndarray:
     image : ndarray, h x w x 3
     box : (x1, y1, x2, y2) in pixels of the original image
         Parts outside the image are ignored, but at least `LEAST_SIDE` pixels remain.
+    name : str
+        What messages call the image.
+
+    Raises
+    ------
+    ValueError
+        The box is not four finite numbers, or lies outside the image.
     """
-    x1, y1, x2, y2 = (round(value * ratio) for value in box)
-    return image[_span(y1, y2, image.shape[0]), _span(x1, x2, image.shape[1])]
+    box = finite(f'{name}: the box', box, 4)
+    x1, y1, x2, y2 = (value * ratio for value in box)
+    height, width = image.shape[:2]
+    # the shorter side was rounded, so that it may have been up to half a pixel longer
+    right, bottom = (side + (0.5 if side < max(height, width) else -1e-6)
+                     for side in (width, height))
+    if x2 <= 0 or y2 <= 0 or x1 >= right or y1 >= bottom:
+        raise ValueError(f'{name}: the box {", ".join(f"{value:g}" for value in box)} lies outside '
+                         f'its {round(width / ratio)} x {round(height / ratio)} pixels')
+    return image[_span(round(y1), round(y2), height), _span(round(x1), round(x2), width)]
 
 
 def _span(first, end, length):

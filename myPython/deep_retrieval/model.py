@@ -10,7 +10,9 @@ the defaults of the released model.
 """
 
 import dataclasses
+import errno
 import logging
+import math
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -18,7 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from deep_retrieval import paths, store
+from deep_retrieval.arguments import finite, whole
 from deep_retrieval.images import MEAN, check_images, crop, resize, to_blob
+from deep_retrieval.scales import LEAST_SIDE
 
 END = 'rmac/normalized'     # layer and blob of the descriptor
 
@@ -35,6 +39,8 @@ class WeightsInfo:
     S : recommended longer side in pixels, or None
     L : recommended levels of the rigid grid
     trained : False for untrained weights, None if unknown
+
+    A field of a wrong type or value is a TypeError or ValueError that names it.
     """
 
     net: str = str(paths.PROTO)
@@ -51,6 +57,19 @@ class WeightsInfo:
     sha256: str | None = None
     learned_from: dict | None = None
 
+    def __post_init__(self):
+        for name, least in (('S', LEAST_SIDE), ('L', 0), ('dimension', 1)):
+            if getattr(self, name) is not None:
+                whole(name, getattr(self, name), least)
+        object.__setattr__(self, 'mean', finite('mean', self.mean, 3))
+        if not isinstance(self.scale, (int, float)) or not math.isfinite(self.scale):
+            raise ValueError(f'scale is {self.scale!r}, but must be a finite number')
+        if self.colour not in ('BGR', 'RGB'):
+            raise ValueError(f'colour is {self.colour!r}, but must be BGR or RGB')
+        for name in ('net', 'blob'):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f'{name} is {getattr(self, name)!r}, but must be a string')
+
 
 def info_path(weights: str | os.PathLike) -> str:
     """Return the path of the json that describes a caffemodel."""
@@ -63,8 +82,8 @@ def read_info(weights: str | os.PathLike) -> WeightsInfo:
     Raises
     ------
     ValueError
-        The json is damaged, has a value of the wrong type, names a net that does not exist, or was
-        written for other weights (another SHA-256). The one-line message names the json.
+        The json is damaged, has an invalid value, names a net that does not exist, or was written
+        for other weights (another SHA-256). The one-line message names the json.
     """
     path = info_path(weights)
     if not os.path.exists(path):
@@ -72,19 +91,12 @@ def read_info(weights: str | os.PathLike) -> WeightsInfo:
     found = store.read_json(path)
     known = {field.name for field in dataclasses.fields(WeightsInfo)}
     values = {key: value for key, value in found.items() if key in known and value is not None}
-    with store.reading(path, 'a description of weights'):
-        if 'mean' in values:
-            values['mean'] = tuple(float(value) for value in values['mean'])
-            if len(values['mean']) != 3:
-                raise ValueError('mean must have 3 values')
-        for key, kind in (('S', int), ('L', int), ('scale', float), ('net', str), ('blob', str)):
-            if key in values:
-                values[key] = kind(values[key])
-        if values.get('colour', 'BGR') not in ('BGR', 'RGB'):
-            raise ValueError('colour must be BGR or RGB')
+    try:
+        info = WeightsInfo(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{path}: {error}') from None
     if 'net' in values:
-        values['net'] = _find_net(path, values['net'])
-    info = WeightsInfo(**values)
+        info = dataclasses.replace(info, net=_find_net(path, info.net))
     if info.sha256 and os.path.exists(weights) and store.sha256(weights) != info.sha256:
         raise ValueError(f'{path}: was written for other weights than {weights} (another SHA-256); '
                          'remove it, or write it again')
@@ -130,12 +142,11 @@ class DescriptorNet:
     def __init__(self, proto, weights, L, end=END, partial_weights=False, mean=MEAN, scale=1,
                  colour='BGR'):
         import caffe
+        check_file(proto)
         check_weights_file(weights)
-        for path in (proto, weights):
-            if not os.path.isfile(path):
-                raise FileNotFoundError(2, 'there is no such file', str(path))
         self.L, self.end = L, end
         self._input = {'mean': mean, 'scale': scale, 'colour': colour}
+        self._dimension = None  # unknown before the first descriptors
         self.net = caffe.Net(str(proto), str(weights), caffe.TEST)
         for name in ('data', 'rois', end):
             if name not in self.net.blobs:
@@ -156,7 +167,12 @@ class DescriptorNet:
             raise ValueError(f'the net returned {len(rows)} descriptors for {len(images)} images; '
                              'use a batch size of 1, or add the rois as a bottom of its '
                              'AggregateLayer')
-        return rows.reshape(len(rows), -1).copy()
+        rows = rows.reshape(len(rows), -1)
+        if self._dimension not in (None, rows.shape[1]):
+            raise ValueError(f'the blob {self.end!r} has {rows.shape[1]} values for an image and '
+                             f'{self._dimension} for another; it is not a descriptor')
+        self._dimension = rows.shape[1]
+        return rows.copy()
 
     def feed(self, name, array):
         """Reshape an input blob to the array's shape, and fill it."""
@@ -180,6 +196,10 @@ class Model:
         self.weights, self.info, self.S, self.L, self.end = str(weights), info, S, L, end
         self.net = DescriptorNet(info.net, weights, L, end, partial_weights, info.mean,
                                  info.scale, info.colour)
+        dimension = math.prod(self.net.net.blobs[end].shape[1:])
+        if info.dimension not in (None, dimension):
+            raise ValueError(f'{info_path(weights)}: dimension is {info.dimension}, but the blob '
+                             f'{end!r} has {dimension}')
         self.made_from = model_key(weights, info.net, L, end, info)
 
     def __call__(self, images, boxes=None):
@@ -190,7 +210,7 @@ class Model:
         images : list of H x W x 3 uint8, B G R
             They are resized to a longer side of S pixels.
         boxes : list of (x1, y1, x2, y2) in pixels, or of None, optional
-            Box to cut out of each image.
+            Box to cut out of each image: one entry per image.
 
         Returns
         -------
@@ -199,15 +219,18 @@ class Model:
         Raises
         ------
         ValueError
-            An array is not an image; see `images.check_images`.
+            An array is not an image, see `images.check_images`; there is not one box per image,
+            or a box lies outside its image; or the descriptors differ in length.
         """
         images = list(images)
         check_images(images)
+        boxes = [None] * len(images) if boxes is None else list(boxes)
+        if len(boxes) != len(images):
+            raise ValueError(f'boxes has {len(boxes)} entries, but images has {len(images)}')
         groups = defaultdict(list)
-        for index, image in enumerate(images):
-            box = boxes and boxes[index]
+        for index, (image, box) in enumerate(zip(images, boxes, strict=True)):
             image, ratio = resize(image, self.S)
-            image = image if box is None else crop(image, box, ratio)
+            image = image if box is None else crop(image, box, ratio, f'image {index}')
             groups[image.shape].append((index, image))
         rows = [None] * len(images)
         for group in groups.values():
@@ -240,7 +263,8 @@ def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int |
     Parameters
     ----------
     weights : path of a .caffemodel, optional
-        By default the released model, `caffemodel/model.caffemodel`.
+        By default the released model, `caffemodel/model.caffemodel`, or else the weights that
+        `make demo` makes.
     proto, S, L, end, mean : optional
         Prototxt of the net, longer side of images in pixels, levels of the rigid grid, blob of the
         descriptor, and mean (B, G, R). The defaults are those in the weights' json; without a json,
@@ -252,34 +276,53 @@ def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int |
     ------
     FileNotFoundError, ValueError, RuntimeError
         The files are missing, damaged or do not match. The one-line message names the file.
+    TypeError, ValueError
+        S, L or mean is invalid. The one-line message names it.
 
     Examples
     --------
     >>> model = load_model('caffemodel/model.caffemodel', S=512)    # doctest: +SKIP
     """
-    weights = os.fspath(weights or paths.WEIGHTS)
-    if not os.path.isfile(weights):
-        raise FileNotFoundError(2, 'there is no such file', weights)
+    weights = os.fspath(paths.default_weights() if weights is None else weights)
+    check_file(weights)
     info = read_info(weights)
-    changes = {'net': proto and os.fspath(proto), 'mean': mean and tuple(map(float, mean))}
-    info = dataclasses.replace(info, **{key: value for key, value in changes.items() if value})
+    changes = {'net': proto if proto is None else os.fspath(proto), 'blob': end, 'mean': mean,
+               'S': S, 'L': L}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if changes.keys() & {'net', 'blob'}:
+        changes['dimension'] = None     # that of another blob
+    info = dataclasses.replace(info, **changes)
     if info.trained is False:
         logger.warning('%s: these weights are not trained; look-alikes get high similarities',
                        paths.shown(weights))
-    return Model(weights, info, S or info.S or 800, info.L if L is None else L, end or info.blob,
+    return Model(weights, info, 800 if info.S is None else info.S, info.L, info.blob,
                  partial_weights)
 
 
-def check_weights_file(weights: str | os.PathLike) -> None:
-    """Raise ValueError for weights of PyTorch or ONNX, by name or content.
+def check_file(path) -> None:
+    """Raise OSError, with one line that says what is wrong, unless there is a file at a path."""
+    path = os.fspath(path)
+    if os.path.isfile(path):
+        return
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, 'is a folder, not a file', path)
+    if os.path.exists(path):
+        raise OSError(errno.EINVAL, 'is not a regular file', path)
+    hint = '' if os.path.abspath(path) != str(paths.WEIGHTS) else (
+        '; docs/weights.md says more about the released model, and `make demo` makes untrained '
+        f'weights, {paths.shown(paths.DEMO_WEIGHTS)}')
+    raise FileNotFoundError(errno.ENOENT, f'there is no such file{hint}', path)
 
-    The message names the importer.
+
+def check_weights_file(weights) -> None:
+    """Raise ValueError for weights of PyTorch or ONNX, by name or content, OSError without a file.
+
+    The message of the ValueError names the importer.
     """
     path = os.fspath(weights)
-    start = b''
-    if os.path.isfile(path):
-        with open(path, 'rb') as file:
-            start = file.read(9)
+    check_file(path)
+    with open(path, 'rb') as file:
+        start = file.read(9)
     # zip, pickle, and safetensors' JSON after its length
     if (path.endswith(('.pth', '.pt', '.safetensors', '.ckpt', '.onnx'))
             or start.startswith((b'PK\x03\x04', b'\x80\x02')) or start[8:] == b'{'):
@@ -298,6 +341,8 @@ def check_weights(net, proto: str | os.PathLike, weights: str | os.PathLike) -> 
         The layers differ; the message lists those that only one of the two has.
     """
     found = stored_layers(weights)
+    if net.params and not found:
+        raise ValueError(f'{weights}: holds no layer with weights')
     faults = [f'{what} {_some(names)}' for what, names in (
         (f'lacks the weights of layers that {proto} has:', set(net.params) - found),
         (f'has weights of layers that {proto} lacks:', found - set(net.params))) if names]

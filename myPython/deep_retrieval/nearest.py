@@ -4,7 +4,8 @@
 """
 
 from deep_retrieval import ranking
-from deep_retrieval.features import check_comparable
+from deep_retrieval.arguments import whole
+from deep_retrieval.features import check_comparable, check_described
 from deep_retrieval.ranking import Hit
 
 
@@ -28,9 +29,12 @@ def search(features, queries, top: int = 10) -> list[list[Hit]]:
     ValueError
         The two were made by different models, with another L or at other scales, or differ in
         dimension.
+    TypeError
+        One of them is not described yet.
     """
-    if top < 1:
-        raise ValueError(f'top is {top}, but must be at least 1')
+    whole('top', top, 1)
+    check_described('features', features)
+    check_described('queries', queries)
     check_comparable(queries, features)
     indices, similarities = ranking.top_k(queries.rows(), features.rows(), min(top, len(features)))
     return [[Hit(features.names[i], float(value)) for i, value in zip(row, values, strict=True)]

@@ -38,6 +38,16 @@ def test_no_group_is_no_gallery(small, flags, tmp_path):
     assert not (tmp_path / 'g').exists()
 
 
+def test_one_group_of_one_is_singular(small, flags, tmp_path):
+    (tmp_path / 'photos').mkdir()
+    name = sorted(os.listdir(small / 'jpg'))[0]
+    for copy in 'ab':
+        os.link(small / 'jpg' / name, tmp_path / f'photos/{copy}.jpg')
+    done = run('groups', tmp_path / 'photos', '--output', tmp_path / 'g', *flags)
+    assert done.stdout.splitlines()[1] == (
+        '1 group at a similarity of at least 0.75; 2 of 2 images'), done.stderr
+
+
 def test_evaluate(small, flags):
     done = run('evaluate', small, *flags)
     assert done.returncode == 0, done.stderr
@@ -50,3 +60,10 @@ def test_evaluate(small, flags):
     (['evaluate', 'nowhere'], 'nowhere')])
 def test_a_mistake_is_one_line(words, expected, flags, tmp_path):
     assert_one_line(run(*words, *flags, cwd=tmp_path), 'deep_retrieval: ', expected)
+
+
+@pytest.mark.parametrize('command, flag', [
+    ('describe', '--cache'), ('groups', '--output'), ('search', '--weights')])
+def test_an_empty_path_does_not_mean_the_default(command, flag, tmp_path):
+    words = [command, *['a.jpg'] * (command == 'search'), '.', flag, '']
+    assert_one_line(run(*words, cwd=tmp_path), f'argument {flag}: a path cannot be empty')

@@ -129,11 +129,16 @@ def test_settings_of_python_layers():
     (['--set', 'solver.net=none.prototxt'], ['none.prototxt', 'does not exist']),
     (['--set', 'solver.snapshot_prefix=gone/x'], ["make the folder 'gone'"]),
     (['--weights', 'none.caffemodel'], ['none.caffemodel']),
+    (['--weights', 'img'], ['img: is a folder, not a file']),
+    (['--plot', 'x.zork'], ['x.zork', 'known are', 'png']),
+    (['--plot', 'img'], ['img: is a folder']),
     (['--snapshot', 'none.solverstate'], ['none.solverstate']),
     (['--set', 'data.source=none.txt'], ['none.txt', "'data'"]),
 ])
 def test_mistakes_are_one_line(flags, words, folder):
-    assert_one_line(train(*flags, cwd=folder), *words)
+    done = train(*flags, cwd=folder)
+    assert_one_line(done, *words)
+    assert 'Iteration' not in done.stderr
     assert list(Path('out').iterdir()) == []
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import run_script
 from deep_retrieval import images as image_module
-from deep_retrieval import store
+from deep_retrieval import paths, store
 from deep_retrieval.model import info_path, write_info
 from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 from tiny import PROTO, WEIGHTS
@@ -350,9 +350,14 @@ def test_mean_scale_and_colour_reach_the_net(weights, photos):
 
 @pytest.mark.parametrize('change, words', [
     ({'net': 'proto/none.prototxt'}, 'its net proto/none.prototxt does not exist'),
-    ({'sha256': '0' * 64}, 'written for other weights'), ({'S': 'big'}, 'is damaged'),
-    ({'mean': [1, 2]}, 'mean must have 3 values'), ({'colour': 'CMYK'}, 'BGR or RGB'),
-    ({'mean': 'grey'}, 'is damaged')])
+    ({'sha256': '0' * 64}, 'written for other weights'), ({'S': 'big'}, "S is 'big'"),
+    ({'S': -4}, 'S is -4, but must be at least 3'), ({'S': 0}, 'S is 0'),
+    ({'S': 96.7}, 'S is 96.7, but must be an integer'), ({'L': -1}, 'L is -1'),
+    ({'dimension': 64}, "dimension is 64, but the blob 'rmac/normalized' has 128"),
+    ({'mean': [1, 2]}, 'mean is .1, 2., but must have 3 finite numbers'),
+    ({'mean': [1, 2, float('nan')]}, 'mean is'), ({'mean': 'grey'}, "mean is 'grey'"),
+    ({'scale': float('inf')}, 'scale is inf'), ({'colour': 'CMYK'}, 'BGR or RGB'),
+    ({'net': 5}, 'net is 5'), ({'blob': []}, 'blob is')])
 def test_a_wrong_json_is_one_line(weights, change, words):
     write_info(weights, net=str(PROTO), S=S)
     path = info_path(weights)
@@ -375,6 +380,19 @@ def test_missing_weights_are_named(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         dr.load_model(tmp_path / 'none.caffemodel')
     assert error.value.filename == str(tmp_path / 'none.caffemodel')
+
+
+def test_without_a_path_the_released_or_the_demos_weights_are_loaded(weights, monkeypatch, caplog):
+    monkeypatch.setattr(paths, 'WEIGHTS', weights.with_name('released.caffemodel'))
+    monkeypatch.setattr(paths, 'DEMO_WEIGHTS', weights.with_name('demo.caffemodel'))
+    with pytest.raises(FileNotFoundError, match='docs/weights.md.*`make demo`') as error:
+        dr.load_model()
+    assert error.value.filename == str(paths.WEIGHTS)
+    weights.rename(paths.DEMO_WEIGHTS)
+    write_info(paths.DEMO_WEIGHTS, net=str(PROTO), trained=False)
+    assert dr.load_model().weights == str(paths.DEMO_WEIGHTS) and 'not trained' in caplog.text
+    paths.WEIGHTS.write_bytes(WEIGHTS.read_bytes())
+    assert dr.load_model(proto=PROTO).weights == str(paths.WEIGHTS)
 
 
 def test_nothing_is_printed(model, photos, capsys):

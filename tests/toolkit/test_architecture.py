@@ -12,7 +12,7 @@ SCRIPT_SIDE = {'cli', 'subcommands', 'shared_flags', 'convert_flags', 'offline_f
 # folders of the package that must not be imported by the modules below them
 UPPER = {'duplicates', 'training', 'surgery', 'search', 'gallery', 'studies'}
 LOWER = {'paths', 'store', 'images', 'listing', 'progress', 'optional', 'vectors', 'scales',
-         'image_means'}
+         'image_means', 'arguments'}
 
 
 def modules(folder, name):

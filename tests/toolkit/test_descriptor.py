@@ -65,7 +65,14 @@ def test_crop_cuts_from_the_resized_image():
     part = images.crop(image, (20.4, 41.0, 60.0, 120.9), 0.5)     # 10.2 20.5 30 60.45
     np.testing.assert_array_equal(part, image[20:60, 10:30])
     assert images.crop(image, (-5, -5, 500, 500), 1).shape == (100, 50, 3)
-    assert images.crop(image, (60, 10, 70, 20), 1).shape[:2] == (10, 3)    # outside: an edge
+    assert images.crop(image, (49, 10, 70, 20), 1).shape[:2] == (10, 3)    # almost outside
+
+
+@pytest.mark.parametrize('box', [(50.6, 0, 60, 10), (0, 100, 10, 120), (-9, 0, 0, 10),
+                                 (0, -9, 10, -1), (np.nan, 0, 10, 10), (0, 0, 10)])
+def test_a_box_outside_its_image_is_refused(box):
+    with pytest.raises(ValueError, match='^a.jpg: the box .*(outside its 50 x 100 pix|4 finite)'):
+        images.crop(np.zeros((100, 50, 3)), box, 1, 'a.jpg')
 
 
 def write(path, data, keep=1.0):
@@ -123,11 +130,16 @@ def lack(stored):
     stored.layer.extend(kept)
 
 
+def empty(stored):
+    del stored.layer[:]
+
+
 def exceed(stored):
     stored.layer.add(name='fc1000').blobs.add(data=[1.0]).shape.dim.append(1)
 
 
-@pytest.mark.parametrize('change, words', [(lack, 'lacks the weights .*pooled_rois/pca'),
+@pytest.mark.parametrize('change, words', [(empty, 'holds no layer with weights'),
+                                           (lack, 'lacks the weights .*pooled_rois/pca'),
                                            (exceed, 'has weights .*fc1000')])
 def test_weights_for_another_net_are_refused(change, words, tmp_path):
     path = change_weights(tmp_path, change)
@@ -137,8 +149,11 @@ def test_weights_for_another_net_are_refused(change, words, tmp_path):
     model.DescriptorNet(proto, path, L=2, partial_weights=True)
 
 
-def test_missing_files_are_named():
-    for files in ((os.devnull + 'x', TINY),
-                  (ROOT / 'proto/deploy_resnet_tiny.prototxt', 'nowhere')):
-        with pytest.raises(FileNotFoundError):
+@pytest.mark.parametrize('path, words', [
+    (os.devnull + 'x', 'there is no such file'), (os.devnull, 'is not a regular file'),
+    (ROOT, 'is a folder, not a file')])
+def test_missing_files_are_named(path, words):
+    for files in ((path, TINY), (ROOT / 'proto/deploy_resnet_tiny.prototxt', path)):
+        with pytest.raises(OSError) as error:
             model.DescriptorNet(*files, L=2)
+        assert (error.value.strerror, error.value.filename) == (words, str(path))

@@ -13,6 +13,7 @@ import numpy as np
 
 from deep_retrieval.duplicates.cover_groups import Group
 from deep_retrieval.duplicates.cover_groups import components as connect
+from deep_retrieval.features import check_described
 from deep_retrieval.ranking import Hit
 
 THRESHOLD = 0.75    # cosine; the right value depends on the weights
@@ -45,7 +46,10 @@ def find_groups(features, threshold: float = THRESHOLD, *, components: bool = Fa
     ------
     ValueError
         `threshold` is not within -1 to 1, or a row has no direction.
+    TypeError
+        The images are not described yet.
     """
+    check_described('features', features)
     if not -1 <= threshold <= 1:
         raise ValueError(f'threshold is {threshold}, but must be a cosine from -1 to 1')
     first, second, values = find_pairs(features, threshold)

@@ -21,14 +21,13 @@ from google.protobuf import text_format
 
 from deep_retrieval import paths, store
 from deep_retrieval.model import stored_layers
-from deep_retrieval.optional import need
 from deep_retrieval.training.settings import (
     parse_setting,
     read_prototxt,
     set_field,
     set_in_layer,
 )
-from deep_retrieval.training.training_log import plot
+from deep_retrieval.training.training_log import check_picture, plot
 from deep_retrieval.training.trunk_cache import TrunkCache
 
 
@@ -73,7 +72,7 @@ def train(solver_file: str, *, weights: Sequence[str] = (), snapshot: str | None
         A file or setting is invalid. The one-line message names it.
     """
     if plot_file:
-        need('matplotlib.figure', 'plots')      # fail before hours of training
+        check_picture(plot_file)    # before hours of training
     job = prepare(solver_file, settings)
     with undone_on_error(job.stem, [*job.messages, job.log, *([plot_file] if plot_file else ())]):
         for path, message in job.messages.items():

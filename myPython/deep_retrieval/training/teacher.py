@@ -19,7 +19,7 @@ from deep_retrieval import store
 from deep_retrieval.extraction import Item, extract, extract_scales, images_of
 from deep_retrieval.images import MEAN, ImageError, read_image, to_blob
 from deep_retrieval.model import END as DEPLOY_END
-from deep_retrieval.model import DescriptorNet, check_weights, check_weights_file
+from deep_retrieval.model import DescriptorNet, check_file, check_weights, check_weights_file
 from deep_retrieval.training.settings import read_prototxt
 
 END = 'rmac/eltwise/normalized'     # layer and blob of a teacher's descriptor
@@ -65,9 +65,7 @@ class TeacherNet:
     """
 
     def __init__(self, proto: str, weights: str, end: str = END, partial_weights: bool = False):
-        for path in (proto, weights):
-            if not os.path.isfile(path):
-                raise FileNotFoundError(2, 'there is no such file', str(path))
+        check_file(proto)
         check_weights_file(weights)
         layers = read_prototxt(proto, caffe_pb2.NetParameter()).layer
         self.end, self.net = end, caffe.Net(str(proto), str(weights), caffe.TEST)

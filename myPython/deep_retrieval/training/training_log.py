@@ -1,6 +1,7 @@
 """Read and plot loss and learning rate from the log of a training.
 
     loss, rate = read_log('caffemodel/resnet101_lifted.log')
+    check_picture('tmp/loss.png')       # before hours of training
     plot('caffemodel/resnet101_lifted.log', 'tmp/loss.png')
 """
 
@@ -41,6 +42,20 @@ def _rising(points):
     return kept
 
 
+def check_picture(path: str) -> None:
+    """Raise ValueError if `plot` cannot draw into a file of this name, RuntimeError if nowhere."""
+    canvas = need('matplotlib.figure', 'plots').Figure().canvas
+    if os.path.isdir(path):
+        raise ValueError(f'{path}: is a folder; give the name of a picture')
+    if _format(path) not in canvas.get_supported_filetypes():
+        raise ValueError(f'{path}: a plot cannot have this ending; known are '
+                         f'{", ".join(sorted(canvas.get_supported_filetypes()))}')
+
+
+def _format(picture):
+    return os.path.splitext(picture)[1][1:].lower() or 'png'
+
+
 def plot(log_file: str, picture: str) -> None:
     """Plot loss and learning rate of a log against iterations; nothing if it has no loss yet."""
     Figure = need('matplotlib.figure', 'plots').Figure      # needs no screen, unlike pyplot
@@ -60,5 +75,4 @@ def plot(log_file: str, picture: str) -> None:
         right.set(ylabel='learning rate', ylim=(0, None))
         lines = [*lines, *right.get_lines()]
     axes.legend(handles=lines, loc='upper right')
-    store.write(picture, lambda file: figure.savefig(
-        file, format=os.path.splitext(picture)[1][1:] or 'png', dpi=120))
+    store.write(picture, lambda file: figure.savefig(file, format=_format(picture), dpi=120))
