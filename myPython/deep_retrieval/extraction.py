@@ -163,7 +163,7 @@ def load_item(item: Item, S: int | None) -> np.ndarray:
     """
     image = read_image(item.path)
     image, ratio = resize(image, S or max(image.shape[:2]))
-    return image if item.box is None else crop(image, item.box, ratio)
+    return image if item.box is None else crop(image, item.box, ratio, item.path)
 
 
 def load_checked(item: Item, S: int | None, max_pixels: int = MANY_PIXELS) -> np.ndarray:

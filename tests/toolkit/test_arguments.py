@@ -79,6 +79,14 @@ def test_boxes(model):
                        '^image 0: the box is .*, but must have 4 finite numbers$')
 
 
+def test_a_querys_box_outside_its_image(model, small, tmp_path):
+    dataset = dr.open_dataset(small)
+    first = dataset.queries[0]
+    dataset.queries[0] = first._replace(box=(5000, 0, 6000, 50))
+    assert_refused(lambda: dr.evaluate(model, dataset, cache=tmp_path, skip_bad=True), ValueError,
+                   f'{first.image}.jpg: the box 5000, 0, 6000, 50 lies outside its')
+
+
 def test_a_blob_that_is_not_a_descriptor():
     data = dr.load_model(WEIGHTS, proto=PROTO, S=64, end='data')
     for call in (dr.describe, lambda model, images: model(images)):
@@ -90,6 +98,9 @@ def test_what_is_not_described_yet(described, model):
     for call in (lambda: dr.search(described, 'query.jpg'), lambda: dr.search(described, IMAGE),
                  lambda: dr.search(model, described), lambda: dr.find_groups(IMAGE)):
         assert_refused(call, TypeError, '(queries|features) is of type .* pass what `describe`')
+    hits = dr.search(described, described)
+    assert_refused(lambda: dr.gallery(hits, described, 'x'), TypeError,
+                   r'^groups must be .*dict\(zip\(queries.names, hits\)\)')
     assert_refused(lambda: dr.search(described, described, top='5'), TypeError, "top is '5'")
 
 

@@ -51,6 +51,9 @@ def gallery(groups, features, output: str | os.PathLike, *, images: str | os.Pat
     ValueError
         There is nothing to show, or `output` is not a gallery.
     """
+    if not isinstance(groups, dict) and not all(hasattr(group, 'anchor') for group in groups):
+        raise TypeError('groups must be what find_groups returns, or a dict of name to list of '
+                        'Hit: for hits of `search`, dict(zip(queries.names, hits))')
     items = groups.items() if isinstance(groups, dict) else [
         (group.anchor, group.hits) for group in groups]
     entries = [pages.Entry(name, hits) for name, hits in items]
