@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from deep_retrieval import progress
 from deep_retrieval.extraction import images_of
 from deep_retrieval.images import read_image, resize
-from deep_retrieval.model import DescriptorNet
+from deep_retrieval.model import DescriptorNet, read_info
 
 
 def fit_folder(proto: str, weights: str, img_dir: str, output: str, *, S: int, L: int, centre: str,
@@ -34,7 +34,9 @@ def fit_folder(proto: str, weights: str, img_dir: str, output: str, *, S: int, L
     components, images : how many directions were fitted, to how many images
     """
     paths = [item.path for item in images_of(img_dir)]
-    net = DescriptorNet(proto, weights, L, end=project, partial_weights=True)
+    info = read_info(weights)       # how its images are fed
+    net = DescriptorNet(proto, weights, L, end=project, partial_weights=True, mean=info.mean,
+                        scale=info.scale, colour=info.colour)
     components = fit(net, paths, S, centre, project, whitening=whitening)
     net.net.save(str(output))
     return components, len(paths)
