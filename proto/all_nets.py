@@ -5,6 +5,7 @@ from functools import partial
 import class_nets
 import distilling_nets
 import heads
+import lite_nets
 import metric_nets
 import offline_nets
 from frames import FULL, SQUARE, TINY, deploy
@@ -33,3 +34,10 @@ NETS.update({size.path(template): partial(net, size) for size in (FULL, TINY)
              for family in FAMILIES for template, net in family.items()})
 NETS.update({TINY.path(template): partial(net, TINY)
              for template, net in class_nets.NETS.items()})
+NETS.update({size.path(template): partial(net, size) for size in lite_nets.SIZES.values()
+             for template, net in lite_nets.NETS.items()})
+# trunk -> the nets of the families on it; only those on Lite0 are in the repository
+LITE = {file: {size.path(template): partial(net, size)
+               for template, net in lite_nets.FAMILIES.items()}
+        for file, size in lite_nets.SIZES.items()}
+NETS.update(LITE['lite0'])

@@ -20,6 +20,10 @@ class Trunk(namedtuple('Trunk', 'blocks widths conv1_bias', defaults=[False])):
         last = f'res{number}{self.blocks[number - 2][-1]}'
         return Features(n[last], 4 * self.widths[number - 2], 2 ** number)
 
+    def build(self, n, bottom, **learned):
+        """Add the whole trunk; `learned` as of `resnet`."""
+        return resnet(n, bottom, self, **learned)
+
 
 WIDTHS = (64, 128, 256, 512)
 RESNET50 = Trunk(('abc', 'abcd', 'abcdef', 'abc'), WIDTHS, conv1_bias=True)
@@ -81,15 +85,18 @@ def shared(layer_type, name):
 
 
 def conv_bn(n, name, bottom, num_output, kernel_size, pad=0, stride=1, relu=False,
-            param=default_param, use_global_stats=True, bias_term=False, **convolution):
-    """Convolution, BatchNorm, Scale and, with `relu`, ReLU; all but the first in place."""
+            param=default_param, use_global_stats=True, bias_term=False, norm=None, **convolution):
+    """Convolution, BatchNorm, Scale and, with `relu`, ReLU; all but the first in place.
+
+    `norm` has further fields of the BatchNorm.
+    """
     suffix = name[len('res'):] if name.startswith('res') else f'_{name}'
     bn, scale = f'bn{suffix}', f'scale{suffix}'
     n[name] = L.Convolution(bottom, num_output=num_output, kernel_size=kernel_size, pad=pad,
                             stride=stride, bias_term=bias_term, param=param('Convolution', name),
                             **convolution)
     n[bn] = L.BatchNorm(n[name], in_place=True, use_global_stats=use_global_stats,
-                        param=param('BatchNorm', bn))
+                        param=param('BatchNorm', bn), **norm or {})
     n[scale] = L.Scale(n[bn], in_place=True, bias_term=True, param=param('Scale', scale))
     if not relu:
         return n[scale]
@@ -166,16 +173,20 @@ def reshape(n, name, bottom, dim):
     return n[name]
 
 
-def pool_regions(n, name, features, rois, python=False):
-    """Max-pool each region, and normalize."""
-    n[name] = L.ROIPooling(features.top, rois, pooled_w=1, pooled_h=1,
-                           spatial_scale=1 / features.stride)
+def pool_regions(n, name, features, rois, python=False, power=None):
+    """Pool each region by its maximum, or its generalized mean of a `power`, and normalize."""
+    scale = 1 / features.stride
+    if power is None:
+        n[name] = L.ROIPooling(features.top, rois, pooled_w=1, pooled_h=1, spatial_scale=scale)
+    else:
+        n[name] = python_layer('GeMLayer', {'p': power, 'spatial_scale': scale}, features.top,
+                               rois)
     return normalize(n, f'{name}/normalized', n[name], python)
 
 
-def region_vectors(n, name, features, rois, python=False, dim=(1, 1)):
+def region_vectors(n, name, features, rois, python=False, dim=(1, 1), power=None):
     """`pool_regions`, reshaped to R x channels x `dim`: `name`/normalized_flat."""
-    top = pool_regions(n, name, features, rois, python)
+    top = pool_regions(n, name, features, rois, python, power)
     return reshape(n, f'{name}/normalized_flat', top, [0, features.channels, *dim])
 
 
@@ -224,14 +235,16 @@ def aggregate(n, name, regions, rois=None, python=False, **param_str):
 
 
 def rmac(n, features, rois, num_output, suffix='', rois_to_aggregate=True, python=False,
-         param_str=None, **projection):
+         param_str=None, power=None, **projection):
     """Regional maximum activations (R-MAC) of `features`: pooled, centred, projected and summed.
 
-    `suffix` is appended to the names pooled_rois and rmac, `param_str` is the AggregateLayer's, and
-    `projection` is passed to `pca`.
+    `suffix` is appended to the names pooled_rois and rmac, `param_str` is the AggregateLayer's,
+    `power` is passed to `pool_regions`, and `projection` to `pca`. Without `num_output` the pooled
+    regions are summed as they are.
     """
     pooled = f'pooled_rois{suffix}'
-    top = region_vectors(n, pooled, features, rois, python)
-    top = pca(n, pooled, top, num_output, python=python, **projection)
+    top = region_vectors(n, pooled, features, rois, python, power=power)
+    if num_output is not None:
+        top = pca(n, pooled, top, num_output, python=python, **projection)
     return aggregate(n, f'rmac{suffix}', top, rois if rois_to_aggregate else None, python,
                      **param_str or {})

@@ -4,7 +4,7 @@ The original uses a pretrained trunk. The trunk of its tiny counterpart is train
 images rendered by datasets/make_training_demo.py.
 """
 
-from blocks import default_param, resnet
+from blocks import default_param
 from caffe import NetSpec
 from caffe import layers as L
 from caffe import params as P
@@ -23,8 +23,8 @@ def classes(size):
         ntop=2, source=f'{folder.rstrip("/")}.txt', root_folder=folder, batch_size=32,
         shuffle=True, new_height=HEIGHT, new_width=WIDTH,
         transform_param=dict(mirror=True, crop_size=CROP, mean_value=MEAN))
-    resnet(n, n.data, size.trunk, param=default_param, use_global_stats=False,
-           weight_filler=dict(type='msra'))
+    size.trunk.build(n, n.data, param=default_param, use_global_stats=False,
+                     weight_filler=dict(type='msra'))
     n.pool5 = L.Pooling(size.trunk.features(n, 5).top, pool=P.Pooling.AVE, global_pooling=True)
     n.classes = L.InnerProduct(n.pool5, num_output=CLASSES, weight_filler=dict(type='xavier'))
     n.loss = L.SoftmaxWithLoss(n.classes, n.label)

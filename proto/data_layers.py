@@ -14,8 +14,9 @@ from deep_retrieval.images import MEAN
 MEAN = [round(float(channel), 8) for channel in MEAN]       # B, G, R
 
 # Images in an LMDB whose labels are rows of the teacher's `features`. Paths are relative to the
-# Size's folder of datasets; `grid` is the dataset that defines the images' regions.
-Source = namedtuple('Source', 'lmdb features grid mean', defaults=[MEAN])
+# Size's folder of datasets; `grid` is the dataset that defines the images' regions. `mean` replaces
+# that of the Size.
+Source = namedtuple('Source', 'lmdb features grid mean', defaults=[None])
 
 COVER = Source('cover/training/cover_training_lmdb', 'cover/training/features.npy', 'cover',
                list(image_means.COVER))
@@ -39,7 +40,7 @@ def grid(n, size, dataset, data='data', rois='rois'):
 def images_with_features(n, size, source, batch_size):
     """`data` and `label` from an LMDB, the labels' `features`, and `rois`."""
     n.data, n.label = L.Data(
-        ntop=2, transform_param=dict(mirror=True, mean_value=source.mean),
+        ntop=2, transform_param=dict(mirror=True, mean_value=source.mean or size.mean),
         source=f'{size.datasets}/{source.lmdb}', batch_size=batch_size, backend='LMDB')
     n.features = python_layer(
         'FeatureLayer', {'features': f'{size.datasets}/{source.features}'}, n.label)
@@ -48,7 +49,7 @@ def images_with_features(n, size, source, batch_size):
 
 def images_of_classes(n, layer, size, folder, batch_size, tops=('data',), **param_str):
     """`tops` from a layer that draws images by class."""
-    values = {'batch_size': batch_size, 'cls_dir': f'{size.datasets}/{folder}', 'mean': MEAN,
+    values = {'batch_size': batch_size, 'cls_dir': f'{size.datasets}/{folder}', 'mean': size.mean,
               **param_str}
     made = python_layer(layer, values, ntop=len(tops))
     for name, top in zip(tops, [made] if len(tops) == 1 else made, strict=True):

@@ -14,14 +14,13 @@ from blocks import (
     normalize,
     params,
     python_layer,
-    resnet,
     shared,
     stage,
     stem,
 )
 from caffe import NetSpec
 from caffe import layers as L
-from data_layers import COVER, LANDMARK, MEAN, OXFORD, PARIS, grid, images_with_features
+from data_layers import COVER, LANDMARK, OXFORD, PARIS, grid, images_with_features
 from frames import IMAGE, SQUARE, deploy, merge_phases, named, solver
 
 
@@ -31,14 +30,15 @@ def teacher(size, dim):
     n.data = L.Input(shape=dict(dim=IMAGE))
     prefixes = ('l_', 'm_', 'h_')
     for prefix, (h, w) in zip(prefixes, size.sides, strict=True):
-        n[f'{prefix}resize'] = python_layer('ResizeLayer', {'h': h, 'w': w, 'mean': MEAN}, n.data)
+        param_str = {'h': h, 'w': w, 'mean': size.mean}
+        n[f'{prefix}resize'] = python_layer('ResizeLayer', param_str, n.data)
     for prefix in prefixes:
         grid(n, size, 'other', f'{prefix}resize', f'{prefix}rois')
     head = heads.whole if dim == size.dim else heads.reduced
     learned = dict(heads.frozen_by_name(), pca_param=params(FROZEN, FROZEN))
     tops = []
     for branch in (Branch(n, prefix) for prefix in prefixes):
-        resnet(branch, branch['resize'], size.trunk, param=shared)
+        size.trunk.build(branch, branch['resize'], param=shared)
         tops.append(head(branch, size.trunk, branch['rois'], dim, **learned))
     n['rmac/eltwise'] = L.Eltwise(*tops)
     normalize(n, 'rmac/eltwise/normalized', n['rmac/eltwise'])
@@ -46,7 +46,7 @@ def teacher(size, dim):
 
 
 def frozen_trunk(n, trunk):
-    resnet(n, n.data, trunk, param=frozen)
+    trunk.build(n, n.data, param=frozen)
 
 
 def last_stage_learns(n, trunk):
@@ -58,8 +58,8 @@ def last_stage_learns(n, trunk):
 
 
 def whole_trunk_learns(n, trunk):
-    resnet(n, n.data, trunk, eltwise=dict(operation='SUM'), use_global_stats=False,
-           weight_filler=dict(type='msra'))
+    trunk.build(n, n.data, eltwise=dict(operation='SUM'), use_global_stats=False,
+                weight_filler=dict(type='msra'))
 
 
 def student(size, head, train, test, trunk_layers=frozen_trunk, trunk=None, name=None, apart=()):

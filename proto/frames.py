@@ -2,14 +2,16 @@
 
 Each net is a function of a Size. With FULL it is the original's net; with TINY it is its
 counterpart in proto/tiny/: the same layers on a narrow trunk, which trains in minutes on a CPU.
+lite_nets.py has the Sizes of the EfficientNet-Lite trunks.
 """
 
 from dataclasses import dataclass
 
-from blocks import RESNET50, RESNET101, RESNET_TINY, Trunk, resnet
+from blocks import RESNET50, RESNET101, RESNET_TINY, Trunk
 from caffe import NetSpec
 from caffe import layers as L
 from caffe.proto import caffe_pb2
+from data_layers import MEAN
 
 NUM_ROIS = 8                # regions of a 4:3 image at L = 2
 ROIS = [NUM_ROIS, 5]
@@ -34,6 +36,7 @@ class Size:
     sides: tuple        # (h, w) of the teacher's low, middle and high resolution
     hurry: int          # number of the original's iterations that one iteration replaces
     solver_mode: str
+    mean: tuple = tuple(MEAN)   # of the input: B, G, R
 
     def path(self, template):
         """Return a path in proto/ from a template with {file}, {dim}, {reduced} and {half}."""
@@ -71,7 +74,7 @@ def deploy(size, head, trunk=None, data=IMAGE, rois=ROIS):
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=data))
     n.rois = L.Input(shape=dict(dim=rois))
-    resnet(n, n.data, trunk)
+    trunk.build(n, n.data)
     head(n, trunk, n.rois)
     return named(size.name, n)
 

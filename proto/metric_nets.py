@@ -12,7 +12,6 @@ from blocks import (
     project,
     python_layer,
     region_vectors,
-    resnet,
     shared,
 )
 from caffe import NetSpec
@@ -37,7 +36,7 @@ def lifted(size):
         images_of_classes(n, 'BinDataLayer', size, LANDMARK_CLASSES, batch_size,
                           tops=('data', 'label'), dataset=size.grid('landmark'))
         rois = grid(n, size, 'landmark')
-        resnet(n, n.data, size.trunk, param=shared)
+        size.trunk.build(n, n.data, param=shared)
         top = heads.reduced(n, size.trunk, rois, size.reduced, train=True,
                             **heads.rates_by_name())
         n.loss = L.LiftedStructSimilaritySoftmaxLoss(
@@ -56,7 +55,7 @@ def triplet(size):
         rois = grid(n, size, 'paris')
         tops = []
         for branch in (Branch(n, prefix) for prefix in ('', 'p_', 'n_')):
-            resnet(branch, branch['data'], size.trunk, param=shared)
+            size.trunk.build(branch, branch['data'], param=shared)
             tops.append(heads.reduced(branch, size.trunk, rois, size.reduced, train=True,
                                       **heads.rates_by_name(bias_decay=1)))
         n.loss = L.TripletLoss(*tops, margin=1)
@@ -96,7 +95,7 @@ def reduction(size, head):
         images_of_classes(n, 'BinDataWithoutLabelLayer', size, folder, 15,
                           dataset=size.grid('landmark'))
         rois = grid(n, size, 'landmark')
-        resnet(n, n.data, size.trunk, param=shared)
+        size.trunk.build(n, n.data, param=shared)
         short, whole = head(n, size.trunk, rois, size, train=True)
         n.loss = python_layer('PairL2LossLayer', {}, short, whole, loss_weight=1)
         return named(f'{size.name}-Reduced', n)

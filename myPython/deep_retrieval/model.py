@@ -5,8 +5,8 @@
 
 `X.json` beside `X.caffemodel` says how to use the weights: `net` (the prototxt, relative to the
 json or to the repository), `blob`, `mean`, `scale`, `colour`, `S`, `L`, `dimension`, `trained`,
-`source`, `licence`, `sha256` and `learned_from`. Keys may be missing; weights without a json get
-the defaults of the released model.
+`thresholds`, `source`, `licence`, `sha256` and `learned_from`. Keys may be missing; weights without
+a json get the defaults of the released model.
 """
 
 import dataclasses
@@ -39,6 +39,8 @@ class WeightsInfo:
     S : recommended longer side in pixels, or None
     L : recommended levels of the rigid grid
     trained : False for untrained weights, None if unknown
+    thresholds : similarities from which pairs of images are near-duplicates with a precision of 90,
+        95 and 99 %, by '0.90', '0.95' and '0.99'; None if unknown
 
     A field of a wrong type or value is a TypeError or ValueError that names it.
     """
@@ -52,6 +54,7 @@ class WeightsInfo:
     L: int = 2
     dimension: int | None = None
     trained: bool | None = None
+    thresholds: dict | None = None
     source: str | None = None
     licence: str | None = None
     sha256: str | None = None
@@ -66,6 +69,9 @@ class WeightsInfo:
             raise ValueError(f'scale is {self.scale!r}, but must be a finite number')
         if self.colour not in ('BGR', 'RGB'):
             raise ValueError(f'colour is {self.colour!r}, but must be BGR or RGB')
+        if self.thresholds is not None and not (isinstance(self.thresholds, dict) and all(
+                isinstance(value, (int, float)) for value in self.thresholds.values())):
+            raise TypeError('thresholds must be numbers by their precision')
         for name in ('net', 'blob'):
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f'{name} is {getattr(self, name)!r}, but must be a string')
@@ -156,11 +162,7 @@ class DescriptorNet:
 
     def __call__(self, images):
         """Describe B images of one size (H x W x 3 uint8): B x D float32."""
-        from region_generator import get_rmac_region_coordinates, pack_regions_for_network
-        blob = to_blob(images, **self._input)
-        regions = get_rmac_region_coordinates(*blob.shape[2:], self.L)
-        self.feed('data', blob)
-        self.feed('rois', pack_regions_for_network([regions] * len(images)))
+        self.load(images)
         self.net.forward(end=self.end)
         rows = self.net.blobs[self.end].data
         if len(rows) != len(images):
@@ -173,6 +175,14 @@ class DescriptorNet:
                              f'{self._dimension} for another; it is not a descriptor')
         self._dimension = rows.shape[1]
         return rows.copy()
+
+    def load(self, images):
+        """Fill the inputs with B images of one size and with their regions."""
+        from region_generator import get_rmac_region_coordinates, pack_regions_for_network
+        blob = to_blob(images, **self._input)
+        regions = get_rmac_region_coordinates(*blob.shape[2:], self.L)
+        self.feed('data', blob)
+        self.feed('rois', pack_regions_for_network([regions] * len(images)))
 
     def feed(self, name, array):
         """Reshape an input blob to the array's shape, and fill it."""

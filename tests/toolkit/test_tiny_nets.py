@@ -1,4 +1,7 @@
-"""The tiny twins of the nets: the original's with other numbers, and at work in the engine."""
+"""The tiny twins of the nets: the original's with other numbers, and at work in the engine.
+
+So are the nets on EfficientNet-Lite0.
+"""
 
 import re
 
@@ -13,6 +16,8 @@ from net_rows import PROTO, expected_nets, layer_of, read, twin
 EXPECTED = sorted(expected_nets())
 PATHS = sorted(path.relative_to(PROTO).as_posix() for path in PROTO.rglob('*tiny*.prototxt'))
 TINY = [path for path in PATHS if not path.endswith('_solver.prototxt')]
+LITE = sorted(path.relative_to(PROTO).as_posix() for path in PROTO.glob('lite/**/*lite0*.prototxt')
+              if not path.stem.endswith('_solver'))
 
 
 def tiny_name(name):
@@ -114,7 +119,7 @@ def filled(path, phase, tmp_path, **shapes):
     return net
 
 
-@pytest.mark.parametrize('path', [path for path in TINY if '/train_' in path])
+@pytest.mark.parametrize('path', [path for path in TINY + LITE if '/train_' in path])
 def test_a_twin_that_trains_has_a_loss_and_gradients_in_the_engine(path, tmp_path):
     filled(path, caffe.TEST, tmp_path)
     net = filled(path, caffe.TRAIN, tmp_path)
@@ -130,7 +135,7 @@ def test_a_twin_that_trains_has_a_loss_and_gradients_in_the_engine(path, tmp_pat
         assert np.isfinite(gradient).all() and gradient.any()
 
 
-@pytest.mark.parametrize('path', [path for path in TINY if '/train_' not in path])
+@pytest.mark.parametrize('path', [path for path in TINY + LITE if '/train_' not in path])
 def test_a_twin_to_deploy_describes_in_the_engine(path, tmp_path):
     if 'teacher' in path:
         net = filled(path, caffe.TEST, tmp_path, data=(1, 3, 96, 128))

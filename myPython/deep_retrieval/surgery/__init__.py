@@ -7,6 +7,7 @@
 - report: shapes, and statistics of parameters and blobs
 - pca_layers: centring and projection fitted to images
 - demo_weights: weights to try the toolkit with
-- torch_import, onnx_export: from PyTorch, to ONNX
+- torch_import, lite_import, onnx_export: from PyTorch, to ONNX
+- lite_weights, lite_heads: EfficientNet-Lite with a learned head
 - tools: the subcommands of model_tools.py
 """

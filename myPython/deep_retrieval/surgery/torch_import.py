@@ -51,6 +51,30 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
     RuntimeError
         The package safetensors is required but not installed.
     """
+    state = read_tensors(path)
+    first = [name for name in state if name.endswith('conv1.weight') and 'layer' not in name]
+    if not first:
+        raise ValueError(f'{path}: has no tensor conv1.weight')
+    prefix = min(first, key=len)[:-len('conv1.weight')]
+    return {name[len(prefix):]: value for name, value in state.items() if name.startswith(prefix)}
+
+
+def read_tensors(path: str) -> dict[str, np.ndarray]:
+    """Read all tensors of a .pth or .safetensors file by name; no code in it is run.
+
+    Of a checkpoint, its `state_dict` is taken.
+
+    Returns
+    -------
+    dict of str to float32 ndarray
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The file cannot be read, or holds something else than tensors.
+    RuntimeError
+        The package safetensors is needed and missing.
+    """
     path = str(path)
     if path.endswith('.safetensors'):
         load = need('safetensors.torch', 'safetensors').load_file
@@ -64,16 +88,11 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
                 raise ValueError(f'{error}') from error
     if isinstance(state, dict):
         state = state.get('state_dict', state)
-    state = {name: value for name, value in state.items()
-             if isinstance(name, str) and isinstance(value, torch.Tensor)} if (
-        isinstance(state, dict)) else {}
-    first = [name for name in state if name.endswith('conv1.weight') and 'layer' not in name]
-    if not first:
-        raise ValueError(f'{path}: has no tensor conv1.weight')
-    prefix = min(first, key=len)[:-len('conv1.weight')]
+    if not isinstance(state, dict):
+        return {}
     with store.reading(path, 'a file of tensors'):
-        return {name[len(prefix):]: value.float().numpy() for name, value in state.items()
-                if name.startswith(prefix)}
+        return {name: value.float().numpy() for name, value in state.items()
+                if isinstance(name, str) and isinstance(value, torch.Tensor)}
 
 
 def convert(net: caffe_pb2.NetParameter, state: Mapping[str, np.ndarray],
