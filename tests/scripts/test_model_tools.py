@@ -40,10 +40,13 @@ def image(tmp_path):
 
 @pytest.mark.parametrize('mode', MODES)
 def test_every_flag_has_help_and_a_default_that_works(mode, monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', ['model_tools.py', mode])
+    words = mode.split()
+    needed = ['--file', 'a.pth'] if 'file' in MODES[mode][1].split() else []
+    monkeypatch.setattr(sys, 'argv', ['model_tools.py', *words, *needed])
     values = vars(subcommands.parse(model_tools.__doc__, MODES, model_tools.FLAGS))
     assert set(values) == {'mode', 'function', *MODES[mode][1].split()}
-    monkeypatch.setattr(sys, 'argv', ['model_tools.py', mode, '-h'])
+    assert values['mode'] == mode
+    monkeypatch.setattr(sys, 'argv', ['model_tools.py', *words, '-h'])
     with pytest.raises(SystemExit):
         subcommands.parse(model_tools.__doc__, MODES, model_tools.FLAGS)
     text = ' '.join(capsys.readouterr().out.split())

@@ -7,6 +7,8 @@
 - report: shapes, and statistics of parameters and blobs
 - pca_layers: centring and projection fitted to images
 - demo_weights: weights to try the toolkit with
-- torch_import, onnx_export: from PyTorch, to ONNX
+- torch_import, lite_import: into a net that is there already
+- importing: weights of other projects, as nets of their own
+- onnx_export: to ONNX
 - tools: the subcommands of model_tools.py
 """
