@@ -16,4 +16,7 @@ order R, G, B are in the first convolution. The mean is not, because the zeros t
 stand for it.
 """
 
+from .cirtorch import import_cirtorch
+from .naver import import_naver
 from .resnet import import_resnet
+from .sscd import import_sscd
