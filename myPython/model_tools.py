@@ -115,6 +115,13 @@ def import_sscd(args):
     save(args, import_sscd(args.file, args.trust, mean=args.mean, std=args.std))
 
 
+def import_onnx(args):
+    """Import an ONNX graph of a convolutional net, which gives a map or a descriptor."""
+    from deep_retrieval.surgery.importing import import_onnx
+    save(args, import_onnx(args.file, args.tensor, args.pool, args.normalize, args.mean, args.std,
+                           args.colour))
+
+
 def save(args, made):
     """Write an imported net, and print how much it differs from its source."""
     made.save(args.output, args.S, args.licence, args.output_proto)
@@ -136,6 +143,7 @@ def dims(shape):
     return ' x '.join(map(str, shape)) or 'one number'
 
 
+HEADS = 'rmac', 'gem', 'mac', 'spoc'
 # flag -> its arguments for argparse
 FLAGS = {
     'proto': dict(default=paths.PROTO, help='prototxt of the net'),
@@ -185,7 +193,7 @@ FLAGS = {
                 help='deviation that it divides it by'),
     'end': dict(default='rmac/normalized', help='blob of the output'),
     'file': dict(required=True, metavar='FILE', help='file to import; no code in it is run'),
-    'head': dict(default='rmac', choices=('rmac', 'gem', 'mac', 'spoc'),
+    'head': dict(default='rmac', choices=HEADS,
                  help='pooling of the last map'),
     'arch': dict(metavar='NAME', help='net that the file must hold, such as resnet50; by default '
                                       'the tensors tell'),
@@ -197,6 +205,11 @@ FLAGS = {
                      help='take the whitening that was learned at several resolutions'),
     'trust': dict(action='store_true',
                   help='run the code of a TorchScript file, which reading it does'),
+    'tensor': dict(metavar='NAME', help="tensor to end with; by default the graph's first output"),
+    'pool': dict(choices=HEADS, help='pooling of the output, if it is a map'),
+    'normalize': dict(action='store_true', help='divide the output by its L2 norm'),
+    'colour': dict(default='RGB', choices=('RGB', 'BGR'),
+                   help="order of the colours of the graph's input"),
     'licence': dict(metavar='NAME', help='licence of the weights, for the json'),
 }
 
@@ -240,6 +253,8 @@ MODES = {
     'import cirtorch': (import_cirtorch, f'file whitening multires dim {WRITE}',
                         imported('cirtorch', S=1024, dim=None)),
     'import sscd': (import_sscd, f'file trust mean std {WRITE}', imported('sscd', S=288)),
+    'import onnx': (import_onnx, f'file tensor pool normalize mean std colour {WRITE}',
+                    imported('onnx')),
     'export-onnx': (export_onnx, 'proto weights end output',
                     {'output': str(paths.TEMP / 'export-onnx.onnx')}),
 }

@@ -6,7 +6,7 @@
 - resnet: ResNets and ResNeXts of torchvision and timm, and the trunk of most others
 - naver, cirtorch, sscd: networks for retrieval and copy detection, with what they learned after
   the trunk
-- onnx_graph: ONNX graphs of convolutional nets
+- onnx_graph, onnx_geometry: ONNX graphs of convolutional nets
 - heads: from the last map to a descriptor
 - reading, unpickling: checkpoints, read without running code that is in them
 - imported, frameworks: the result, its files, and its difference from the source's own framework
@@ -18,5 +18,6 @@ stand for it.
 
 from .cirtorch import import_cirtorch
 from .naver import import_naver
+from .onnx_graph import import_onnx
 from .resnet import import_resnet
 from .sscd import import_sscd
