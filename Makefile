@@ -1,4 +1,5 @@
-# make install   a .venv with all that is needed, and the compiled scorer
+# make install   a .venv with all that is needed, the compiled scorer, and trained weights
+# make weights   trained weights once more: EfficientNet-Lite0; or with MODEL=lite1 or lite2
 # make demo      a small dataset rendered, described, ranked and scored
 # make session   README's session in Python prints what the README shows
 # make cover-demo    frames of the same origin, found in a rendered set, and a gallery of them
@@ -12,8 +13,8 @@ PYTHON := $(VENV)/bin/python
 # the released model where it lies, else one made without training
 MODEL = $(firstword $(wildcard caffemodel/model.caffemodel) caffemodel/demo_resnet101.caffemodel)
 
-.PHONY: install demo session cover-demo distill-demo metric-demo reduce-demo lint test bench
-install: $(VENV)/.installed eval/compute_ap
+.PHONY: install weights demo session cover-demo distill-demo metric-demo reduce-demo lint test bench
+install: $(VENV)/.installed eval/compute_ap caffemodel/lite0_rmac.caffemodel
 
 $(VENV)/.installed: setup.py constraints.txt
 	python3 -m venv $(VENV)
@@ -22,6 +23,13 @@ $(VENV)/.installed: setup.py constraints.txt
 
 eval/compute_ap: eval/compute_ap.cpp
 	$(CXX) -std=c++11 -O2 -Wall -o $@ $<
+
+caffemodel/lite0_rmac.caffemodel: $(VENV)/.installed caffemodel/heads/lite0_rmac.npz
+	$(PYTHON) caffemodel/make_lite.py
+
+weights: MODEL = lite0
+weights: $(VENV)/.installed
+	$(PYTHON) caffemodel/make_lite.py --trunk $(MODEL)
 
 demo: install
 	$(PYTHON) datasets/make_demo.py

@@ -5,8 +5,8 @@
 
 `X.json` beside `X.caffemodel` holds what is needed to use the weights: `net` (the prototxt,
 relative to the json or to the repository), `blob`, `mean`, `scale`, `colour`, `S`, `L`,
-`dimension`, `trained`, `source`, `licence`, `sha256` and `learned_from`. Keys may be missing;
-weights without the file get the defaults of the released model.
+`dimension`, `trained`, `thresholds`, `source`, `licence`, `sha256` and `learned_from`. Keys may be
+missing; weights without the file get the defaults of the released model.
 """
 
 import dataclasses
@@ -32,6 +32,8 @@ class WeightsInfo:
     net : path of the prototxt. blob : name of the descriptor's blob. mean, scale, colour : of the
     input, as of `images.to_blob`. S : recommended longer side in pixels, or None. L : recommended
     levels of the rigid grid. trained : False for weights that know nothing, None if unknown.
+    thresholds : similarity from which pairs of images are near-duplicates with a precision of 90,
+    95 and 99 %, by '0.90', '0.95' and '0.99'; None if unknown.
     """
 
     net: str = str(paths.PROTO)
@@ -43,6 +45,7 @@ class WeightsInfo:
     L: int = 2
     dimension: int | None = None
     trained: bool | None = None
+    thresholds: dict | None = None
     source: str | None = None
     licence: str | None = None
     sha256: str | None = None
@@ -77,6 +80,9 @@ def read_info(weights: str | os.PathLike) -> WeightsInfo:
         for key, kind in (('S', int), ('L', int), ('scale', float), ('net', str), ('blob', str)):
             if key in values:
                 values[key] = kind(values[key])
+        if 'thresholds' in values:
+            values['thresholds'] = {key: float(value)
+                                    for key, value in values['thresholds'].items()}
         if values.get('colour', 'BGR') not in ('BGR', 'RGB'):
             raise ValueError('colour must be BGR or RGB')
     if 'net' in values:
@@ -142,11 +148,7 @@ class DescriptorNet:
 
     def __call__(self, images):
         """Describe B images of one size (H x W x 3 uint8): B x D float32."""
-        from region_generator import get_rmac_region_coordinates, pack_regions_for_network
-        blob = to_blob(images, **self._input)
-        regions = get_rmac_region_coordinates(*blob.shape[2:], self.L)
-        self.feed('data', blob)
-        self.feed('rois', pack_regions_for_network([regions] * len(images)))
+        self.load(images)
         self.net.forward(end=self.end)
         rows = self.net.blobs[self.end].data
         if len(rows) != len(images):
@@ -154,6 +156,14 @@ class DescriptorNet:
                              'use a batch size of 1, or add the rois as a bottom of its '
                              'AggregateLayer')
         return rows.reshape(len(rows), -1).copy()
+
+    def load(self, images):
+        """Fill the inputs with B images of one size and with their regions."""
+        from region_generator import get_rmac_region_coordinates, pack_regions_for_network
+        blob = to_blob(images, **self._input)
+        regions = get_rmac_region_coordinates(*blob.shape[2:], self.L)
+        self.feed('data', blob)
+        self.feed('rois', pack_regions_for_network([regions] * len(images)))
 
     def feed(self, name, array):
         """Reshape an input blob to the array's shape, and fill it."""

@@ -43,8 +43,8 @@ class Whitening:
 
     @classmethod
     def fit_pca(cls, rows: np.ndarray, dims: int | None = None,
-                made_from: dict | None = None) -> 'Whitening':
-        """Fit by PCA: the principal directions, each divided by its standard deviation.
+                made_from: dict | None = None, power: float = 1) -> 'Whitening':
+        """Fit by PCA: the principal directions, each divided by a power of its standard deviation.
 
         Parameters
         ----------
@@ -52,6 +52,8 @@ class Whitening:
         dims : int, optional
             Directions to keep, the strongest first; by default as many as the rank.
         made_from : dict, optional
+        power : float
+            1 makes all directions equally strong, 0 leaves them as they are.
 
         Raises
         ------
@@ -62,7 +64,7 @@ class Whitening:
         mean = rows.mean(axis=0)
         values, directions = _spectrum(rows - mean)
         dims = _check_dims(dims, len(values), len(rows), rows.shape[1])
-        matrix = directions[:, :dims] * np.sqrt(len(rows) - 1) / values[:dims]
+        matrix = directions[:, :dims] * (np.sqrt(len(rows) - 1) / values[:dims]) ** power
         return cls(mean, matrix, 'pca', made_from or {})
 
     @classmethod

@@ -1,11 +1,13 @@
 """Fitting centring and projection to images: against NumPy's eigenvectors of what enters."""
 
+import shutil
 import sys
 
 import cv2
 import fit_pca
 import numpy as np
 import pytest
+import sklearn.decomposition  # noqa: F401  (sets variables of the environment)
 from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval import model
 from deep_retrieval.surgery import nets
@@ -45,6 +47,16 @@ def rows_of(folder, end):
         net([cv2.imread(str(path))])
         rows.append(net.net.blobs[end].data.reshape(-1, net.net.blobs[end].shape[1]).copy())
     return np.vstack(rows).astype(np.float64)
+
+
+def test_images_are_fed_as_the_json_says(fit, folder, tmp_path):
+    weights = tmp_path / 'other.caffemodel'
+    shutil.copy(TINY, weights)
+    model.write_info(weights, mean=[10, 20, 30], colour='RGB')
+    fitted, _ = fit('--proto', SERIAL, '--weights', weights)
+    net = model.DescriptorNet(REGIONS, TINY, L=2, mean=(10, 20, 30), colour='RGB')
+    rows = np.vstack([net([cv2.imread(str(path))]) for path in sorted(folder.iterdir())])
+    np.testing.assert_allclose(fitted['pooled_rois/shift'][1], -rows.mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize('whitening', [0, 0.5])

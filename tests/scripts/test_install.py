@@ -61,7 +61,7 @@ def test_imports_and_the_command_from_another_folder(installed, tmp_path):
 
 def test_every_extra_that_the_code_names_exists():
     named = {extra for folder in ('myPython', 'pycaffe') for path in (ROOT / folder).rglob('*.py')
-             for extra in re.findall(r"\bneed\('[\w.]+', '(\w+)'\)", path.read_text())}
+             for extra in re.findall(r"\bneed\(f?'[\w.{}]+', '(\w+)'\)", path.read_text())}
     assert named == extras().keys() - {'all', 'test'}
 
 

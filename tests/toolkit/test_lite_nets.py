@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import yaml
 from caffe.proto import caffe_pb2
 from conftest import ROOT
 from deep_retrieval.surgery import lite_import, nets
@@ -61,6 +62,16 @@ def test_a_larger_kernel_stands_for_uneven_padding(name):
             larger = param.kernel_size[0] % 2 == 0
             found.append((param.pad[0] - larger, param.pad[0]))
     assert found == PADDING[name]
+
+
+@pytest.mark.parametrize('path', [path for path in PATHS if '/train_' in path or 'teacher' in path])
+def test_the_mean_of_the_trunk_is_subtracted(path):
+    means = []
+    for layer in read(path).layer:
+        means += [[*layer.transform_param.mean_value]] if layer.type == 'Data' else []
+        param_str = yaml.safe_load(layer.python_param.param_str) or {}
+        means += [param_str['mean']] if 'mean' in param_str else []
+    assert means and all(mean == [127] * 3 for mean in means)
 
 
 @pytest.mark.parametrize('kernel, before', [(3, 0), (5, 1)])

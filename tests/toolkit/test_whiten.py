@@ -37,6 +37,15 @@ def test_pca_is_centred_and_white(dims):
     np.testing.assert_allclose(whitening.apply(rows), unit(projected), atol=1e-5)
 
 
+@pytest.mark.parametrize('power', [0, 0.5, 1])
+def test_the_power_of_the_deviations(power):
+    rows = rows_of(50, 8)
+    projected = project(Whitening.fit_pca(rows, 4, power=power), rows)
+    variances = np.linalg.eigvalsh(np.cov(rows.astype(float).T))[::-1][:4]
+    np.testing.assert_allclose(np.cov(projected.T), np.diag(variances ** (1 - power)), rtol=1e-5,
+                               atol=1e-6 * variances[0])
+
+
 def naive_pairs_whitening(rows, pairs):
     """The matrix by the definition: inverse of Cholesky's factor, then PCA of what it gives."""
     rows = rows.astype(float)

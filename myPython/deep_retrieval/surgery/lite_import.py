@@ -20,6 +20,7 @@ from deep_retrieval.surgery.nets import Weights, build
 
 TRUNKS = ('lite0', 'lite1', 'lite2')
 MEAN = (127.0,) * 3     # of the input
+CHANNELS = 1280         # of the last map
 DEVIATION = 128         # that the input of the PyTorch nets is divided by
 NAMED = 3               # tensors that are named in a message
 

@@ -6,16 +6,15 @@
                                     centre='pooled_rois/shift', project='pooled_rois/reduce')
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from region_generator import get_rmac_region_coordinates, pack_regions_for_network
 from sklearn.decomposition import PCA
 
 from deep_retrieval import progress
 from deep_retrieval.extraction import images_of
-from deep_retrieval.images import read_image, resize, to_blob
-from deep_retrieval.model import DescriptorNet
+from deep_retrieval.images import read_image, resize
+from deep_retrieval.model import DescriptorNet, read_info
 
 
 def fit_folder(proto: str, weights: str, img_dir: str, output: str, *, S: int, L: int, centre: str,
@@ -35,7 +34,9 @@ def fit_folder(proto: str, weights: str, img_dir: str, output: str, *, S: int, L
     components, images : how many directions were fitted, to how many images
     """
     paths = [item.path for item in images_of(img_dir)]
-    net = DescriptorNet(proto, weights, L, end=project, partial_weights=True)
+    info = read_info(weights)       # how its images are fed
+    net = DescriptorNet(proto, weights, L, end=project, partial_weights=True, mean=info.mean,
+                        scale=info.scale, colour=info.colour)
     components = fit(net, paths, S, centre, project, whitening=whitening)
     net.net.save(str(output))
     return components, len(paths)
@@ -69,7 +70,7 @@ def fit(net: DescriptorNet, paths: Sequence[str], S: int, centre: str, project: 
     for name, type in ((centre, 'Scale'), (project, 'InnerProduct')):
         if name not in params or net.net.layer_dict[name].type != type or len(params[name]) != 2:
             raise ValueError(f'the net has no {type} layer {name!r} with a bias')
-    rows = entering(net, paths, S, net.net.bottom_names[centre][0])
+    rows = np.vstack(list(entering(net, paths, S, net.net.bottom_names[centre][0])))
     outputs = len(params[project][1].data)
     components = min(components or outputs, outputs, *rows.shape)
     pca = PCA(components, svd_solver='full', random_state=seed).fit(rows)
@@ -82,16 +83,12 @@ def fit(net: DescriptorNet, paths: Sequence[str], S: int, centre: str, project: 
     return components
 
 
-def entering(net: DescriptorNet, paths: Sequence[str], S: int, blob: str) -> np.ndarray:
-    """Return the rows of a blob for all images, N x D; `S` as of `fit`."""
+def entering(net: DescriptorNet, paths: Sequence[str], S: int, blob: str) -> Iterator[np.ndarray]:
+    """Yield the rows of a blob for each image, R x D; `S` as of `fit`."""
     last = [name for name, tops in net.net.top_names.items() if blob in tops][-1]
-    rows = []
     for path in progress.bar(paths, desc='rows for the PCA', unit='image'):
         image, _ = resize(read_image(path), S)
-        grid = get_rmac_region_coordinates(*image.shape[:2], net.L)
-        net.feed('data', to_blob([image]))
-        net.feed('rois', pack_regions_for_network([grid]))
+        net.load([image])
         net.net.forward(end=last)
-        some = net.net.blobs[blob].data
-        rows.append(some.reshape(len(some), -1).copy())
-    return np.vstack(rows)
+        rows = net.net.blobs[blob].data
+        yield rows.reshape(len(rows), -1).copy()
