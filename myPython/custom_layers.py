@@ -32,7 +32,11 @@ from deep_retrieval.training.layer_parameters import (
 )
 from deep_retrieval.training.pair_losses import pair_l2, pair_lifted
 from deep_retrieval.vectors import EPSILON, normalize
-from region_generator import get_rmac_region_coordinates, pack_regions_for_network
+from region_generator import (
+    get_map_region_coordinates,
+    get_rmac_region_coordinates,
+    pack_regions_for_network,
+)
 
 LEVELS = 2          # levels of the rigid grid
 
@@ -282,6 +286,22 @@ class RigidGridLayer(ConstantLayer):
                            '(dataset %r); any other name takes the images\' size',
                            show_size(size), show_size(fixed), self.dataset)
         return pack_regions_for_network([get_rmac_region_coordinates(*fixed, LEVELS)] * images)
+
+
+class MapGridLayer(RigidGridLayer):
+    """Make the regions of a batch of maps (B x C x H x W -> R x 5), in cells, of levels 1 to `L`.
+
+    The first region of each map is the whole map. ROIPooling reads them with a spatial_scale of 1.
+    """
+
+    def setup(self, bottom, top):
+        check_counts(self, bottom, top, (1,))
+        self.levels = integer(self, 'L', parameters(self, L=3)['L'])
+        self.shape = None
+
+    def _rois(self, images, size):
+        regions = get_map_region_coordinates(*size, self.levels)
+        return pack_regions_for_network([regions] * images)
 
 
 class ResizeLayer(caffe.Layer):

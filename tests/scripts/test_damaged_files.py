@@ -170,7 +170,7 @@ def test_weights_of_pytorch_name_the_importer(name, folder):
     else:
         torch.save({'w': torch.zeros(3)}, name, _use_new_zipfile_serialization=name[0] != 'o')
     line = outcome(lambda: solving.train('solver.prototxt', weights=[name]))
-    assert f'{name}: is not a caffemodel; convert it with myPython/model_tools.py import-torch' in (
+    assert f'{name}: is not a caffemodel; convert it with myPython/model_tools.py import' in (
         line)
     assert list(Path('out').iterdir()) == []
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import ROOT, assert_one_line, run_script
 from deep_retrieval import cli, subcommands
-from deep_retrieval.model import DescriptorNet
+from deep_retrieval.model import DescriptorNet, load_model, read_info
 from deep_retrieval.surgery import nets
 from deep_retrieval.surgery.tools import ModelTools
 from model_tools import MODES
@@ -40,10 +40,13 @@ def image(tmp_path):
 
 @pytest.mark.parametrize('mode', MODES)
 def test_every_flag_has_help_and_a_default_that_works(mode, monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', ['model_tools.py', mode])
+    words = mode.split()
+    needed = ['--file', 'a.pth'] if 'file' in MODES[mode][1].split() else []
+    monkeypatch.setattr(sys, 'argv', ['model_tools.py', *words, *needed])
     values = vars(subcommands.parse(model_tools.__doc__, MODES, model_tools.FLAGS))
     assert set(values) == {'mode', 'function', *MODES[mode][1].split()}
-    monkeypatch.setattr(sys, 'argv', ['model_tools.py', mode, '-h'])
+    assert values['mode'] == mode
+    monkeypatch.setattr(sys, 'argv', ['model_tools.py', *words, '-h'])
     with pytest.raises(SystemExit):
         subcommands.parse(model_tools.__doc__, MODES, model_tools.FLAGS)
     text = ' '.join(capsys.readouterr().out.split())
@@ -148,6 +151,43 @@ def test_import_torch(tool, tmp_path, capsys):
     assert descriptor.shape == (1, 128) and np.isfinite(descriptor).all()
 
 
+def test_import_resnet_and_what_follows(tool, image, tmp_path):
+    torch.save(ResNet().state_dict(), tmp_path / 'a.pth')
+    made = tmp_path / 'out/a.caffemodel'
+    lines = tool('import', 'resnet', '--file', tmp_path / 'a.pth', '--head', 'gem', '--S', 96,
+                 '--licence', 'MIT', '--output', made)
+    assert lines[0] == f'{made}: 256 dimensions' and len(lines) == 2
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+        'a.caffemodel', 'a.json', 'a.prototxt']
+    proto = ['--proto', tmp_path / 'out/a.prototxt']
+    assert 'gem\t1 x 256 x 1 x 1' in tool('shapes', *proto)
+    folded = tmp_path / 'b.prototxt', tmp_path / 'b.caffemodel'
+    tool('fold', *proto, '--weights', made, '--output_proto', folded[0], '--output', folded[1])
+    picture = [cv2.imread(str(image))]
+    row = load_model(made)(picture)
+    np.testing.assert_allclose(
+        DescriptorNet(*folded, 0, 'descriptor', mean=read_info(made).mean)(picture),
+        DescriptorNet(*proto[1:], made, 0, 'descriptor', mean=read_info(made).mean)(picture),
+        atol=1e-5)
+    assert row.shape == (1, 256)
+
+
+def test_a_size_below_the_stride_writes_nothing(tool, tmp_path, capsys):
+    torch.save(ResNet().state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(SystemExit), cli.user_errors():
+        tool('import', 'resnet', '--file', tmp_path / 'a.pth', '--S', 31, '--output',
+             tmp_path / 'a.caffemodel')
+    assert 'smaller than the stride of the net, 32' in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['a.pth']
+
+
+def test_import_without_a_kind_lists_them(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool('import', '-h')
+    text = capsys.readouterr().out
+    assert all(kind in text for kind in ('resnet', 'naver', 'cirtorch', 'sscd', 'onnx', 'lite'))
+
+
 @pytest.mark.parametrize('args, word', [
     (['shapes', '--proto', 'nothing.prototxt'], 'nothing.prototxt'),
     (['clip', *NET, '--dim', '129'], '128'), (['clip', *NET, '--rows', PROTO], PROTO.name),
@@ -156,9 +196,16 @@ def test_import_torch(tool, tmp_path, capsys):
     (['data', *NET, '--image', PROTO], PROTO.name),
     (['data', '--proto', PROTO, '--weights', PROTO], PROTO.name),
     (['import-torch', '--proto', PROTO, '--state_dict', TINY], TINY.name),
+    (['import', 'resnet', '--file', TINY], TINY.name),
+    (['import', 'naver', '--file', TINY], TINY.name),
+    (['import', 'cirtorch', '--file', 'nothing.pth'], 'nothing.pth: No such file'),
+    (['import', 'sscd', '--file', PROTO], PROTO.name),
+    (['import', 'onnx', '--file', TINY], TINY.name),
+    (['import', 'lite', '--pth', 'nothing.pth', '--dimension', '0'], 'nothing.pth'),
     (['strip', '--proto', PROTO, '--output_proto', '/dev/null/a.prototxt'], '/dev/null')])
 def test_a_mistake_is_one_line_and_writes_nothing(tool, args, word, tmp_path, monkeypatch, capsys):
-    flags = MODES[args[0]][1].split()
+    mode = ' '.join(args[:2]) if args[0] == 'import' else args[0]
+    flags = MODES[mode][1].split()
     for flag in ('output', 'output_proto'):
         if flag in flags and f'--{flag}' not in args:
             args = [*args, f'--{flag}', tmp_path / flag]

@@ -7,7 +7,9 @@
 - report: shapes, and statistics of parameters and blobs
 - pca_layers: centring and projection fitted to images
 - demo_weights: weights to try the toolkit with
-- torch_import, lite_import, onnx_export: from PyTorch, to ONNX
+- torch_import, lite_import: PyTorch's weights for a net that is there already
+- importing: weights of other projects as nets of their own
+- onnx_export: to ONNX
 - lite_weights, lite_heads: EfficientNet-Lite with a learned head
 - tools: the subcommands of model_tools.py
 """
