@@ -198,7 +198,7 @@ def test_cover(flags, scales, score, cover, tmp_path):
 
 
 def test_the_scales_of_cover(call):
-    text = call('test_on_cover.py', '--help').stdout
+    text = ' '.join(call('test_on_cover.py', '--help').stdout.split())
     assert '(default: 496)' in text and 'S / 2, S and 3 S / 2' in text and '134.65074' in text
 
 
@@ -312,7 +312,7 @@ def test_similar_clusters(clusters, tmp_path):
     assert done.stdout == f'{clusters.out}: 12 folders, 144 pictures\n' and done.stderr == ''
     check_clusters(clusters, similarities, 12, 12)
     # fewer pictures are others: refused, and with --overwrite what stood there goes
-    assert_one_line(clusters('--rows', 3, '--top', 5), 'out', 'something else', '--overwrite')
+    assert_one_line(clusters('--rows', 3, '--top', 5), 'out', 'other files', '--overwrite')
     (clusters.out / 'mine.txt').write_text('a note')
     done = clusters('--rows', 3, '--top', 5, '--overwrite', '--sim', tmp_path / 'new/sim.npy')
     assert (clusters.out / 'mine.txt').read_text() == 'a note'
