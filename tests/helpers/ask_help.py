@@ -29,7 +29,8 @@ def ask(words, into):
     modules = sorted({name.partition('.')[0] for name in sys.modules})
     parsers = families(parsed[0]) if parsed else []
     answer = {'script': ' '.join(words), 'status': status, 'help': sys.stdout.getvalue(),
-              'modules': modules, 'subcommands': [name for name, _ in parsers if name],
+              'modules': modules,
+              'subcommands': [name for name, parser in parsers if name and not groups(parser)],
               'without help': [f'{name} {action.dest}'.strip() for name, parser in parsers
                                for action in parser._actions if not action.help]}
     os.write(into, (json.dumps(answer) + '\n').encode())
@@ -38,12 +39,16 @@ def ask(words, into):
 def families(parser, name=''):
     """(name of the subcommand, parser) of a parser and of those below it."""
     found = [(name, parser)]
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            action.help = action.help or 'the list of the subcommands says what each does'
-            for word, below in action.choices.items():
-                found += families(below, f'{name} {word}'.strip())
+    for action in groups(parser):
+        action.help = action.help or 'the list of the subcommands says what each does'
+        for word, below in action.choices.items():
+            found += families(below, f'{name} {word}'.strip())
     return found
+
+
+def groups(parser):
+    """The lists of subcommands of a parser: one or none."""
+    return [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
 
 
 def remember(parser, *args, known=argparse.ArgumentParser.parse_known_args, **kwargs):

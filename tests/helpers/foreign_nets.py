@@ -223,6 +223,8 @@ def randomize(model, seed=0):
     """Give a model statistics and weights with which every layer counts; return it for testing."""
     torch.manual_seed(seed)
     for module in model.modules():
+        if hasattr(module, 'reset_parameters'):
+            module.reset_parameters()
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)

@@ -41,8 +41,7 @@ def image(tmp_path):
 @pytest.mark.parametrize('mode', MODES)
 def test_every_flag_has_help_and_a_default_that_works(mode, monkeypatch, capsys):
     words = mode.split()
-    needed = ['--file', 'a.pth'] if 'file' in MODES[mode][1].split() else []
-    monkeypatch.setattr(sys, 'argv', ['model_tools.py', *words, *needed])
+    monkeypatch.setattr(sys, 'argv', ['model_tools.py', *words])
     values = vars(subcommands.parse(model_tools.__doc__, MODES, model_tools.FLAGS))
     assert set(values) == {'mode', 'function', *MODES[mode][1].split()}
     assert values['mode'] == mode
@@ -201,7 +200,7 @@ def test_import_without_a_kind_lists_them(tool, capsys):
     (['import', 'cirtorch', '--file', 'nothing.pth'], 'nothing.pth: No such file'),
     (['import', 'sscd', '--file', PROTO], PROTO.name),
     (['import', 'onnx', '--file', TINY], TINY.name),
-    (['import', 'lite', '--pth', 'nothing.pth', '--dimension', '0'], 'nothing.pth'),
+    (['import', 'lite', '--file', 'nothing.pth', '--dimension', '0'], 'nothing.pth'),
     (['strip', '--proto', PROTO, '--output_proto', '/dev/null/a.prototxt'], '/dev/null')])
 def test_a_mistake_is_one_line_and_writes_nothing(tool, args, word, tmp_path, monkeypatch, capsys):
     mode = ' '.join(args[:2]) if args[0] == 'import' else args[0]

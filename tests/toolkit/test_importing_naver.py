@@ -22,6 +22,12 @@ def fitted(dim, whiten=True):
     return decomposition.PCA(whiten=whiten).fit(rows + 0.5)
 
 
+def flat(dim):
+    pca = fitted(dim)
+    pca.explained_variance_[10:] = 0
+    return pca
+
+
 def checkpoint(model, **more):
     state = {f'module.{name}': value for name, value in model.state_dict().items()}
     return {'epoch': 3, 'state_dict': state, 'model_options': model.options, **more}
@@ -87,6 +93,7 @@ def test_mean_and_deviation_of_the_checkpoint_are_taken(tmp_path):
     (dict(pca={'a': fitted(24), 'b': fitted(24)}), 'must name one of its PCAs: a, b$'),
     (dict(pca={'a': fitted(10)}), r'\(10, 10\).*must take 24 dimensions'),
     (dict(preprocess={'mean': [1, 2]}), 'the mean must be 3 numbers'),
+    (dict(pca={'a': flat(24)}), 'component 11 of the PCA has the variance 0'),
 ])
 def test_what_cannot_be_imported_is_named(change, message, tmp_path):
     path = saved(tmp_path, {**checkpoint(Naver()), **change})

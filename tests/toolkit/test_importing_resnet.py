@@ -131,6 +131,20 @@ def test_tensors_of_another_net_are_refused_in_one_line(change, message, tmp_pat
     assert str(error.value).startswith(str(tmp_path / 'a.pth')) and '\n' not in str(error.value)
 
 
+@pytest.mark.parametrize('name', ['a.pth', 'a.safetensors'])
+@pytest.mark.parametrize('keep', [0, 0.5, 0.98])
+def test_a_truncated_file_is_named(name, keep, tmp_path):
+    if name == 'a.pth':
+        saved(Trunk(), tmp_path / name)
+    else:
+        pytest.importorskip('safetensors.torch').save_file(Trunk().state_dict(), tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[:int(keep * len(data))])
+    with pytest.raises(ValueError, match=f'{name}: is damaged') as error:
+        import_resnet(tmp_path / name)
+    assert '\n' not in str(error.value)
+
+
 def test_the_wrong_architecture_is_refused(tmp_path):
     path = saved(Trunk(), tmp_path / 'a.pth')
     with pytest.raises(ValueError, match='conv1.weight is 8 x 3 x 7 x 7, not 64 x 3 x 7 x 7; '):

@@ -7,7 +7,7 @@ from conftest import ROOT
 from deep_retrieval.images import MEAN
 from deep_retrieval.surgery import nets, torch_import
 from deep_retrieval.surgery.torch_import import convert, read_state_dict
-from torch import nn
+from foreign_nets import randomize
 from torch_resnet import ResNet
 
 OUR_MEAN = MEAN[::-1] / 255     # R, G, B from 0 to 1: with it nothing differs, not even at borders
@@ -15,15 +15,7 @@ OUR_MEAN = MEAN[::-1] / 255     # R, G, B from 0 to 1: with it nothing differs, 
 
 @pytest.fixture(scope='module')
 def model():
-    torch.manual_seed(0)
-    model = ResNet().eval()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0, 0.3)
-    return model.requires_grad_(False)
+    return randomize(ResNet())
 
 
 @pytest.fixture(scope='module')

@@ -9,27 +9,26 @@ for it. `proto/lite_nets.py` says why some kernels are one larger here.
 """
 
 import os
-import re
 from collections.abc import Mapping
 
 import numpy as np
 from caffe.proto import caffe_pb2
 
 from deep_retrieval.optional import need
+from deep_retrieval.surgery.importing.checking import check_tensors
 from deep_retrieval.surgery.nets import Weights, build
 
 TRUNKS = ('lite0', 'lite1', 'lite2')
 MEAN = (127.0,) * 3     # of the input
 CHANNELS = 1280         # of the last map
 DEVIATION = 128         # that the input of the PyTorch nets is divided by
-NAMED = 3               # tensors that are named in a message
 
 # what a convolution and its BatchNorm are called in the PyTorch nets
 ENDS = {'conv1': ('_conv_stem', '_bn0'), 'conv_last': ('_conv_head', '_bn1')}
 PARTS = {'expand': ('_expand_conv', '_bn0'), 'depthwise': ('_depthwise_conv', '_bn1'),
          'project': ('_project_conv', '_bn2')}
 NORM = ('running_mean', 'running_var', 'weight', 'bias')
-IGNORED = re.compile(r'_fc\.|.*num_batches_tracked$')       # the classifier, and counters
+IGNORED = r'_fc\.|.*num_batches_tracked$'       # the classifier, and counters
 
 
 def package_file(trunk: str) -> str:
@@ -77,7 +76,7 @@ def convert(net: caffe_pb2.NetParameter, state: Mapping[str, np.ndarray],
         kernel -= kernel % 2 == 0       # ours is one larger
         shapes[f'{conv}.weight'] = (outputs, inputs, kernel, kernel)
         shapes.update({f'{norm}.{part}': (outputs,) for part in NORM})
-    _check(state, shapes, f'{file}: is not of {net.name}')
+    check_tensors(state, shapes, f'{file}: is not of {net.name}', IGNORED)
     weights = {}
     for name, (conv, norm) in convolutions.items():
         larger = built.params[name][0].shape[2] - state[f'{conv}.weight'].shape[2]
@@ -104,20 +103,3 @@ def _convolutions(net):
             blocks.append(block)
         names[layer.name] = tuple(f'_blocks.{blocks.index(block)}.{name}' for name in PARTS[part])
     return names
-
-
-def _check(state, shapes, problem):
-    """Raise a ValueError that names the first tensors that are missing, additional or differ."""
-    faults = [f'{name} is missing' if name not in state else
-              f'{name} is {_by(state[name].shape)}, not {_by(shape)}'
-              for name, shape in shapes.items()
-              if name not in state or state[name].shape != shape]
-    faults += [f'{name} is additional' for name in state
-               if name not in shapes and not IGNORED.match(name)]
-    if faults:
-        more = f' and {len(faults) - NAMED} more' if len(faults) > NAMED else ''
-        raise ValueError(f'{problem}: {"; ".join(faults[:NAMED])}{more}')
-
-
-def _by(shape):
-    return ' x '.join(map(str, shape)) or 'a number'

@@ -127,6 +127,9 @@ def components(pca: PCA, power: float, dim: int | None, inputs: int
     if dim is not None and not 1 <= dim <= len(matrix):
         raise ValueError(f'{dim} dimensions were asked for, but the PCA has {len(matrix)}')
     matrix, variance = matrix[:dim], variance[:dim]
+    if pca.whiten and not variance.min() > 0:
+        zero = int(np.argmin(variance > 0)) + 1
+        raise ValueError(f'component {zero} of the PCA has the variance 0; keep those before it')
     return pca.mean_, matrix / variance[:, None] ** power if pca.whiten else matrix
 
 

@@ -173,7 +173,7 @@ class _Strided:
             raise ValueError('a tensor has a negative size')
         if math.prod(self.shape) == 0:
             return np.zeros(self.shape, values.dtype)
-        if last >= len(values):
+        if last >= len(values) or math.prod(self.shape) > len(values):
             raise ValueError('a tensor is larger than its data')
         size = values.itemsize
         return np.lib.stride_tricks.as_strided(
@@ -199,6 +199,7 @@ KNOWN = {
     ('collections', 'OrderedDict'): collections.OrderedDict,
     ('numpy', 'dtype'): _Dtype, ('numpy', 'ndarray'): None,
     ('_codecs', 'encode'): _Encode(),
+    ('torch._utils', '_rebuild_tensor'): _Tensor(),
     ('torch._utils', '_rebuild_tensor_v2'): _Tensor(),
     ('torch._utils', '_rebuild_parameter'): _Parameter(),
     ('torch', 'Size'): tuple,
