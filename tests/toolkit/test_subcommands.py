@@ -98,7 +98,8 @@ def test_default_paths_are_absolute(script, monkeypatch):
                 if isinstance(part, Path) or re.search('/|[.](npy|txt|pkl|csv)$', str(part)):
                     assert os.path.isabs(part), (name, part)
                     count += 1
-    assert count
+    # the default paths of make_lite.py depend on its other flags
+    assert count or script == 'caffemodel/make_lite.py'
 
 
 def test_help_imports_nothing_heavy():
