@@ -137,7 +137,7 @@ def save(args, made):
     if made.checked:
         print('largest difference from {}: {:.2g}'.format(*made.checked))
     else:
-        print('not compared with the source, whose framework is not installed')
+        print('not compared with the source: its framework is not installed, or has no such net')
 
 
 def export_onnx(args):

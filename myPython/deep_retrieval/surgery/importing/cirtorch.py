@@ -74,10 +74,10 @@ def import_cirtorch(file: str | os.PathLike, whitening: str | None = None,
     if meta.get('whitening'):
         end = heads.project(n, weights, end, 'whiten', *linear(state, 'whiten', end.dimension,
                                                                file))
-        end = heads.normalize(n, end)
+        end = heads.normalize(n, end, None if found else 'descriptor')
     if found:
         end = heads.whiten(n, weights, end, 'lw', found[0], _first(found[1], dim, end, file))
-        end = heads.normalize(n, end)
+        end = heads.normalize(n, end, 'descriptor')
     made = finish(n, weights, features, end, mean, f'{arch}, {os.path.basename(file)}')
     if arch.startswith('vgg'):
         return made
