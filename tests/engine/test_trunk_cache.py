@@ -215,7 +215,7 @@ def test_a_folder_that_is_no_cache_is_refused_and_left_alone(tmp_path):
     (tmp_path / 'file').write_text('x')
     before = (tmp_path / 'images' / 'data.mdb').read_bytes()
     for name in ('old', 'images', 'file'):
-        with pytest.raises(ValueError, match=rf'{name}: cannot be used .* delete it or name another'):
+        with pytest.raises(ValueError, match=rf'{name}: cannot be used .* delete it or name '):
             TrunkCache(tmp_path / name)
     assert (tmp_path / 'images' / 'data.mdb').read_bytes() == before
 
