@@ -10,8 +10,6 @@
 
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
-# the released model where it lies, else one made without training
-MODEL = $(firstword $(wildcard caffemodel/model.caffemodel) caffemodel/demo_resnet101.caffemodel)
 
 .PHONY: install weights demo session cover-demo distill-demo metric-demo reduce-demo lint test bench
 install: $(VENV)/.installed eval/compute_ap caffemodel/lite0_rmac.caffemodel
@@ -33,8 +31,7 @@ weights: $(VENV)/.installed
 
 demo: install
 	$(PYTHON) datasets/make_demo.py
-	$(if $(filter caffemodel/demo%,$(MODEL)),$(PYTHON) caffemodel/make_demo_model.py)
-	$(PYTHON) test.py --dataset datasets/demo --weights $(MODEL) --S 512 --temp_dir tmp/demo \
+	$(PYTHON) test.py --dataset datasets/demo --S 512 --temp_dir tmp/demo \
 	    --picture tmp/demo/top5.png
 
 session: install

@@ -14,7 +14,7 @@ from deep_retrieval.datasets import OXFORD_LAYOUT
 
 def parse_args():
     parser = cli.parser(__doc__)
-    cli.add_model_flags(parser)
+    cli.add_model_flags(parser, weights=None)
     parser.add_argument('--dataset', default=paths.OXFORD, help='folder with jpg/ and lab/')
     parser.add_argument('--dataset_name', choices=OXFORD_LAYOUT, default='Oxford',
                         help='how the folder is read: Paris has damaged images to ignore')

@@ -119,14 +119,14 @@ def add_model_flags(parser: argparse.ArgumentParser, S: int | None = None,
 
     S : default longer side in pixels, for a script whose images have a fixed size; by default the
         one in the weights' json, or 800
-    weights : default of --weights; None for the released model or, without it, the demo's
+    weights : default of --weights; None for the released model or, without it, EfficientNet-Lite0
     """
     from deep_retrieval import paths
     parser.add_argument('--gpu', type=int, default=0, help='GPU to compute on; -1 for the CPU')
     parser.add_argument(
         '--weights', type=path, default=paths.WEIGHTS if weights == 'released' else weights,
         help='caffemodel of the net' + ('' if weights else '; by default the released model, '
-                                        "caffemodel/model.caffemodel, or else the demo's"))
+                                        'caffemodel/model.caffemodel, or else EfficientNet-Lite0'))
     kind = 'the value in the json beside the weights, or {}'
     parser.add_argument('--proto', type=path, help='prototxt of the net; by default '
                         + kind.format('proto/deploy_resnet101.prototxt'))

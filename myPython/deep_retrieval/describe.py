@@ -66,11 +66,11 @@ def describe(model, images, *, S: int | None = None, multires: str | bool = Fals
         if cache is not None:
             job = Job(images, cache, scales, batch_size, overwrite=overwrite)
             job.run(model.net, model.made_from, wait=True)
-            return job.open()
+            return _with_thresholds(job.open(), model)
         items, load = as_items(images)
         folder = os.path.abspath(images) if isinstance(images, (str, os.PathLike)) and (
             os.path.isdir(images)) else None
-        return _in_memory(model, items, load, scales, batch_size, folder)
+        return _with_thresholds(_in_memory(model, items, load, scales, batch_size, folder), model)
 
 
 def _is_one(images):
@@ -79,6 +79,11 @@ def _is_one(images):
         return images.ndim < 4
     return isinstance(images, (str, os.PathLike)) and os.path.exists(images) and (
         not os.path.isdir(images))
+
+
+def _with_thresholds(features, model):
+    features.thresholds = model.thresholds      # what find_groups takes by default
+    return features
 
 
 def _in_memory(model, items, load, scales, batch_size, folder):

@@ -203,6 +203,7 @@ class Model:
     """
 
     def __init__(self, weights, info, S, L, end, partial_weights=False):
+        self.thresholds = info.thresholds
         self.weights, self.info, self.S, self.L, self.end = str(weights), info, S, L, end
         self.net = DescriptorNet(info.net, weights, L, end, partial_weights, info.mean,
                                  info.scale, info.colour)
@@ -274,7 +275,7 @@ def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int |
     ----------
     weights : path of a .caffemodel, optional
         By default the released model, `caffemodel/model.caffemodel`, or else the weights that
-        `make demo` makes.
+        `make weights` makes.
     proto, S, L, end, mean : optional
         Prototxt of the net, longer side of images in pixels, levels of the rigid grid, blob of the
         descriptor, and mean (B, G, R). The defaults are those in the weights' json; without a json,
@@ -293,7 +294,10 @@ def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int |
     --------
     >>> model = load_model('caffemodel/model.caffemodel', S=512)    # doctest: +SKIP
     """
-    weights = os.fspath(paths.default_weights() if weights is None else weights)
+    if weights is None:
+        weights = paths.default_weights()
+        logger.info('using %s', paths.shown(weights))
+    weights = os.fspath(weights)
     check_file(weights)
     info = read_info(weights)
     changes = {'net': proto if proto is None else os.fspath(proto), 'blob': end, 'mean': mean,
@@ -319,8 +323,8 @@ def check_file(path) -> None:
     if os.path.exists(path):
         raise OSError(errno.EINVAL, 'is not a regular file', path)
     hint = '' if os.path.abspath(path) != str(paths.WEIGHTS) else (
-        '; docs/weights.md says more about the released model, and `make demo` makes untrained '
-        f'weights, {paths.shown(paths.DEMO_WEIGHTS)}')
+        '; docs/weights.md says more about the released model, and `make weights` makes others, '
+        f'{paths.shown(paths.LITE_WEIGHTS)}')
     raise FileNotFoundError(errno.ENOENT, f'there is no such file{hint}', path)
 
 

@@ -44,14 +44,18 @@ def shown(path: str | os.PathLike) -> str:
 
 
 def default_weights() -> Path:
-    """Return the released model if it exists, otherwise the weights made by `make demo`."""
-    return WEIGHTS if WEIGHTS.exists() or not DEMO_WEIGHTS.exists() else DEMO_WEIGHTS
+    """Return the released model or, where it is missing, EfficientNet-Lite0 of `make weights`.
+
+    Without both it is the untrained ResNet-101 of make_demo_model.py.
+    """
+    return next((path for path in (WEIGHTS, LITE_WEIGHTS, DEMO_WEIGHTS) if path.exists()), WEIGHTS)
 
 
 ROOT = find_root()
 
 PROTO = ROOT / MARK
 WEIGHTS = ROOT / 'caffemodel/model.caffemodel'
+LITE_WEIGHTS = ROOT / 'caffemodel/lite0_rmac.caffemodel'
 DEMO_WEIGHTS = ROOT / 'caffemodel/demo_resnet101.caffemodel'
 EVAL_BINARY = ROOT / 'eval/compute_ap'
 DATASETS = ROOT / 'datasets'

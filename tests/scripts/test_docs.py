@@ -184,7 +184,7 @@ def test_the_session_of_the_readme_runs(small, capsys, monkeypatch, tmp_path):
     (tmp_path / 'datasets').mkdir()
     (tmp_path / 'datasets/demo').symlink_to(small)
     for written, stands_in in (
-            ("'caffemodel/demo_resnet101.caffemodel', S=512",
+            ("'caffemodel/lite0_rmac.caffemodel'",
              f'{str(TINY)!r}, proto={str(PROTO)!r}, S=96'),
             ('quayside_000001.jpg', min((small / 'jpg').iterdir()).name)):
         assert written in code

@@ -382,17 +382,31 @@ def test_missing_weights_are_named(tmp_path):
     assert error.value.filename == str(tmp_path / 'none.caffemodel')
 
 
-def test_without_a_path_the_released_or_the_demos_weights_are_loaded(weights, monkeypatch, caplog):
+def test_without_a_path_the_released_weights_or_others_are_loaded(weights, monkeypatch, caplog):
     monkeypatch.setattr(paths, 'WEIGHTS', weights.with_name('released.caffemodel'))
+    monkeypatch.setattr(paths, 'LITE_WEIGHTS', weights.with_name('lite.caffemodel'))
     monkeypatch.setattr(paths, 'DEMO_WEIGHTS', weights.with_name('demo.caffemodel'))
-    with pytest.raises(FileNotFoundError, match='docs/weights.md.*`make demo`') as error:
+    with pytest.raises(FileNotFoundError, match='docs/weights.md.*`make weights`') as error:
         dr.load_model()
     assert error.value.filename == str(paths.WEIGHTS)
     weights.rename(paths.DEMO_WEIGHTS)
     write_info(paths.DEMO_WEIGHTS, net=str(PROTO), trained=False)
     assert dr.load_model().weights == str(paths.DEMO_WEIGHTS) and 'not trained' in caplog.text
+    paths.LITE_WEIGHTS.write_bytes(WEIGHTS.read_bytes())
+    assert dr.load_model(proto=PROTO).weights == str(paths.LITE_WEIGHTS)
     paths.WEIGHTS.write_bytes(WEIGHTS.read_bytes())
     assert dr.load_model(proto=PROTO).weights == str(paths.WEIGHTS)
+
+
+def test_groups_take_the_threshold_of_the_weights(weights, photos, tmp_path):
+    write_info(weights, net=str(PROTO), S=S, thresholds={'0.90': 0.1, '0.95': 0.98, '0.99': 1})
+    model = dr.load_model(weights)
+    for cache in (None, tmp_path / 'cache'):
+        found = dr.describe(model, photos, cache=cache)
+        assert found.thresholds == {'0.90': 0.1, '0.95': 0.98, '0.99': 1}
+        assert dr.find_groups(found) == dr.find_groups(found, 0.98) != dr.find_groups(found, 0.1)
+    unknown = dr.describe(dr.load_model(WEIGHTS, proto=PROTO, S=S), photos)
+    assert dr.find_groups(unknown) == dr.find_groups(unknown, 0.75)
 
 
 def test_nothing_is_printed(model, photos, capsys):

@@ -16,18 +16,27 @@ from deep_retrieval.duplicates.cover_groups import components as connect
 from deep_retrieval.features import check_described
 from deep_retrieval.ranking import Hit
 
-THRESHOLD = 0.75    # cosine; the right value depends on the weights
+THRESHOLD = 0.75    # cosine, for weights whose json has no thresholds
+PRECISION = '0.95'  # the one of the json's thresholds that is the default
 
 
-def find_groups(features, threshold: float = THRESHOLD, *, components: bool = False,
+def default_threshold(features) -> float:
+    """Return the cosine from which 95 % of pairs are near-duplicates, as the weights' json says.
+
+    For weights that do not say it, 0.75.
+    """
+    return (getattr(features, 'thresholds', None) or {}).get(PRECISION, THRESHOLD)
+
+
+def find_groups(features, threshold: float | None = None, *, components: bool = False,
                 min_size: int = 2) -> list[Group]:
     """Group images with similarity >= threshold.
 
     Parameters
     ----------
     features : Features, FeatureFolder or NamedRows
-    threshold : float
-        Minimum similarity (cosine).
+    threshold : float, optional
+        Minimum similarity (cosine); by default `default_threshold(features)`.
     components : bool
         Group all images that are connected by similar pairs. By default every image of a group is
         similar to its anchor, so that chains of similar pairs do not join different objects.
@@ -50,6 +59,8 @@ def find_groups(features, threshold: float = THRESHOLD, *, components: bool = Fa
         The images are not described yet.
     """
     check_described('features', features)
+    if threshold is None:
+        threshold = default_threshold(features)
     if not -1 <= threshold <= 1:
         raise ValueError(f'threshold is {threshold}, but must be a cosine from -1 to 1')
     first, second, values = find_pairs(features, threshold)
