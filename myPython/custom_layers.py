@@ -6,10 +6,12 @@ The maths of each layer is a plain function of arrays; the class only moves blob
 """
 
 import logging
+from collections.abc import Sequence
 
 import caffe
 import cv2
 import numpy as np
+from caffe.proto import caffe_pb2
 from deep_retrieval import store
 from deep_retrieval.image_means import SIZES
 from deep_retrieval.images import MEAN
@@ -114,16 +116,16 @@ def pick_rows(features: np.ndarray, labels: np.ndarray, path: str) -> np.ndarray
 class NormalizeLayer(caffe.Layer):
     """Scale each vector along axis 1 to unit L2 norm."""
 
-    def setup(self, bottom, top):
+    def setup(self, bottom: Sequence, top: Sequence) -> None:
         check_counts(self, bottom, top, (1,))
 
-    def reshape(self, bottom, top):
+    def reshape(self, bottom: Sequence, top: Sequence) -> None:
         top[0].reshape(*bottom[0].shape)
 
-    def forward(self, bottom, top):
+    def forward(self, bottom: Sequence, top: Sequence) -> None:
         top[0].data[...] = normalize(bottom[0].data)
 
-    def backward(self, top, propagate_down, bottom):
+    def backward(self, top: Sequence, propagate_down: Sequence[bool], bottom: Sequence) -> None:
         if propagate_down[0]:
             bottom[0].diff[...] = normalize_backward(bottom[0].data, top[0].diff)
 
@@ -140,11 +142,11 @@ class GeMLayer(caffe.Layer):
     """
 
     @staticmethod
-    def parameters(layer_param):
+    def parameters(layer_param: caffe_pb2.LayerParameter) -> list[str]:
         """Return the names of the parameters, for this repository's engine."""
         return ['power']
 
-    def setup(self, bottom, top):
+    def setup(self, bottom: Sequence, top: Sequence) -> None:
         check_counts(self, bottom, top, (1, 2))
         param = parameters(self, p=3, eps=GEM_EPSILON, spatial_scale=1)
         p, self.eps, self.scale = (positive(self, key, param[key])
@@ -153,11 +155,11 @@ class GeMLayer(caffe.Layer):
             self.blobs.add_blob(1)
             self.blobs[0].data[...] = p
 
-    def reshape(self, bottom, top):
+    def reshape(self, bottom: Sequence, top: Sequence) -> None:
         rows = bottom[1].shape[0] if len(bottom) == 2 else bottom[0].shape[0]
         top[0].reshape(rows, bottom[0].shape[1], 1, 1)
 
-    def forward(self, bottom, top):
+    def forward(self, bottom: Sequence, top: Sequence) -> None:
         x, p = bottom[0].data, self._power()
         top[0].data[...] = 0
         for row, (image, *window) in enumerate(self._windows(bottom)):
@@ -165,7 +167,7 @@ class GeMLayer(caffe.Layer):
             if cells.size:
                 top[0].data[row] = gem(cells, p, self.eps)
 
-    def backward(self, top, propagate_down, bottom):
+    def backward(self, top: Sequence, propagate_down: Sequence[bool], bottom: Sequence) -> None:
         x, p = bottom[0].data, self._power()
         to_x = np.zeros_like(x)
         for row, (image, *window) in enumerate(self._windows(bottom)):
@@ -201,22 +203,22 @@ class AggregateLayer(caffe.Layer):
     `num_rois`, all rows are.
     """
 
-    def setup(self, bottom, top):
+    def setup(self, bottom: Sequence, top: Sequence) -> None:
         check_counts(self, bottom, top, (1, 2))
         # batch_size, which older nets have, adds nothing to what the blobs say
         self.num_rois = parameters(self, num_rois=None, batch_size=None)['num_rois']
         if self.num_rois is not None:
             integer(self, 'num_rois', self.num_rois)
 
-    def reshape(self, bottom, top):
+    def reshape(self, bottom: Sequence, top: Sequence) -> None:
         self.images = self._images(bottom)
         # pycaffe accepts plain ints only
         top[0].reshape(int(self.images.max()) + 1, *bottom[0].shape[1:])
 
-    def forward(self, bottom, top):
+    def forward(self, bottom: Sequence, top: Sequence) -> None:
         top[0].data[...] = aggregate(bottom[0].data, self.images)
 
-    def backward(self, top, propagate_down, bottom):
+    def backward(self, top: Sequence, propagate_down: Sequence[bool], bottom: Sequence) -> None:
         if propagate_down[0]:
             bottom[0].diff[...] = top[0].diff[self.images]
 
@@ -239,7 +241,7 @@ class AggregateLayer(caffe.Layer):
 class FeatureLayer(ConstantLayer):
     """Look up rows of the .npy file `features` (N x D) by label (B -> B x D x 1 x 1)."""
 
-    def setup(self, bottom, top):
+    def setup(self, bottom: Sequence, top: Sequence) -> None:
         check_counts(self, bottom, top, (1,))
         self.path = str(parameters(self, 'features')['features'])
         with store.reading(self.path, 'an .npy file'):
@@ -248,10 +250,10 @@ class FeatureLayer(ConstantLayer):
         if getattr(self.features, 'ndim', 0) != 2 or self.features.dtype.kind not in 'fiu':
             raise ValueError(f'FeatureLayer: {self.path}: is not an N x D array of numbers')
 
-    def reshape(self, bottom, top):
+    def reshape(self, bottom: Sequence, top: Sequence) -> None:
         top[0].reshape(bottom[0].count, self.features.shape[1], 1, 1)
 
-    def forward(self, bottom, top):
+    def forward(self, bottom: Sequence, top: Sequence) -> None:
         rows = pick_rows(self.features, bottom[0].data.reshape(-1), self.path)
         top[0].data[...] = rows[:, :, None, None]
 
@@ -263,12 +265,12 @@ class RigidGridLayer(ConstantLayer):
     otherwise those of H x W.
     """
 
-    def setup(self, bottom, top):
+    def setup(self, bottom: Sequence, top: Sequence) -> None:
         check_counts(self, bottom, top, (1,))
         self.dataset = parameters(self, dataset=None)['dataset']
         self.shape = None
 
-    def reshape(self, bottom, top):
+    def reshape(self, bottom: Sequence, top: Sequence) -> None:
         if self.shape != tuple(bottom[0].shape):
             self.shape = tuple(bottom[0].shape)
             self.rois = self._rois(self.shape[0], self.shape[2:])
@@ -276,7 +278,7 @@ class RigidGridLayer(ConstantLayer):
         # filled here too: a later AggregateLayer derives its shape from them before a forward
         top[0].data[...] = self.rois
 
-    def forward(self, bottom, top):
+    def forward(self, bottom: Sequence, top: Sequence) -> None:
         top[0].data[...] = self.rois
 
     def _rois(self, images, size):
@@ -294,7 +296,7 @@ class MapGridLayer(RigidGridLayer):
     The first region of each map is the whole map. ROIPooling reads them with a spatial_scale of 1.
     """
 
-    def setup(self, bottom, top):
+    def setup(self, bottom: Sequence, top: Sequence) -> None:
         check_counts(self, bottom, top, (1,))
         self.levels = integer(self, 'L', parameters(self, L=3)['L'])
         self.shape = None
@@ -307,19 +309,19 @@ class MapGridLayer(RigidGridLayer):
 class ResizeLayer(caffe.Layer):
     """Resize images to `h` x `w` pixels, and subtract `mean`, one value per channel."""
 
-    def setup(self, bottom, top):
+    def setup(self, bottom: Sequence, top: Sequence) -> None:
         check_counts(self, bottom, top, (1,))
         param = parameters(self, 'h', 'w', mean=MEAN)
         self.size = [integer(self, key, param[key]) for key in ('h', 'w')]
         self.mean = channel_mean(self, param['mean'], bottom[0].shape[1])
 
-    def reshape(self, bottom, top):
+    def reshape(self, bottom: Sequence, top: Sequence) -> None:
         top[0].reshape(*bottom[0].shape[:2], *self.size)
 
-    def forward(self, bottom, top):
+    def forward(self, bottom: Sequence, top: Sequence) -> None:
         top[0].data[...] = resize_planes(bottom[0].data, *self.size) - self.mean
 
-    def backward(self, top, propagate_down, bottom):
+    def backward(self, top: Sequence, propagate_down: Sequence[bool], bottom: Sequence) -> None:
         if propagate_down[0]:
             bottom[0].diff[...] = resize_planes_backward(top[0].diff, *bottom[0].shape[2:])
 
@@ -330,20 +332,20 @@ class PairLossLayer(caffe.Layer):
     `loss` returns the loss and its gradient w.r.t. the student; that of the teacher is 0.
     """
 
-    def setup(self, bottom, top):
+    def setup(self, bottom: Sequence, top: Sequence) -> None:
         check_counts(self, bottom, top, (2,))
 
-    def reshape(self, bottom, top):
+    def reshape(self, bottom: Sequence, top: Sequence) -> None:
         student, teacher = bottom[0].shape[0], bottom[1].shape[0]
         if student != teacher:
             raise ValueError(f'{type(self).__name__}: {student} embeddings of the student and '
                              f'{teacher} of the teacher do not make pairs')
         top[0].reshape(1)
 
-    def forward(self, bottom, top):
+    def forward(self, bottom: Sequence, top: Sequence) -> None:
         top[0].data[...] = self.loss(*embeddings(bottom))[0]
 
-    def backward(self, top, propagate_down, bottom):
+    def backward(self, top: Sequence, propagate_down: Sequence[bool], bottom: Sequence) -> None:
         if propagate_down[0]:
             gradient = self.loss(*embeddings(bottom))[1]
             # the top's diff is the loss weight
@@ -364,6 +366,6 @@ class PairLiftedStructuredLossLayer(PairLossLayer):
     loss = staticmethod(pair_lifted)
 
 
-def embeddings(blobs) -> list[np.ndarray]:
+def embeddings(blobs: Sequence) -> list[np.ndarray]:
     """Return the data of blobs, one row per image."""
     return [blob.data.reshape(blob.shape[0], -1) for blob in as_list(blobs)]

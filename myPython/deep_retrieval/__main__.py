@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import os
 import re
+from collections.abc import Callable
 
 import deep_retrieval as dr
 from deep_retrieval import cli, paths
@@ -20,21 +21,21 @@ from deep_retrieval import cli, paths
 COMMANDS = {}
 
 
-def command(function):
+def command(function: Callable) -> Callable:
     """Register a command; its docstring is its help."""
     COMMANDS[function.__name__] = function
     return function
 
 
 @command
-def describe(args):
+def describe(args: argparse.Namespace) -> None:
     """describe the images of a folder, and cache the descriptors"""
     photos = _photos(args)
     print(f'{photos.path}: {len(photos)} x {photos.dim}{_bad(photos)}')
 
 
 @command
-def search(args):
+def search(args: argparse.Namespace) -> None:
     """print the images of a folder that are most similar to a picture"""
     model = cli.load_model(args)
     query = dr.describe(model, [args.picture], multires=args.multires)
@@ -45,7 +46,7 @@ def search(args):
 
 
 @command
-def groups(args):
+def groups(args: argparse.Namespace) -> None:
     """find groups of near-duplicate images in a folder, and make a gallery of them"""
     from deep_retrieval.duplicates.groups import default_threshold
     photos = _photos(args)
@@ -67,7 +68,7 @@ def groups(args):
 
 
 @command
-def evaluate(args):
+def evaluate(args: argparse.Namespace) -> None:
     """score the model on a dataset"""
     dataset = dr.open_dataset(args.dataset, args.dataset_name, gnd=args.gnd)
     result = dr.evaluate(cli.load_model(args), dataset, multires=args.multires, aqe=args.aqe,
@@ -75,7 +76,7 @@ def evaluate(args):
     print(*result.lines(), sep='\n')
 
 
-def parse_args(argv=None):
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='deep_retrieval', description=__doc__.splitlines()[0])
     modes = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
@@ -166,7 +167,7 @@ def _count(number, noun):
     return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     cli.run(lambda: parse_args(argv), lambda args: args.function(args))
 
 

@@ -13,7 +13,7 @@ import os
 import reprlib
 
 
-def whole(name: str, value, least: int) -> None:
+def whole(name: str, value: object, least: int) -> None:
     """Raise TypeError or ValueError unless a value is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f'{name} is {_short(value)}, but must be an integer')
@@ -21,7 +21,7 @@ def whole(name: str, value, least: int) -> None:
         raise ValueError(f'{name} is {value}, but must be at least {least}')
 
 
-def finite(name: str, values, count: int) -> tuple[float, ...]:
+def finite(name: str, values: object, count: int) -> tuple[float, ...]:
     """Return `count` finite numbers as floats; ValueError if they are anything else."""
     try:
         found = () if isinstance(values, str) else tuple(map(float, values))
@@ -32,7 +32,7 @@ def finite(name: str, values, count: int) -> tuple[float, ...]:
     return found
 
 
-def folder(name: str, value) -> str:
+def folder(name: str, value: object) -> str:
     """Return the path of a folder that exists or can be made; TypeError or ValueError otherwise."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f'{name} is {_short(value)}, but must be the path of a folder')

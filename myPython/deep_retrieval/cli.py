@@ -16,7 +16,12 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deep_retrieval.model import Model
 
 DEBUG = 'DEEP_RETRIEVAL_DEBUG'      # set by --debug, so that worker processes see it too
 
@@ -48,7 +53,7 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
                         help='show the traceback of every error')
 
 
-def run(parse_args, main) -> None:
+def run(parse_args: Callable, main: Callable) -> None:
     """Parse the flags and call `main(args)`; a user error ends in one line and exit status 1.
 
     Log messages of the library are written to stderr.
@@ -61,7 +66,7 @@ def run(parse_args, main) -> None:
 
 
 @contextmanager
-def user_errors(debug: bool = False):
+def user_errors(debug: bool = False) -> Iterator[None]:
     """Turn an error that the user can fix into one line on stderr and exit status 1.
 
     This applies to ValueError, RuntimeError, OSError and MemoryError. Programming errors keep their
@@ -114,7 +119,7 @@ def warn(message: object) -> None:
 
 
 def add_model_flags(parser: argparse.ArgumentParser, S: int | None = None,
-                    weights='released') -> None:
+                    weights: str | os.PathLike | None = 'released') -> None:
     """Add the flags that choose a net, its weights, and how images are described.
 
     S : default longer side in pixels, for a script whose images have a fixed size; by default the
@@ -151,7 +156,7 @@ def add_multires(parser: argparse.ArgumentParser, default: str) -> None:
                              f'{default}')
 
 
-def load_model(args):
+def load_model(args: argparse.Namespace) -> 'Model':
     """Load the model selected by the flags of `add_model_flags`, on the selected GPU."""
     from deep_retrieval.model import load_model
     use_device(args.gpu)

@@ -10,16 +10,20 @@ import math
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deep_retrieval import store
+
+if TYPE_CHECKING:
+    from deep_retrieval.datasets import OxfordHelper
 
 
 class ScoringError(RuntimeError):
     """Why a ranking cannot be scored, in one line."""
 
 
-def score(dataset, rankings: list, temp_dir: str | os.PathLike, eval_binary: str | os.PathLike,
-          queries: list | None = None) -> dict[str, float]:
+def score(dataset: 'OxfordHelper', rankings: list, temp_dir: str | os.PathLike,
+          eval_binary: str | os.PathLike, queries: list | None = None) -> dict[str, float]:
     """Return the average precision of each query, 0 to 1, in the order of the queries.
 
     Parameters

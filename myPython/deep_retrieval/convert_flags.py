@@ -1,12 +1,16 @@
 """The flags that the scripts of myPython/convert share."""
 
+import argparse
+import os
+
 from deep_retrieval import cli, paths
 
 TINY = paths.ROOT / 'proto/tiny/distilling'
 TEACHER_END = 'rmac/eltwise/normalized'
 
 
-def add_net(parser, proto, weights) -> None:
+def add_net(parser: argparse.ArgumentParser, proto: str | os.PathLike,
+            weights: str | os.PathLike) -> None:
     """Add the flags of a script that runs a net on a folder of images."""
     parser.add_argument('--proto', default=proto, help='prototxt of the net')
     parser.add_argument('--weights', default=weights, help='caffemodel of the net')
@@ -20,7 +24,7 @@ def add_net(parser, proto, weights) -> None:
     parser.add_argument('--skip_bad', action='store_true', help='leave damaged images out')
 
 
-def add_outputs(parser, line: str) -> None:
+def add_outputs(parser: argparse.ArgumentParser, line: str) -> None:
     """Add the flags of the output files; `line` is the format of a line of the list."""
     parser.add_argument('--features_npy', default=paths.TEMP / 'features.npy',
                         help='file to write, N x D float32')
@@ -28,12 +32,12 @@ def add_outputs(parser, line: str) -> None:
                         help=f'file to write, one line {line} per image')
 
 
-def add_seed(parser) -> None:
+def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add the flag --seed."""
     parser.add_argument('--seed', type=cli.natural, default=0, help='random seed of the shuffling')
 
 
-def add_teacher(parser) -> None:
+def add_teacher(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a script that runs a teacher net."""
     add_net(parser, TINY / 'deploy_resnet_tiny_teacher_pca32.prototxt',
             paths.ROOT / 'caffemodel/resnet_tiny_teacher_pca32.caffemodel')

@@ -6,12 +6,15 @@
 
 import logging
 import os
+from collections.abc import Iterable
 
 import numpy as np
 
 from deep_retrieval import arguments, progress
 from deep_retrieval.extraction import as_items, run
+from deep_retrieval.feature_shards import FeatureFolder
 from deep_retrieval.features import Features
+from deep_retrieval.model import Model
 from deep_retrieval.scales import scales_of
 from deep_retrieval.shard_job import Job
 from deep_retrieval.vectors import unit
@@ -19,9 +22,10 @@ from deep_retrieval.vectors import unit
 logger = logging.getLogger(__name__)
 
 
-def describe(model, images, *, S: int | None = None, multires: str | bool = False,
-             cache: str | os.PathLike | None = None, batch_size: int = 4,
-             overwrite: bool = False, show_progress: bool = True):
+def describe(model: Model, images: str | os.PathLike | np.ndarray | Iterable, *,
+             S: int | None = None, multires: str | bool = False,
+             cache: str | os.PathLike | None = None, batch_size: int = 4, overwrite: bool = False,
+             show_progress: bool = True) -> Features | FeatureFolder:
     """Describe images: one descriptor of unit length per image.
 
     Damaged images are left out with a warning; `bad` of the result names them, with reasons.

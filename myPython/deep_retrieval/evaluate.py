@@ -13,7 +13,9 @@ import numpy as np
 
 from deep_retrieval import arguments, compute_ap, metrics, paths, progress, ranking
 from deep_retrieval.datasets import open_dataset
+from deep_retrieval.datasets.base import Dataset
 from deep_retrieval.extraction import extract_scales, feature_path
+from deep_retrieval.model import Model
 from deep_retrieval.ranking import Hit
 from deep_retrieval.saved_features import PARTS
 from deep_retrieval.scales import STEP, scales_of
@@ -97,11 +99,12 @@ class Result:
         return metrics.report(self.per_query, self.protocol)
 
 
-def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = False,
-             multires_step: int = STEP, aqe: int | None = None, dbe: int | None = None,
-             query_crop: str = 'roi', cache: str | os.PathLike | None = None,
-             name: str | None = None, batch_size: int = 4, skip_bad: bool = False,
-             eval_binary: str | os.PathLike | None = None, show_progress: bool = True) -> Result:
+def evaluate(model: Model, dataset: Dataset | str | os.PathLike, *, S: int | None = None,
+             multires: str | bool = False, multires_step: int = STEP, aqe: int | None = None,
+             dbe: int | None = None, query_crop: str = 'roi',
+             cache: str | os.PathLike | None = None, name: str | None = None, batch_size: int = 4,
+             skip_bad: bool = False, eval_binary: str | os.PathLike | None = None,
+             show_progress: bool = True) -> Result:
     """Score a model on a dataset.
 
     Parameters
@@ -160,9 +163,8 @@ def evaluate(model, dataset, *, S: int | None = None, multires: str | bool = Fal
                      eval_binary=eval_binary)
 
 
-def score(dataset, queries: np.ndarray, database: np.ndarray, *, aqe: int | None = None,
-          dbe: int | None = None, query_crop: str = 'roi',
-          cache: str | os.PathLike | None = None,
+def score(dataset: Dataset, queries: np.ndarray, database: np.ndarray, *, aqe: int | None = None,
+          dbe: int | None = None, query_crop: str = 'roi', cache: str | os.PathLike | None = None,
           eval_binary: str | os.PathLike | None = None) -> Result:
     """Score the descriptors of a dataset.
 
@@ -189,8 +191,9 @@ def score(dataset, queries: np.ndarray, database: np.ndarray, *, aqe: int | None
     return judge.result(query_crop)
 
 
-def judge(dataset, queries: list, images: list[str], indices: np.ndarray, similarities: np.ndarray,
-          *, query_crop: str = 'roi', cache: str | os.PathLike | None = None,
+def judge(dataset: Dataset, queries: list, images: list[str], indices: np.ndarray,
+          similarities: np.ndarray, *, query_crop: str = 'roi',
+          cache: str | os.PathLike | None = None,
           eval_binary: str | os.PathLike | None = None) -> Result:
     """Score given rankings.
 

@@ -11,14 +11,14 @@ import hashlib
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 
 from deep_retrieval import progress, store
-from deep_retrieval.datasets.base import Item, images_of  # noqa: F401
+from deep_retrieval.datasets.base import Dataset, Item, images_of  # noqa: F401
 from deep_retrieval.images import ImageError, check_images, crop, read_image, resize
 from deep_retrieval.listing import KINDS, list_images
 from deep_retrieval.vectors import normalize
@@ -30,7 +30,7 @@ MANY_PIXELS = 80_000_000    # a larger image takes more than 240 MB
 logger = logging.getLogger(__name__)
 
 
-def as_items(images) -> tuple[list[Item], Callable]:
+def as_items(images: str | os.PathLike | np.ndarray | Iterable) -> tuple[list[Item], Callable]:
     """Convert `images`, as passed to `describe`, to Items; also return the function to read one."""
     if isinstance(images, (str, os.PathLike)):
         path = os.fspath(images)
@@ -59,7 +59,7 @@ def _load_array(arrays, item, S):
     return resize(arrays[int(item.name)], S)[0]
 
 
-def extract(net, items: list[Item], S: int | None, path: str, made_from: dict,
+def extract(net: Callable, items: list[Item], S: int | None, path: str, made_from: dict,
             batch_size: int = 1, skip_bad: bool = False) -> tuple[np.ndarray, list[str]]:
     """Return the descriptors of `items`, computing those that are not in the file `path` yet.
 
@@ -123,8 +123,9 @@ def extract(net, items: list[Item], S: int | None, path: str, made_from: dict,
     return rows, skipped
 
 
-def extract_scales(net, items: list[Item], scales: list[int], path_of: Callable[[int], str],
-                   made_from: dict, batch_size: int = 1, skip_bad: bool = False):
+def extract_scales(net: Callable, items: list[Item], scales: list[int],
+                   path_of: Callable[[int], str], made_from: dict, batch_size: int = 1,
+                   skip_bad: bool = False) -> tuple[np.ndarray, list[str]]:
     """Return the descriptors of `items`, summed over scales and normalized, and skipped names.
 
     Parameters
@@ -140,7 +141,7 @@ def extract_scales(net, items: list[Item], scales: list[int], path_of: Callable[
     return (normalize(rows) if len(scales) > 1 else rows), skipped
 
 
-def feature_path(folder: str | os.PathLike, dataset, S: int, made_from: dict, part: str,
+def feature_path(folder: str | os.PathLike, dataset: Dataset, S: int, made_from: dict, part: str,
                  name: str | None = None) -> str:
     """Return the path of a dataset's features, which is different for each model and dataset.
 
@@ -197,8 +198,9 @@ def load_checked(item: Item, S: int | None, max_pixels: int = MANY_PIXELS) -> np
     return load_item(item, S)
 
 
-def run(net, items: list[Item], todo, S: int | None, journal, bar, skip: Callable,
-        batch_size: int = 1, load: Callable = load_item) -> None:
+def run(net: Callable, items: list[Item], todo: Iterable[int], S: int | None,
+        journal: store.Journal, bar: progress.bar, skip: Callable, batch_size: int = 1,
+        load: Callable = load_item) -> None:
     """Append the descriptors of `items[i]` to a journal, for every i in `todo` that it lacks.
 
     Parameters
@@ -236,7 +238,8 @@ def size(path: str) -> int | None:
         return None     # the error is reported when the image is read
 
 
-def batches(items, todo, S, batch_size, load=load_item) -> Iterator[tuple]:
+def batches(items: list[Item], todo: Iterable[int], S: int | None, batch_size: int,
+            load: Callable = load_item) -> Iterator[tuple]:
     """Yield batches (indices, images of one size, None), or ([index], None, ImageError).
 
     Batches do not cross windows of WINDOW items. Threads read one window while the previous one is

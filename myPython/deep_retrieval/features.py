@@ -9,10 +9,12 @@ and `path` (for messages). `feature_shards.py` implements it for folders of shar
 import glob
 import os
 import re
+from collections.abc import Collection
 
 import numpy as np
 
 from deep_retrieval import store
+from deep_retrieval.feature_shards import FeatureFolder
 
 MODEL = ('weights', 'proto', 'end', 'mean', 'scale', 'colour')  # equal for comparable descriptors
 
@@ -139,7 +141,7 @@ def find_file(path: str | os.PathLike) -> str:
     return found[0] if found else path
 
 
-def check_described(name: str, features) -> None:
+def check_described(name: str, features: object) -> None:
     """Raise TypeError unless the argument `name` has the interface of this module."""
     if not all(hasattr(features, attribute) for attribute in ('names', 'rows', 'made_from')):
         raise TypeError(f'{name} is of type {type(features).__name__}, but must be described '
@@ -155,7 +157,8 @@ def check_same(path: str | os.PathLike, made_from: dict, other_path: str | os.Pa
                          f'than those of {other_path}')
 
 
-def check_comparable(queries, features) -> None:
+def check_comparable(queries: Features | FeatureFolder | NamedRows,
+                     features: Features | FeatureFolder | NamedRows) -> None:
     """Raise ValueError unless queries can be compared with features: one model, L and scales."""
     check_same(queries.path, _as_described(queries.made_from), features.path,
                _as_described(features.made_from), (*MODEL, 'L', 'scales'))
@@ -166,8 +169,8 @@ def _as_described(made_from):
     return {'scales': [made_from['S']], **made_from} if 'S' in made_from else made_from
 
 
-def check_rows(path: str | os.PathLike, rows: np.ndarray, names: list[str], skipped=(),
-               start: int = 0) -> None:
+def check_rows(path: str | os.PathLike, rows: np.ndarray, names: list[str],
+               skipped: Collection[str] = (), start: int = 0) -> None:
     """Raise ValueError unless each name has a row, and each row is finite.
 
     rows : N x D

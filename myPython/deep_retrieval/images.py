@@ -7,6 +7,7 @@
 from __future__ import annotations  # for Python 3.9 of Debian 11, which has genuine pycaffe
 
 import os
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -115,7 +116,7 @@ def _span(first, end, length):
     return slice(first, max(end, first + LEAST_SIDE))
 
 
-def to_blob(images: list[np.ndarray], mean=MEAN, scale: float = 1,
+def to_blob(images: list[np.ndarray], mean: Sequence[float] | np.ndarray = MEAN, scale: float = 1,
             colour: str = 'BGR') -> np.ndarray:
     """Turn images of one size into the blob that a net reads.
 

@@ -25,13 +25,14 @@ A query without positives is not included in the mean of that protocol.
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from deep_retrieval import optional
-from deep_retrieval.datasets.revisited import GRADES
+from deep_retrieval.datasets.base import Dataset
+from deep_retrieval.datasets.revisited import GRADES, GroundTruth
 
 REVISITED = {'Easy': ('easy',), 'Medium': ('easy', 'hard'), 'Hard': ('hard',)}
 CUTS = (1, 5, 10)       # the k of mP@k
@@ -87,7 +88,7 @@ def average_precision_oxford(ranked: Iterable, positives: Iterable, junk: Iterab
     return area / len(positives)
 
 
-def average_precision_voc2010(relevance, positives: int) -> float:
+def average_precision_voc2010(relevance: Sequence[bool] | np.ndarray, positives: int) -> float:
     """Return the average precision of a ranking as defined by VOC 2010, in float64.
 
     It is the area under the monotone precision-recall curve: the precision at each recall is the
@@ -123,7 +124,7 @@ def average_precision_voc2010(relevance, positives: int) -> float:
     return float(np.maximum.accumulate(precisions[::-1]).sum() / positives)
 
 
-def precision_at_r(relevance, positives: int) -> float:
+def precision_at_r(relevance: Sequence[bool] | np.ndarray, positives: int) -> float:
     """Return the share of positives in the first R places, where R is the number of positives.
 
     Parameters and errors are those of `average_precision_voc2010`. Missing places count as wrong.
@@ -134,7 +135,7 @@ def precision_at_r(relevance, positives: int) -> float:
     return float(_relevance(relevance, positives)[:positives].sum() / positives)
 
 
-def precision_at_k(k: int, ranked: Iterable, positives, junk=()) -> float:
+def precision_at_k(k: int, ranked: Iterable, positives: Collection, junk: Collection = ()) -> float:
     """Return the share of positives in the first k places, without junk.
 
     If the last positive is ranked before place k, its rank is used instead of k, as in the
@@ -194,7 +195,7 @@ def conditions(crop: str, uni: tuple | None = None) -> str:
     return f'{sizes}query_crop {crop}'
 
 
-def uni_size(dataset) -> tuple[int, int]:
+def uni_size(dataset: Dataset) -> tuple[int, int]:
     """Return the (height, width) in pixels of all images of a dataset.
 
     Raises
@@ -218,7 +219,7 @@ def uni_size(dataset) -> tuple[int, int]:
     return first
 
 
-def revisited(gnd, queries: list, rankings: list) -> list[Score]:
+def revisited(gnd: GroundTruth, queries: list, rankings: list) -> list[Score]:
     """Score rankings with the revisited protocols Easy, Medium and Hard.
 
     Parameters

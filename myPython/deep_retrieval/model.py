@@ -15,7 +15,9 @@ import logging
 import math
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +25,9 @@ from deep_retrieval import paths, store
 from deep_retrieval.arguments import finite, whole
 from deep_retrieval.images import MEAN, check_images, crop, resize, to_blob
 from deep_retrieval.scales import LEAST_SIDE
+
+if TYPE_CHECKING:
+    import caffe
 
 END = 'rmac/normalized'     # layer and blob of the descriptor
 
@@ -176,7 +181,7 @@ class DescriptorNet:
         self._dimension = rows.shape[1]
         return rows.copy()
 
-    def load(self, images):
+    def load(self, images: list[np.ndarray]) -> None:
         """Fill the inputs with B images of one size and with their regions."""
         from region_generator import get_rmac_region_coordinates, pack_regions_for_network
         blob = to_blob(images, **self._input)
@@ -184,7 +189,7 @@ class DescriptorNet:
         self.feed('data', blob)
         self.feed('rois', pack_regions_for_network([regions] * len(images)))
 
-    def feed(self, name, array):
+    def feed(self, name: str, array: np.ndarray) -> None:
         """Reshape an input blob to the array's shape, and fill it."""
         self.net.blobs[name].reshape(*array.shape)
         self.net.blobs[name].data[...] = array
@@ -255,7 +260,7 @@ class Model:
 
 
 def model_key(weights: str | os.PathLike, proto: str | os.PathLike, L: int, end: str,
-              info=None) -> dict:
+              info: WeightsInfo | None = None) -> dict:
     """Return a dict of what descriptors depend on, besides S and the images, for manifests."""
     key = {'weights': store.sha256(weights), 'proto': store.sha256(proto), 'L': L, 'end': end}
     default = WeightsInfo()
@@ -266,9 +271,9 @@ def model_key(weights: str | os.PathLike, proto: str | os.PathLike, L: int, end:
     return key
 
 
-def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int | None = None,
-               L: int | None = None, end: str | None = None, mean=None,
-               partial_weights: bool = False) -> Model:
+def load_model(weights: str | os.PathLike | None = None, *, proto: str | os.PathLike | None = None,
+               S: int | None = None, L: int | None = None, end: str | None = None,
+               mean: Sequence[float] | None = None, partial_weights: bool = False) -> Model:
     """Load weights and the net that they belong to.
 
     Parameters
@@ -313,7 +318,7 @@ def load_model(weights: str | os.PathLike | None = None, *, proto=None, S: int |
                  partial_weights)
 
 
-def check_file(path) -> None:
+def check_file(path: str | os.PathLike) -> None:
     """Raise OSError, with one line that says what is wrong, unless there is a file at a path."""
     path = os.fspath(path)
     if os.path.isfile(path):
@@ -328,7 +333,7 @@ def check_file(path) -> None:
     raise FileNotFoundError(errno.ENOENT, f'there is no such file{hint}', path)
 
 
-def check_weights_file(weights) -> None:
+def check_weights_file(weights: str | os.PathLike) -> None:
     """Raise ValueError for weights of PyTorch or ONNX, by name or content, OSError without a file.
 
     The message of the ValueError names the importer.
@@ -344,7 +349,7 @@ def check_weights_file(weights) -> None:
                          'myPython/model_tools.py import')
 
 
-def check_weights(net, proto: str | os.PathLike, weights: str | os.PathLike) -> None:
+def check_weights(net: 'caffe.Net', proto: str | os.PathLike, weights: str | os.PathLike) -> None:
     """Check that a net and a caffemodel have parameters for the same layers.
 
     Caffe would silently skip the other layers.

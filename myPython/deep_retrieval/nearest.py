@@ -5,11 +5,13 @@
 
 from deep_retrieval import ranking
 from deep_retrieval.arguments import whole
-from deep_retrieval.features import check_comparable, check_described
+from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import Features, NamedRows, check_comparable, check_described
 from deep_retrieval.ranking import Hit
 
 
-def search(features, queries, top: int = 10) -> list[list[Hit]]:
+def search(features: Features | FeatureFolder | NamedRows,
+           queries: Features | FeatureFolder | NamedRows, top: int = 10) -> list[list[Hit]]:
     """Return the `top` images most similar to each query, most similar first.
 
     Parameters

@@ -4,6 +4,8 @@
     result = retrieval.retrieve(**offline_flags.values(parser.parse_args()), ...)
 """
 
+import argparse
+
 from deep_retrieval import cli, paths
 from deep_retrieval.datasets import OXFORD_LAYOUT
 from deep_retrieval.studies import MAPS
@@ -13,7 +15,7 @@ NAMES = {'temp_dir': 'rankings_dir'}
 OTHERS = ('gpu', 'debug', 'dataset_name')       # flags that are not keyword arguments
 
 
-def features_parser(doc: str, folder: str, proto: str):
+def features_parser(doc: str, folder: str, proto: str) -> argparse.ArgumentParser:
     """Return a parser with the flags of a *_get_features.py.
 
     folder : name of the folder of its features
@@ -45,7 +47,7 @@ def features_parser(doc: str, folder: str, proto: str):
     return parser
 
 
-def retrieval_parser(doc: str, folder: str, proto: str):
+def retrieval_parser(doc: str, folder: str, proto: str) -> argparse.ArgumentParser:
     """Return a parser with the flags of a *_retrieval.py; see `features_parser`."""
     parser = features_parser(doc, folder, proto)
     parser.add_argument('--eval_binary', default=paths.EVAL_BINARY, help='the compiled compute_ap')
@@ -54,13 +56,13 @@ def retrieval_parser(doc: str, folder: str, proto: str):
     return parser
 
 
-def add_maps(parser) -> None:
+def add_maps(parser: argparse.ArgumentParser) -> None:
     """Add the flag --maps."""
     parser.add_argument('--maps', choices=sorted(MAPS), default='4',
                         help='number of maps, from the last stage backwards; middle: only stage 4')
 
 
-def add_pca(parser, dim: str) -> None:
+def add_pca(parser: argparse.ArgumentParser, dim: str) -> None:
     """Add the flags of a study with PCA; `dim` is the help of --dim."""
     parser.add_argument('--dim', type=cli.positive, help=dim)
     parser.add_argument('--pca_from', nargs='+', metavar='PATH',
@@ -75,7 +77,7 @@ def add_pca(parser, dim: str) -> None:
                              'every two vectors, and at most their rank')
 
 
-def values(args) -> dict:
+def values(args: argparse.Namespace) -> dict:
     """Select the GPU of the flags, and return them as keyword arguments of retrieval.py."""
     from deep_retrieval.datasets import open_dataset
     found = {NAMES.get(name, name): value for name, value in vars(args).items()

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import sys
 import time
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
@@ -36,7 +37,7 @@ class bar(tqdm):
         kwargs['disable'] = kwargs.get('disable') or _hidden > 0
         super().__init__(*args, **kwargs)
 
-    def display(self, msg=None, pos=None):
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         if not self._in_log:
             return super().display(msg, pos)
         if time.monotonic() < self._next_line:
@@ -59,11 +60,11 @@ class bar(tqdm):
                f'{elapsed} elapsed, {left} remaining'
 
     # in a log there is nothing to clear or close
-    def clear(self, *args, **kwargs):
+    def clear(self, *args, **kwargs) -> None:
         if not self._in_log:
             super().clear(*args, **kwargs)
 
-    def close(self):
+    def close(self) -> None:
         if self._in_log:
             self.leave = False
             self.disable = True
@@ -71,7 +72,7 @@ class bar(tqdm):
 
 
 @contextlib.contextmanager
-def hidden(hide: bool = True):
+def hidden(hide: bool = True) -> Iterator[None]:
     """Hide progress inside the block."""
     global _hidden
     _hidden += hide

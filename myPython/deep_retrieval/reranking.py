@@ -13,7 +13,13 @@ functions, so that scripts start fast.
 import dataclasses
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deep_retrieval.datasets.base import Dataset
+    from deep_retrieval.saved_features import Saved
 
 
 class Parameter(NamedTuple):
@@ -31,7 +37,7 @@ class Method(NamedTuple):
     help: str
     parameters: dict[str, Parameter] = {}
 
-    def rank(self, queries, database, **values) -> tuple:
+    def rank(self, queries: 'np.ndarray', database: 'np.ndarray', **values) -> tuple:
         """Rank the whole database for each query, best first.
 
         Parameters
@@ -58,31 +64,32 @@ class Method(NamedTuple):
         return self.function(queries, database, **{**defaults, **values})
 
 
-def plain(queries, database) -> tuple:
+def plain(queries: 'np.ndarray', database: 'np.ndarray') -> tuple:
     """Rank by similarity alone."""
     from deep_retrieval import ranking
     return ranking.rank(queries, database)
 
 
-def aqe(queries, database, k: int) -> tuple:
+def aqe(queries: 'np.ndarray', database: 'np.ndarray', k: int) -> tuple:
     """Rank by the means of the queries and their k nearest images."""
     from deep_retrieval import ranking
     return ranking.rank(ranking.expand_queries(queries, database, k), database)
 
 
-def dbe(queries, database, k: int) -> tuple:
+def dbe(queries: 'np.ndarray', database: 'np.ndarray', k: int) -> tuple:
     """Rank the means of the images and their k nearest images."""
     from deep_retrieval import ranking
     return ranking.rank(queries, ranking.expand_database(database, k))
 
 
-def alpha_qe(queries, database, n: int, alpha: float) -> tuple:
+def alpha_qe(queries: 'np.ndarray', database: 'np.ndarray', n: int, alpha: float) -> tuple:
     """Rank by the weighted means of the queries and their n nearest images."""
     from deep_retrieval import ranking
     return ranking.rank(ranking.alpha_expand_queries(queries, database, n, alpha), database)
 
 
-def diffusion(queries, database, k, query_k, alpha, gamma, tol):
+def diffusion(queries: 'np.ndarray', database: 'np.ndarray', k: int, query_k: int, alpha: float,
+              gamma: float, tol: float) -> tuple:
     """Rank by diffusion on the graph of the images' mutual nearest neighbours."""
     from deep_retrieval.ranking import diffusion
     graph = diffusion.make_graph(database, k, gamma)
@@ -155,10 +162,10 @@ class Reranking:
                                               strict=True)]
 
 
-def rerank(dataset, features, method: str = 'plain', *, whitening: str | os.PathLike | None = None,
-           before=None, name: str | None = None, uni: bool = False,
-           cache: str | os.PathLike | None = None, eval_binary: str | os.PathLike | None = None,
-           **values) -> Reranking:
+def rerank(dataset: 'Dataset', features: 'list[str] | Saved', method: str = 'plain', *,
+           whitening: str | os.PathLike | None = None, before: 'Saved | None' = None,
+           name: str | None = None, uni: bool = False, cache: str | os.PathLike | None = None,
+           eval_binary: str | os.PathLike | None = None, **values) -> Reranking:
     """Rank a dataset by a method, using saved descriptors, and score the ranking.
 
     Parameters
@@ -205,7 +212,8 @@ def rerank(dataset, features, method: str = 'plain', *, whitening: str | os.Path
                      metrics.conditions(saved.made_from['crop'], size))
 
 
-def load(dataset, features, whitening: str | os.PathLike | None = None):
+def load(dataset: 'Dataset', features: 'list[str] | Saved',
+         whitening: str | os.PathLike | None = None) -> 'Saved':
     """Load the features of STEMs, and whiten them if a file is given; see `rerank`."""
     from deep_retrieval import saved_features
     from deep_retrieval.whitening import Whitening

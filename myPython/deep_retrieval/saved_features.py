@@ -13,15 +13,20 @@ here: features that do not match are refused.
 
 import logging
 import os
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from deep_retrieval import store
+from deep_retrieval.datasets.base import Dataset
 from deep_retrieval.extraction import fingerprint
 from deep_retrieval.feature_shards import FeatureFolder
 from deep_retrieval.features import MODEL, Features, NamedRows, check_rows, check_same, find_file
 from deep_retrieval.vectors import normalize
+
+if TYPE_CHECKING:
+    from deep_retrieval.whitening import Whitening
 
 PARTS = {'roi': 'queries', 'full': 'queries_full'}      # crop of the queries -> end of the name
 
@@ -44,7 +49,8 @@ class Saved(NamedTuple):
 
 
 def open_features(path: str | os.PathLike, names: str | os.PathLike | None = None, *,
-                  dataset=None, part: str = 'database'):
+                  dataset: Dataset | Callable | None = None,
+                  part: str = 'database') -> Features | FeatureFolder | NamedRows:
     """Open saved descriptors of any kind.
 
     Parameters
@@ -74,7 +80,7 @@ def open_features(path: str | os.PathLike, names: str | os.PathLike | None = Non
     return rows_of(path, dataset() if callable(dataset) else dataset, part)
 
 
-def load(stems: list[str], dataset, crop: str | None = None) -> Saved:
+def load(stems: list[str], dataset: Dataset, crop: str | None = None) -> Saved:
     """Load the saved features of a dataset; those of several stems are summed and normalized.
 
     Parameters
@@ -120,7 +126,7 @@ def find_stem(stem: str) -> str:
     return path.removesuffix('_dataset.npy')
 
 
-def rows_of(stem: str, dataset, part: str) -> Features:
+def rows_of(stem: str, dataset: Dataset, part: str) -> Features:
     """Open one part of test.py's features, 'queries' or 'database', as Features."""
     saved = load([stem], dataset)
     names = [query.name for query in saved.asked] if part == 'queries' else saved.images
@@ -166,14 +172,14 @@ def read(path: str) -> tuple[np.ndarray, dict]:
                                                  'skipped': note.get('skipped', [])}
 
 
-def whitened(saved: Saved, fitted, path: str | os.PathLike) -> Saved:
+def whitened(saved: Saved, fitted: 'Whitening', path: str | os.PathLike) -> Saved:
     """Whiten saved features with `fitted`, read from `path`; it must be of the same model."""
     check_same(path, fitted.made_from, 'the features', saved.made_from)
     return saved._replace(queries=fitted.apply(saved.queries),
                           database=fitted.apply(saved.database))
 
 
-def pairs(saved: Saved, dataset) -> np.ndarray:
+def pairs(saved: Saved, dataset: Dataset) -> np.ndarray:
     """Return P x 2 indices of database rows that show the same object: positives of one query."""
     from deep_retrieval import whitening
     row = {name: i for i, name in enumerate(saved.images)}
@@ -182,8 +188,8 @@ def pairs(saved: Saved, dataset) -> np.ndarray:
     return whitening.pairs_of(sorted(groups))   # the queries of one landmark form one group
 
 
-def fit_whitening(saved: Saved, dataset, kind: str = 'pca', dims: int | None = None,
-                  shrinkage: float = 0.0):
+def fit_whitening(saved: Saved, dataset: Dataset, kind: str = 'pca', dims: int | None = None,
+                  shrinkage: float = 0.0) -> 'Whitening':
     """Learn a whitening from the descriptors of a dataset's images.
 
     Parameters

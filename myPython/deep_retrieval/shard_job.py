@@ -10,6 +10,7 @@ Finished shards are kept: an interrupted run resumes, and a later run adds new i
 import logging
 import os
 import re
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -85,7 +86,7 @@ class Job:
         self._files, self.names = found, list(found)
         self._load = partial(load_checked, max_pixels=max_pixels)
 
-    def run(self, net, made_from: dict, wait: bool = False) -> list[int]:
+    def run(self, net: Callable, made_from: dict, wait: bool = False) -> list[int]:
         """Make this process's shards; return the numbers of those that others still have to make.
 
         Parameters
@@ -124,7 +125,7 @@ class Job:
                 self._make(number, names, net, bar)
         return held
 
-    def open(self):
+    def open(self) -> Features | feature_shards.FeatureFolder:
         """Open the features of this job's images: the FeatureFolder if it has no others."""
         folder = feature_shards.FeatureFolder(self.path)
         if self._folder is not None and set(folder.names) <= set(self.names):

@@ -1,9 +1,17 @@
 """Shared by the scripts of myPython/test: their flags, and the evaluation with these flags."""
 
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from deep_retrieval import cli, paths
 
+if TYPE_CHECKING:
+    from deep_retrieval.datasets.base import Dataset
+    from deep_retrieval.evaluate import Result
 
-def parser(doc, S):
+
+def parser(doc: str, S: int | None) -> argparse.ArgumentParser:
     """Return the parser of a script; `doc` is its docstring, `S` the default of --S."""
     made = cli.parser(doc)
     cli.add_model_flags(made, S=S)
@@ -22,13 +30,13 @@ def parser(doc, S):
     return made
 
 
-def add_mean(parser, mean):
+def add_mean(parser: argparse.ArgumentParser, mean: Sequence[float]) -> None:
     """Add --mean, for scripts whose original subtracts its own mean."""
     parser.add_argument('--mean', type=float, nargs=3, metavar=('B', 'G', 'R'), default=mean,
                         help='mean colour to subtract from images')
 
 
-def evaluate(args, dataset, **options):
+def evaluate(args: argparse.Namespace, dataset: 'Dataset', **options) -> 'Result':
     """Evaluate with the flags, return the Result, and save wrong answers if --wrong_dir is given.
 
     options : further arguments of `deep_retrieval.evaluate`

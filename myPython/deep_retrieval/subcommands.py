@@ -18,8 +18,14 @@ import this module. It imports nothing heavy, so `--help` is fast; functions imp
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from deep_retrieval import cli
+
+if TYPE_CHECKING:
+    from deep_retrieval.making.downloads import Service
+    from deep_retrieval.making.fetching import Fetcher
+    from deep_retrieval.making.folders import How
 
 # flag -> its arguments for argparse
 SHARED = {
@@ -105,19 +111,19 @@ def run(doc: str, modes: dict, flags: dict, argv: list[str] | None = None) -> No
     cli.run(lambda: parse(doc, modes, flags, argv), lambda args: args.function(args))
 
 
-def how(args: argparse.Namespace):
+def how(args: argparse.Namespace) -> 'How':
     """Return the `making.folders.How` for the flags COPYING or MAKING."""
     from deep_retrieval.making.folders import How
     return How(getattr(args, 'link', False), args.overwrite, args.skip_bad, args.jobs)
 
 
-def fetcher(args: argparse.Namespace):
+def fetcher(args: argparse.Namespace) -> 'Fetcher':
     """Return the Fetcher for the flags TRYING, and --largest if the command has it."""
     from deep_retrieval.making.fetching import Fetcher
     return Fetcher(args.timeout, args.tries, args.pause, getattr(args, 'largest', None))
 
 
-def service(args: argparse.Namespace):
+def service(args: argparse.Namespace) -> 'Service':
     """Return the Service for the flags SERVICE; ValueError without --service."""
     from deep_retrieval.making.downloads import Service
     if not args.service:

@@ -12,6 +12,7 @@ import dataclasses
 import io
 import json
 import os
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -173,7 +174,7 @@ def load_all(path: str | os.PathLike) -> tuple[list[Whitening], dict]:
     return found, made_from
 
 
-def pairs_of(groups) -> np.ndarray:
+def pairs_of(groups: Iterable[Sequence[int]]) -> np.ndarray:
     """Return P x 2: all pairs (a, b), a before b, inside each group of row indices."""
     pairs = [(a, b) for group in groups for i, a in enumerate(group) for b in group[i + 1:]]
     return np.array(pairs, np.int64).reshape(-1, 2)

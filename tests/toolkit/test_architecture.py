@@ -120,3 +120,30 @@ def test_installed_names_are_few():
     import re
     text = Path(ROOT / 'setup.py').read_text()
     assert re.search(r"py_modules=\['custom_layers', 'region_generator'\]", text)
+
+
+def public_functions(body):
+    """Public functions of a module, and public methods of its public classes."""
+    for node in body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith('_'):
+            if isinstance(node, ast.FunctionDef):
+                yield node
+            else:
+                yield from public_functions(node.body)
+
+
+def unhinted(function):
+    """Names of the parameters without a type hint, and `return` if the result has none."""
+    args = function.args
+    named = [*args.posonlyargs, *args.args, *args.kwonlyargs]
+    return ([arg.arg for arg in named if not arg.annotation and arg.arg not in ('self', 'cls')]
+            + ([] if function.returns else ['return']))
+
+
+def test_public_functions_have_type_hints():
+    library = [ROOT / f'myPython/{name}.py' for name in ('custom_layers', 'region_generator')]
+    lacking = [f'{path}:{function.lineno}: {function.name}: {", ".join(unhinted(function))}'
+               for path in [*MODULES.values(), *library]
+               for function in public_functions(ast.parse(path.read_text()).body)
+               if unhinted(function)]
+    assert not lacking, '\n'.join(lacking)

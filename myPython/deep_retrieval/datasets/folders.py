@@ -59,7 +59,7 @@ class Covers(_Parts):
     layout = 'query.txt and answer.txt'
 
     @classmethod
-    def fits(cls, path):
+    def fits(cls, path: str | os.PathLike) -> bool:
         """Return whether a folder has this layout."""
         return any(has(path, f'{folder}query.txt', f'{folder}answer.txt')
                    for folder in ('', 'clean/'))
@@ -82,7 +82,7 @@ class Covers(_Parts):
             self._truth[name] = self._checked(number, name, answer)
         self.queries = [Query(name, name) for name in asked]
 
-    def truth(self, query):
+    def truth(self, query: Query) -> Truth:
         """Return which images answer a query."""
         return self._truth[query.name]
 
@@ -110,7 +110,7 @@ class Landmark(_Parts):
     layout = 'queries/ and dataset/'
 
     @classmethod
-    def fits(cls, path):
+    def fits(cls, path: str | os.PathLike) -> bool:
         """Return whether a folder has this layout."""
         return has(path, 'queries', 'dataset')
 
@@ -120,7 +120,7 @@ class Landmark(_Parts):
         for query in self.queries:
             self._class('queries', query.image)
 
-    def truth(self, query):
+    def truth(self, query: Query) -> Truth:
         """Return which images answer a query."""
         return Truth(self._classes.get(self._class('queries', query.image), frozenset()))
 
@@ -149,7 +149,7 @@ class ParisClasses(_Parts):
         super().__init__(_below(path, 'test', 'queries'))
         self._classes = _members(self.images, self._class)
 
-    def truth(self, query):
+    def truth(self, query: Query) -> Truth:
         """Return which images answer a query."""
         name = self._class(query.image)
         return Truth(self._classes.get(name, frozenset()) if name else frozenset())
@@ -169,7 +169,7 @@ class Classes(Dataset):
     layout = 'one folder per class'
 
     @classmethod
-    def fits(cls, path):
+    def fits(cls, path: str | os.PathLike) -> bool:
         """Return whether a folder contains only folders, at least two of them with images."""
         if has(path, 'jpg') or list_images(path):
             return False
@@ -184,13 +184,13 @@ class Classes(Dataset):
         self.queries = [Query(name, name) for name in self.images]
         self._classes = _members(self.images, lambda name: _class_of(self.path, name))
 
-    def image_path(self, name):
+    def image_path(self, name: str) -> str:
         """Return the path of an image's file; DatasetError for an unknown name."""
         if name not in self._paths:
             raise DatasetError(f'no image {name} in {self.path}')
         return self._paths[name]
 
-    def truth(self, query):
+    def truth(self, query: Query) -> Truth:
         """Return which images answer a query."""
         itself = frozenset([query.image])
         return Truth(self._classes[_class_of(self.path, query.image)] - itself, itself)

@@ -13,7 +13,7 @@ import pickle
 import numpy as np
 
 
-def load(path: str):
+def load(path: str) -> object:
     """Return the data in a pickle file.
 
     Raises

@@ -49,7 +49,7 @@ class OxfordHelper(Dataset):
     ignored = frozenset()  # names of images to leave out
 
     @classmethod
-    def fits(cls, path):
+    def fits(cls, path: str | os.PathLike) -> bool:
         """Return whether a folder has this layout."""
         return has(path, 'jpg', 'lab')
 
@@ -64,13 +64,13 @@ class OxfordHelper(Dataset):
         self.images = sorted(self._files)
         self.queries, self._truth = self._read_queries()
 
-    def image_path(self, name):
+    def image_path(self, name: str) -> str:
         """Return the path of an image's file; DatasetError for an unknown name."""
         if name not in self._files:
             raise DatasetError(f'no image {name} in {self._folder("jpg")}')
         return os.path.join(self._folder('jpg'), self._files[name])
 
-    def truth(self, query):
+    def truth(self, query: Query) -> Truth:
         """Return the ground truth of a query: good and ok images are positives."""
         good, ok, junk = self._truth[query.name]
         return Truth(frozenset(good + ok), frozenset(junk))

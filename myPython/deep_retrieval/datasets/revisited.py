@@ -77,13 +77,13 @@ class Revisited(Dataset):
                                'of another dataset')
         self._files = {name: found[name] for name in wanted}
 
-    def image_path(self, name):
+    def image_path(self, name: str) -> str:
         """Return the path of an image's file; DatasetError for an unknown name."""
         if name not in self._files:
             raise DatasetError(f'no image {name} in {self.folder}')
         return os.path.join(self.folder, self._files[name])
 
-    def truth(self, query):
+    def truth(self, query: Query) -> Truth:
         """Return the ground truth of a query (Medium protocol): easy and hard are positives."""
         good, _, junk = self.ground_truth(query)
         return Truth(frozenset(good), frozenset(junk))

@@ -13,14 +13,15 @@ import numpy as np
 
 from deep_retrieval.duplicates.cover_groups import Group
 from deep_retrieval.duplicates.cover_groups import components as connect
-from deep_retrieval.features import check_described
+from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import Features, NamedRows, check_described
 from deep_retrieval.ranking import Hit
 
 THRESHOLD = 0.75    # cosine, for weights whose json has no thresholds
 PRECISION = '0.95'  # the one of the json's thresholds that is the default
 
 
-def default_threshold(features) -> float:
+def default_threshold(features: Features | FeatureFolder | NamedRows) -> float:
     """Return the cosine from which 95 % of pairs are near-duplicates, as the weights' json says.
 
     For weights that do not say it, 0.75.
@@ -28,8 +29,8 @@ def default_threshold(features) -> float:
     return (getattr(features, 'thresholds', None) or {}).get(PRECISION, THRESHOLD)
 
 
-def find_groups(features, threshold: float | None = None, *, components: bool = False,
-                min_size: int = 2) -> list[Group]:
+def find_groups(features: Features | FeatureFolder | NamedRows, threshold: float | None = None, *,
+                components: bool = False, min_size: int = 2) -> list[Group]:
     """Group images with similarity >= threshold.
 
     Parameters
@@ -72,7 +73,8 @@ def find_groups(features, threshold: float | None = None, *, components: bool = 
     return sorted(found, key=lambda group: (-len(group.hits), group.anchor))
 
 
-def find_pairs(features, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def find_pairs(features: Features | FeatureFolder | NamedRows,
+               threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return all pairs of rows i < j whose cosine is >= threshold: arrays i, j and cosines.
 
     The search is exact. Apart from the pairs themselves, memory does not grow with the square of

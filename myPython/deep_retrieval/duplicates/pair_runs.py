@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import numpy as np
@@ -79,7 +80,7 @@ class PairRuns:
     def __exit__(self, *error):
         self._stack.close()
 
-    def add(self, part: int, i, j, scores) -> None:
+    def add(self, part: int, i: np.ndarray, j: np.ndarray, scores: np.ndarray) -> None:
         """Add the pairs of a part, each once in either direction: integer arrays of equal length.
         """
         if len(i):
@@ -103,7 +104,7 @@ class PairRuns:
         self._held, self._size, self._first = [], 0, self.done
         self._since = time.monotonic()
 
-    def grouped(self):
+    def grouped(self) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield all pairs in both directions, sorted, in pieces of bounded size.
 
         A pair that was added more than once is yielded once.

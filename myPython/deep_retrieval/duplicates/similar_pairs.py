@@ -14,6 +14,7 @@ hits are sorted by this score.
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ import torch
 from deep_retrieval import progress
 from deep_retrieval.duplicates import DECIMALS, mapped_files
 from deep_retrieval.duplicates.pair_runs import PairRuns
+from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import Features, NamedRows
 
 BLOCK = 2048        # rows; a block of products has 16 MB
 PANEL = 4 * BLOCK   # rows that stay in memory while they are compared with all later ones
@@ -40,8 +43,9 @@ class Summary(NamedTuple):
     pairs: int
 
 
-def write_mapped(path: str | os.PathLike, features, threshold: Decimal | str,
-                 decimals: int = DECIMALS, find=None) -> Summary:
+def write_mapped(path: str | os.PathLike, features: Features | FeatureFolder | NamedRows,
+                 threshold: Decimal | str, decimals: int = DECIMALS,
+                 find: Callable | None = None) -> Summary:
     """Write a mapped file with all pairs whose similarity is >= threshold.
 
     Every image with a hit is an anchor, sorted by name; its hits are sorted by decreasing score,
@@ -93,7 +97,7 @@ def device_of(gpu: int) -> str:
     return f'cuda:{gpu}' if 0 <= gpu < torch.cuda.device_count() else 'cpu'
 
 
-def check(features) -> tuple[np.ndarray, str]:
+def check(features: Features | FeatureFolder | NamedRows) -> tuple[np.ndarray, str]:
     """Check that rows can be compared.
 
     Returns

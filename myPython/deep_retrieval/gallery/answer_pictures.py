@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable
 
 from deep_retrieval import progress, store
+from deep_retrieval.datasets.base import Dataset
 from deep_retrieval.gallery import picture
 from deep_retrieval.gallery.pages import Entry
 from deep_retrieval.images import read_image
@@ -21,7 +22,7 @@ LIST, ASIDE = 'pictures.json', '.aside'
 LONGEST = 180   # bytes of the image's name in a file name, which can have 255
 
 
-def save_answers(folder: str, dataset, answers: list, overwrite: bool,
+def save_answers(folder: str, dataset: Dataset, answers: list, overwrite: bool,
                  crop: bool = True) -> None:
     """Save a picture of each query with its first hits, and copies of its wrong answers.
 

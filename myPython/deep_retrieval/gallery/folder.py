@@ -7,6 +7,7 @@ and the next run reuses it.
 import os
 import re
 import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from deep_retrieval import store
@@ -16,7 +17,7 @@ ENTRIES = re.compile(r'index\.html|page-\d+\.html|style\.css|script\.js|thumbs')
 THUMBS = re.compile('[0-9a-f]{2}')      # folders of thumbnails
 
 
-def check(output: str, overwrite: bool = False, inputs=()) -> None:
+def check(output: str, overwrite: bool = False, inputs: Iterable[str | os.PathLike] = ()) -> None:
     """Raise ValueError if a gallery must not replace `output`.
 
     It must not replace a file, a folder that contains the current folder or one of the paths
@@ -37,7 +38,7 @@ def check(output: str, overwrite: bool = False, inputs=()) -> None:
 
 
 @contextmanager
-def replacing(output: str):
+def replacing(output: str) -> Iterator[tuple[str, str]]:
     """Yield a new folder that replaces `output` if the block succeeds.
 
     Yields

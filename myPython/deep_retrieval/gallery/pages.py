@@ -10,7 +10,7 @@ that link to the original files, which are not copied.
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from deep_retrieval import store
@@ -66,7 +66,7 @@ class Summary(NamedTuple):
 
 def write(output: str | os.PathLike, entries: list[Entry], locate: Callable, title: str,
           noun: str = 'groups', per_page: int = 20, side: int = 256, overwrite: bool = False,
-          inputs=()) -> Summary:
+          inputs: Iterable[str | os.PathLike] = ()) -> Summary:
     """Write a gallery.
 
     It replaces an older gallery when it is complete. Thumbnails of an interrupted run and of the

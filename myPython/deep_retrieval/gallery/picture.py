@@ -8,14 +8,19 @@ import os
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from deep_retrieval import store
+from deep_retrieval.datasets.base import Dataset
 from deep_retrieval.gallery.pages import Entry
 from deep_retrieval.images import ImageError, read_image
 from deep_retrieval.ranking import Hit
+
+if TYPE_CHECKING:
+    from deep_retrieval.evaluate import Result
 
 WHITE = (255, 255, 255)
 BACKDROP = (246, 246, 246)  # background of a cell around its image
@@ -116,7 +121,7 @@ def save(path: str | os.PathLike, image: np.ndarray) -> None:
     store.write(path, data.tobytes())
 
 
-def of_result(dataset, result, queries: int = 5, top: int = 5) -> np.ndarray:
+def of_result(dataset: Dataset, result: 'Result', queries: int = 5, top: int = 5) -> np.ndarray:
     """Draw the first queries of an `evaluate.Result` and their best images, marked by the truth.
 
     Parameters

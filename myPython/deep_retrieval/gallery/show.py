@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deep_retrieval import store
+from deep_retrieval.datasets.base import Dataset
+from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import Features
 from deep_retrieval.gallery import pages
 
 logger = logging.getLogger(__name__)
@@ -23,8 +26,9 @@ class Strip(NamedTuple):
     lost: list
 
 
-def gallery(groups, features, output: str | os.PathLike, *, images: str | os.PathLike | None = None,
-            title: str = 'Near-duplicate groups', overwrite: bool = False) -> pages.Summary:
+def gallery(groups: list | dict, features: Features | FeatureFolder, output: str | os.PathLike, *,
+            images: str | os.PathLike | None = None, title: str = 'Near-duplicate groups',
+            overwrite: bool = False) -> pages.Summary:
     """Write a folder of static HTML pages with groups of images, or with queries and their hits.
 
     Parameters
@@ -71,7 +75,7 @@ def gallery(groups, features, output: str | os.PathLike, *, images: str | os.Pat
                        overwrite=overwrite, inputs=inputs)
 
 
-def rankings(output: str | os.PathLike, dataset, folder: str | os.PathLike,
+def rankings(output: str | os.PathLike, dataset: Dataset, folder: str | os.PathLike,
              features: list[str] | None = None, *, top: int = 50, title: str | None = None,
              **options) -> pages.Summary:
     """Write a gallery of test.py's rankings: each query with its first hits, marked by the truth.

@@ -14,13 +14,16 @@ from collections.abc import Callable
 import numpy as np
 
 from deep_retrieval import ranking, store
+from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import Features, NamedRows
 from deep_retrieval.gallery import pages
 from deep_retrieval.gallery.answer_pictures import copy_of, hit_name
 
 BLOCK = 4096    # features read at a time
 
 
-def similarities_of(features, rows: int, path: str | None = None) -> np.ndarray:
+def similarities_of(features: Features | FeatureFolder | NamedRows, rows: int,
+                    path: str | None = None) -> np.ndarray:
     """Compute the similarities of the first features to all features.
 
     Parameters

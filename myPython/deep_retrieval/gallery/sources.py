@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from deep_retrieval import metrics, saved_features
+from deep_retrieval.datasets.base import Dataset
 from deep_retrieval.duplicates import mapped_files
 from deep_retrieval.gallery.pages import Entry
 from deep_retrieval.ranking import Hit
@@ -21,7 +22,7 @@ ROUNDING = 1e-5     # tolerated increase of similarities along a ranking
 logger = logging.getLogger(__name__)
 
 
-def of_rankings(folder: str | os.PathLike, dataset, similarities: Callable | None = None,
+def of_rankings(folder: str | os.PathLike, dataset: Dataset, similarities: Callable | None = None,
                 top: int = 50) -> list[Entry]:
     """Read the rankings NAME.rnk of a dataset's queries, in the order of the queries.
 
@@ -65,7 +66,7 @@ def of_rankings(folder: str | os.PathLike, dataset, similarities: Callable | Non
     return entries
 
 
-def similarities(dataset, stems: list[str]) -> Callable:
+def similarities(dataset: Dataset, stems: list[str]) -> Callable:
     """Return a function for `of_rankings` that computes similarities from test.py's features.
 
     It warns if similarities increase along a ranking, which was then made in another way.

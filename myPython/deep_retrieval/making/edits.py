@@ -4,6 +4,7 @@
 """
 
 import os
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -23,7 +24,8 @@ def fill(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, (width, height))[top:top + size[0], left:left + size[1]]
 
 
-def random_crop(image: np.ndarray, seed, shares: tuple[float, float] = (0.5, 0.8)) -> np.ndarray:
+def random_crop(image: np.ndarray, seed: int | Sequence[int],
+                shares: tuple[float, float] = (0.5, 0.8)) -> np.ndarray:
     """Crop a random part of an image, keeping the aspect ratio.
 
     Parameters

@@ -6,6 +6,7 @@
 import contextlib
 import os
 from collections.abc import Callable
+from typing import BinaryIO
 
 from deep_retrieval import store
 
@@ -38,7 +39,7 @@ class Part:
         self.forget()
         store.write_json(self._note, note)
 
-    def open(self, start: int):
+    def open(self, start: int) -> BinaryIO:
         """Open the part to write from byte `start` on."""
         file = open(self.path, 'r+b' if start else 'wb')
         file.truncate(start)

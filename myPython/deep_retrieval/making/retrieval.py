@@ -4,13 +4,17 @@
     print(mean_average_precision(answers), precision_at_r(answers))
 """
 
+import os
+
 import numpy as np
 
+from deep_retrieval.datasets.base import Dataset
 from deep_retrieval.evaluate import Answer, score
 from deep_retrieval.making.oxford_sets import load_rows
 
 
-def answers_of(dataset, queries_npy, dataset_npy) -> list[Answer]:
+def answers_of(dataset: Dataset, queries_npy: str | os.PathLike,
+               dataset_npy: str | os.PathLike) -> list[Answer]:
     """Return an Answer for each query that has positives and a descriptor.
 
     Parameters

@@ -18,8 +18,9 @@ from deep_retrieval.ranking.similarity import checked_rows, rank, top_k
 BLOCK = 4096    # rows whose neighbours are searched at once
 
 
-def rank_by_diffusion(queries: np.ndarray, database: np.ndarray, graph, query_k: int, alpha: float,
-                      gamma: float, tol: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
+def rank_by_diffusion(queries: np.ndarray, database: np.ndarray, graph: scipy.sparse.csr_array,
+                      query_k: int, alpha: float, gamma: float,
+                      tol: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
     """Rank the whole database for each query by diffusion, best first.
 
     Images that diffusion does not reach have score 0 and come last. Ties are ordered by similarity
@@ -103,8 +104,8 @@ def _others(rows, columns, k):
     return keep
 
 
-def diffuse(queries: np.ndarray, database: np.ndarray, graph, query_k: int, alpha: float,
-            gamma: float, tol: float = 1e-6) -> np.ndarray:
+def diffuse(queries: np.ndarray, database: np.ndarray, graph: scipy.sparse.csr_array, query_k: int,
+            alpha: float, gamma: float, tol: float = 1e-6) -> np.ndarray:
     """Return the diffusion scores of all images for each query: f with (I - alpha S) f = y.
 
     A query is not a node of the graph. It is represented by its `query_k` nearest images: there, y

@@ -8,6 +8,7 @@ inner products in float64, rounded to float32, then by index. For speed, float64
 similarities that are nearly equal in float32. Equal rows always tie.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +107,8 @@ def top_k(queries: np.ndarray, database: np.ndarray, k: int,
     return indices, values
 
 
-def nearest(queries: np.ndarray, database: np.ndarray, k: int, block: int = BLOCK):
+def nearest(queries: np.ndarray, database: np.ndarray, k: int,
+            block: int = BLOCK) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield (slice of queries, indices, similarities) of `top_k`, block by block, unchecked.
 
     k : 1 to N

@@ -1,6 +1,7 @@
 """Random buildings: a Style describes a building, and `render_facade` draws it."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -60,7 +61,7 @@ class Facade(NamedTuple):
     mask: np.ndarray
 
 
-def pick(rng, options):
+def pick(rng: np.random.Generator, options: Sequence) -> Any:
     """Draw one of the options."""
     return options[rng.integers(len(options))]
 

@@ -7,13 +7,14 @@ ID<TAB>NAME NAME ... per group of same-origin frames. The same arguments give th
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 
 from deep_retrieval.scenes.clips import make_clip, render_frame, write_video
 from deep_retrieval.scenes.frame_edits import EDITS
 from deep_retrieval.scenes.rendering import make_folder, run, save_jpeg
-from deep_retrieval.scenes.settings import random_scene, similar_scene
+from deep_retrieval.scenes.settings import Scene, random_scene, similar_scene
 
 ENTRIES = {'videos', 'images', 'groups.txt'}
 FRAMES = (2, 10)            # frames of a clip: minimum, and maximum + 1
@@ -52,7 +53,7 @@ def render_cover_demo(output: str | os.PathLike, seed: int = 0, clips: int = 44,
                        lambda folder: render(made_from, folder))
 
 
-def render(made_from, folder):
+def render(made_from: dict, folder: Path) -> None:
     """Write videos/, images/ and groups.txt into a folder."""
     (folder / 'videos').mkdir()
     (folder / 'images').mkdir()
@@ -62,7 +63,7 @@ def render(made_from, folder):
     (folder / 'groups.txt').write_text(text)
 
 
-def render_clip(made_from: dict, folder, index: int):
+def render_clip(made_from: dict, folder: Path, index: int) -> tuple[str, list[str]]:
     """Write a video and some of its frames; return the group's name and its images' names."""
     seed, name = made_from['seed'], clip_name(index)
     clip = make_clip(clip_scene(seed, index), np.random.default_rng([seed, 1, index]),
@@ -77,7 +78,7 @@ def render_clip(made_from: dict, folder, index: int):
                   for i, number in enumerate(numbers, start=1)]
 
 
-def render_single(made_from: dict, folder, index: int):
+def render_single(made_from: dict, folder: Path, index: int) -> tuple[str, list[str]]:
     """Write a frame without a video: a look-alike of one, or any place."""
     seed, clips = made_from['seed'], made_from['clips']
     rng = np.random.default_rng([seed, 3, index])
@@ -95,7 +96,7 @@ def clip_name(index: int) -> str:
     return f'clip_{index:03d}_alike' if index % 4 == 3 else f'clip_{index + 1:03d}'
 
 
-def clip_scene(seed, index):
+def clip_scene(seed: int, index: int) -> Scene:
     """Return the scene of a clip."""
     rng = np.random.default_rng([seed, 0, index])
     if index % 4 == 3:
@@ -103,7 +104,8 @@ def clip_scene(seed, index):
     return random_scene(rng)
 
 
-def save_frame(folder, name, image, rng, edits=None):
+def save_frame(folder: Path, name: str, image: np.ndarray, rng: np.random.Generator,
+               edits: int | None = None) -> str:
     """Write a frame after `edits` edits, by default a random number; return the image's name."""
     count = rng.choice(len(EDIT_COUNTS), p=EDIT_COUNTS) if edits is None else edits
     done = [str(edit) for edit in rng.choice(list(EDITS), count, replace=False)]

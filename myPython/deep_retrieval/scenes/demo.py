@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deep_retrieval.scenes.buildings import look_alike, random_style, render_facade
+from deep_retrieval.scenes.buildings import Style, look_alike, random_style, render_facade
 from deep_retrieval.scenes.rendering import make_folder, run, save_jpeg
 from deep_retrieval.scenes.views import grade, render_distractor, render_view, strange_facade
 
@@ -59,7 +59,7 @@ def render_demo(output: str | os.PathLike, seed: int = 0, facades: int = 24, vie
                        lambda folder: render(made_from, folder))
 
 
-def render(made_from, folder):
+def render(made_from: dict, folder: Path) -> None:
     """Write jpg/ and lab/ into a folder."""
     (folder / 'jpg').mkdir()
     (folder / 'lab').mkdir()
@@ -67,7 +67,7 @@ def render(made_from, folder):
         + [(render_other, made_from, folder, i) for i in range(made_from['distractors'])])
 
 
-def render_landmark(made_from, folder, index):
+def render_landmark(made_from: dict, folder: Path, index: int) -> None:
     """Write the views of one building, and the ground truth of its queries."""
     name = landmark_name(index)
     facade = render_facade(landmark_style(made_from['seed'], index))
@@ -90,7 +90,7 @@ def render_landmark(made_from, folder, index):
             Path(f'{stem}_{word}.txt').write_text(''.join(f'{image}\n' for image in images))
 
 
-def render_other(made_from, folder, index):
+def render_other(made_from: dict, folder: Path, index: int) -> None:
     """Write a picture of another building (a look-alike or a random one) or of no building."""
     seed = made_from['seed']
     rng = np.random.default_rng([seed, 2, index])
@@ -111,11 +111,11 @@ def landmark_name(index: int) -> str:
             else f'{NAMES[index % len(NAMES)]}_{index // len(NAMES)}')
 
 
-def landmark_style(seed: int, index: int):
+def landmark_style(seed: int, index: int) -> Style:
     """Return the Style of a building, drawn independently of the others."""
     return random_style(np.random.default_rng([seed, 0, index]))
 
 
-def save(folder, name, image, rng):
+def save(folder: Path, name: str, image: np.ndarray, rng: np.random.Generator) -> None:
     """Write a JPEG of random quality."""
     save_jpeg(folder / 'jpg' / f'{name}.jpg', image, int(rng.integers(*QUALITIES)))

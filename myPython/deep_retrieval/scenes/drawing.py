@@ -4,6 +4,7 @@ A drawing has no light: its colour is that of the bare surface, and its relief i
 surface stands out from the wall. views.py computes highlights and shadows from both.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -36,7 +37,8 @@ class Canvas:
         self.relief = np.zeros(shape, np.float32)
         self.mask = np.zeros(shape, np.uint8)
 
-    def fill(self, points, paint, z=0.0, slope=0.0, bulge=0.0):
+    def fill(self, points: np.ndarray | Sequence, paint: tuple | Material, z: float = 0.0,
+             slope: float = 0.0, bulge: float = 0.0) -> None:
         """Fill a polygon (N x 2, metres) with a BGR colour or a Material.
 
         z : metres in front of the wall
@@ -51,15 +53,18 @@ class Canvas:
             cv2.fillPoly(self.colour, [corners], paint, cv2.LINE_AA, SHIFT)
             cv2.fillPoly(self.relief, [corners], z, cv2.LINE_8, SHIFT)
 
-    def rect(self, x0, x1, y0, y1, paint, z=0.0, **surface):
+    def rect(self, x0: float, x1: float, y0: float, y1: float, paint: tuple | Material,
+             z: float = 0.0, **surface) -> None:
         """Fill a rectangle; see `fill`."""
         self.fill([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], paint, z, **surface)
 
-    def disc(self, x, y, radius, paint, z=0.0, **surface):
+    def disc(self, x: float, y: float, radius: float, paint: tuple | Material, z: float = 0.0,
+             **surface) -> None:
         """Fill a disc; see `fill`."""
         self.fill(ellipse(x, y, radius, radius), paint, z, **surface)
 
-    def line(self, points, width, paint, z=0.0, closed=False):
+    def line(self, points: np.ndarray | Sequence, width: float, paint: tuple, z: float = 0.0,
+             closed: bool = False) -> None:
         """Draw a band `width` metres wide along a polyline."""
         corners = [self._pixels(points)]
         pixels = max(1, int(round(width * self.scale)))
@@ -67,7 +72,8 @@ class Canvas:
             cv2.polylines(sheet, corners, closed, value, pixels, cv2.LINE_AA, SHIFT)
         cv2.polylines(self.relief, corners, closed, z, pixels, cv2.LINE_8, SHIFT)
 
-    def text(self, words, x, y, height, paint, width=None):
+    def text(self, words: str, x: float, y: float, height: float, paint: tuple,
+             width: float | None = None) -> None:
         """Write words centred on x with their base at y; smaller if they would exceed `width`."""
         font, thick = cv2.FONT_HERSHEY_DUPLEX, max(1, int(round(height * self.scale / 9)))
         size = height * self.scale / cv2.getTextSize('H', font, 1, 1)[0][1]

@@ -7,6 +7,7 @@ same bytes.
 """
 
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -50,7 +51,7 @@ def render_training_demo(output: str | os.PathLike, seed: int = 0, classes: int 
                        lambda folder: render(made_from, folder))
 
 
-def render(made_from, folder):
+def render(made_from: dict, folder: Path) -> None:
     """Write the parts and their lists into a folder."""
     seed, views = made_from['seed'], made_from['views']
     counts = {'clean': made_from['classes'], 'test': made_from['test_classes']}
@@ -61,7 +62,7 @@ def render(made_from, folder):
         (folder / f'{part}.txt').write_text(''.join(lines))
 
 
-def render_class(seed, part, index, views, folder):
+def render_class(seed: int, part: str, index: int, views: int, folder: Path) -> None:
     """Write the pictures of one facade."""
     folder = folder / part / str(index)
     folder.mkdir(parents=True)

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from deep_retrieval import optional, progress, store
-from deep_retrieval.features import check_rows, check_same
+from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import Features, NamedRows, check_rows, check_same
 from deep_retrieval.ranking import Hit
 from deep_retrieval.search import INDEX_KINDS as KINDS
 
@@ -36,8 +37,9 @@ class Index(NamedTuple):
     made_from: dict
 
 
-def build(features, kind: str = 'flat', cells: int | None = None, code_bytes: int | None = None,
-          refine: bool = False, seed: int = 0) -> Index:
+def build(features: Features | FeatureFolder | NamedRows, kind: str = 'flat',
+          cells: int | None = None, code_bytes: int | None = None, refine: bool = False,
+          seed: int = 0) -> Index:
     """Build an index of features.
 
     Parameters
@@ -79,7 +81,8 @@ def build(features, kind: str = 'flat', cells: int | None = None, code_bytes: in
     return Index(made, list(features.names), about, features.made_from)
 
 
-def find(stored: Index, queries, k: int = 10, probes: int = 16) -> list[list[Hit]]:
+def find(stored: Index, queries: Features | FeatureFolder | NamedRows, k: int = 10,
+         probes: int = 16) -> list[list[Hit]]:
     """Find the images most similar to each query, most similar first.
 
     Parameters

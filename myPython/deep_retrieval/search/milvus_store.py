@@ -18,7 +18,8 @@ import os
 import numpy as np
 
 from deep_retrieval import optional, progress
-from deep_retrieval.features import MODEL, check_rows
+from deep_retrieval.feature_shards import FeatureFolder
+from deep_retrieval.features import MODEL, Features, NamedRows, check_rows
 from deep_retrieval.ranking import Hit
 
 BATCH = 1000        # entities per message; for D = 2048 that is 8 MB, and a server accepts 64 MB
@@ -55,7 +56,8 @@ class Store:
     def __exit__(self, *error):
         self._client.close()
 
-    def load(self, features, kind: str = 'FLAT', overwrite: bool = False) -> None:
+    def load(self, features: Features | FeatureFolder | NamedRows, kind: str = 'FLAT',
+             overwrite: bool = False) -> None:
         """Insert all rows into the collection; an interrupted run resumes.
 
         Parameters
@@ -96,7 +98,7 @@ class Store:
                            consistency_level='Strong')
         return found[0]['count(*)']
 
-    def search(self, queries, k: int, made_from: dict | None = None) -> list[list[Hit]]:
+    def search(self, queries: np.ndarray, k: int, made_from: dict | None = None) -> list[list[Hit]]:
         """Find the k images most similar to each query, most similar first.
 
         Parameters

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from .lock import lock, unlock
@@ -92,7 +92,7 @@ def place(source: str, path: str, link: bool = False) -> None:
 
 
 @contextmanager
-def replace_folder(folder: str):
+def replace_folder(folder: str) -> Iterator[str]:
     """Yield a new, hidden folder that replaces `folder` if the block succeeds.
 
     If the block raises, `folder` is unchanged. Leftovers of a killed run are removed first.
@@ -133,7 +133,7 @@ def recover(folder: str) -> None:
 
 
 @contextmanager
-def scratch(path: str):
+def scratch(path: str) -> Iterator[str]:
     """Yield a hidden folder beside `path` for temporary files; it is removed at the end.
 
     Leftovers of a killed run are removed first.
@@ -183,7 +183,7 @@ def check_folder(folder: str, ours: re.Pattern, overwrite: bool | None = None,
 
 
 @contextmanager
-def named(path, *others):
+def named(path: str, *others) -> Iterator[None]:
     """Set the filename of an OSError about `path`, or about `others`, which are made for it."""
     try:
         yield

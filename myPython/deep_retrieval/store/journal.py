@@ -4,9 +4,14 @@ import json
 import os
 import struct
 import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .atomic import StoreError, is_at, named
 from .lock import lock, unlock
+
+if TYPE_CHECKING:
+    import numpy as np
 
 HEAD = struct.Struct('<qqI')    # rows and dimensions of a batch, and its checksum
 
@@ -57,7 +62,7 @@ class Journal:
     def __exit__(self, *error):
         self._close()
 
-    def append(self, indices, values) -> None:
+    def append(self, indices: Sequence[int], values: 'np.ndarray') -> None:
         """Add a batch: B row numbers, and B x D float32."""
         import numpy as np
         values = np.asarray(values, '<f4')
@@ -65,7 +70,7 @@ class Journal:
         self._write(HEAD.pack(*values.shape, zlib.crc32(body)) + body)
         self.rows.update(zip(indices, values, strict=True))
 
-    def matrix(self, count: int):
+    def matrix(self, count: int) -> 'np.ndarray':
         """Return the rows 0 to count - 1 as count x D float32; missing rows are NaN."""
         import numpy as np
         dim = len(next(iter(self.rows.values()), ()))

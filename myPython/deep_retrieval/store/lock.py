@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 LOCK = '.lock'
@@ -32,7 +33,7 @@ class Locks:
         self._file.close()
 
     @contextmanager
-    def held(self, number: int, wait: bool = True):
+    def held(self, number: int, wait: bool = True) -> Iterator[bool]:
         """Hold lock `number`; yields False if another process has it and `wait` is False.
 
         Raises

@@ -13,8 +13,12 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from .atomic import ASIDE, StoreError, discard, is_at, write
+
+if TYPE_CHECKING:
+    import numpy as np
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +37,7 @@ def read_json(path: str) -> dict:
     return found
 
 
-def write_json(path: str, value) -> None:
+def write_json(path: str, value: object) -> None:
     """Write a value as JSON, one entry per line."""
     write(path, _text(value))
 
@@ -223,7 +227,7 @@ class Manifest:
         return os.path.relpath(file, os.path.dirname(self.path) or '.')
 
 
-def save_array(path: str, array, made_from: Mapping, **extra) -> None:
+def save_array(path: str, array: np.ndarray, made_from: Mapping, **extra) -> None:
     """Write an array as .npy with its manifest STEM.json, which also gets the entries `extra`."""
     import numpy as np
     content = {path: lambda file: np.save(file, array, allow_pickle=False)}

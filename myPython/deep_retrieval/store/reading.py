@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 logger = logging.getLogger(__name__)
@@ -13,7 +13,7 @@ LONGEST = 300   # maximum length of a reason in characters
 
 
 @contextmanager
-def reading(path: str, what: str = ''):
+def reading(path: str, what: str = '') -> Iterator[None]:
     """Turn any error that a library raises while reading `path` into a ValueError naming the file.
 
     Protobuf, h5py, NumPy, zlib, OpenCV, YAML and others all raise different errors for a damaged

@@ -13,6 +13,7 @@ import numpy as np
 from deep_retrieval.studies import MAPS, pca
 from deep_retrieval.studies.maps import Block, SavedMaps
 from deep_retrieval.vectors import normalize
+from deep_retrieval.whitening import Whitening
 
 TOO_LONG = "{} {}: vectors added to the net's descriptor can have at most its {} dimensions"
 
@@ -45,14 +46,14 @@ class Combination:
 class RawConcat(Combination):
     """The R-MACs of the maps, concatenated."""
 
-    def descriptors(self, block, pcas):
+    def descriptors(self, block: Block, pcas: list) -> np.ndarray:
         return concatenated([block.rmac(stride) for stride in self.strides])
 
 
 class RawMasterConcat(Combination):
     """The R-MACs of the maps, concatenated, with the net's descriptor instead of the last map."""
 
-    def descriptors(self, block, pcas):
+    def descriptors(self, block: Block, pcas: list) -> np.ndarray:
         return concatenated([master_of(block) if stride == 32 else block.rmac(stride)
                              for stride in self.strides])
 
@@ -62,10 +63,10 @@ class RmacEltwise(Combination):
 
     fitted, adds = 'images', True
 
-    def vectors(self, block):
+    def vectors(self, block: Block) -> list[np.ndarray]:
         return [np.hstack([block.rmac(stride) for stride in self.strides])]
 
-    def descriptors(self, block, pcas):
+    def descriptors(self, block: Block, pcas: list) -> np.ndarray:
         vectors, = self.vectors(block)
         return added(master_of(block), normalize(pcas[0](vectors)))
 
@@ -75,10 +76,10 @@ class PcaEltwise(Combination):
 
     fitted, adds = 'regions', True
 
-    def vectors(self, block):
+    def vectors(self, block: Block) -> list[np.ndarray]:
         return [np.hstack([block.regions(stride) for stride in self.strides])]
 
-    def descriptors(self, block, pcas):
+    def descriptors(self, block: Block, pcas: list) -> np.ndarray:
         vectors, = self.vectors(block)
         return added(master_of(block), block.pooled(normalize(pcas[0](vectors))))
 
@@ -88,10 +89,10 @@ class PcaConcat(Combination):
 
     fitted = 'regions'
 
-    def vectors(self, block):
+    def vectors(self, block: Block) -> list[np.ndarray]:
         return [block.regions(stride) for stride in self.strides if stride != 32]
 
-    def descriptors(self, block, pcas):
+    def descriptors(self, block: Block, pcas: list) -> np.ndarray:
         parts = [block.pooled(normalize(whiten(vectors)))
                  for whiten, vectors in zip(pcas, self.vectors(block), strict=True)]
         return concatenated(parts + ([master_of(block)] if 32 in self.strides else []))
@@ -171,7 +172,7 @@ def fit_all(combination: Combination, sources: list[SavedMaps], dim: int | None 
 
 
 def fit_last(combination: Combination, sources: list[SavedMaps], pcas: list, dim: int,
-             flag: str = '--dim', **options):
+             flag: str = '--dim', **options) -> Whitening:
     """Fit another PCA with `dim` components to the descriptors themselves; see `fit_all`."""
     def blocks():
         return (combination.descriptors(block, pcas)
@@ -185,7 +186,8 @@ def count_of(what: str, sources: list[SavedMaps]) -> int:
     return int({'images': images, 'regions': regions}[what])
 
 
-def describe(combination: Combination, maps: SavedMaps, pcas: list, last=None) -> np.ndarray:
+def describe(combination: Combination, maps: SavedMaps, pcas: list,
+             last: Whitening | None = None) -> np.ndarray:
     """Return the descriptors of all images: N x D float32, NaN for images that were skipped.
 
     last : a PCA of the descriptors, or None

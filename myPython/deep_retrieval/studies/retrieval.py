@@ -11,9 +11,11 @@ The functions make features that do not exist yet, and keep them in `features_di
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
+from deep_retrieval.datasets.base import Dataset
 from deep_retrieval.evaluate import Result, score
 from deep_retrieval.extraction import Item, feature_path
 from deep_retrieval.model import model_key
@@ -46,7 +48,8 @@ class StudyResult(Result):
     pca_file: str | None = None
 
 
-def get_features(dataset, proto, weights, *, features_dir, S: int = 512, L: int = 2,
+def get_features(dataset: Dataset, proto: str | os.PathLike, weights: str | os.PathLike, *,
+                 features_dir: str | os.PathLike, S: int = 512, L: int = 2,
                  query_crop: str = 'full', batch_size: int = 4, skip_bad: bool = False,
                  partial_weights: bool = False) -> DatasetMaps:
     """Make the maps of a dataset that do not exist yet.
@@ -93,9 +96,10 @@ def get_features(dataset, proto, weights, *, features_dir, S: int = 512, L: int 
         for part, some in items.items()))
 
 
-def retrieve(dataset, proto, weights, name: str, maps: str | tuple, *,
-             multires: str | bool = False, S: int = 512, query_crop: str = 'full',
-             eval_binary=None, rankings_dir=None, **options) -> StudyResult:
+def retrieve(dataset: Dataset, proto: str | os.PathLike, weights: str | os.PathLike, name: str,
+             maps: str | tuple, *, multires: str | bool = False, S: int = 512,
+             query_crop: str = 'full', eval_binary: str | os.PathLike | None = None,
+             rankings_dir: str | os.PathLike | None = None, **options) -> StudyResult:
     """Score a combination without PCA.
 
     Parameters
@@ -119,11 +123,13 @@ def retrieve(dataset, proto, weights, name: str, maps: str | tuple, *,
     return _score(dataset, rows, combination, more, query_crop, rankings_dir, eval_binary)
 
 
-def retrieve_with_pca(dataset, proto, weights, name: str, maps: str | tuple, *, features_dir,
-                      branch_dim: int | None = None, dim: int | None = None, pca_from=(),
-                      incremental: bool = False, fewer: bool = False, S: int = 512, L: int = 2,
-                      query_crop: str = 'full', eval_binary=None, rankings_dir=None,
-                      **options) -> StudyResult:
+def retrieve_with_pca(dataset: Dataset, proto: str | os.PathLike, weights: str | os.PathLike,
+                      name: str, maps: str | tuple, *, features_dir: str | os.PathLike,
+                      branch_dim: int | None = None, dim: int | None = None,
+                      pca_from: Sequence[str | os.PathLike] = (), incremental: bool = False,
+                      fewer: bool = False, S: int = 512, L: int = 2, query_crop: str = 'full',
+                      eval_binary: str | os.PathLike | None = None,
+                      rankings_dir: str | os.PathLike | None = None, **options) -> StudyResult:
     """Score a combination with PCA, and save the PCAs.
 
     Parameters

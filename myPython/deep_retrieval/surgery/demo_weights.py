@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from deep_retrieval.model import (
     write_info,
 )
 from deep_retrieval.surgery import pca_layers
+
+if TYPE_CHECKING:
+    import caffe
 
 SCRIPT = 'caffemodel/make_demo_model.py'
 SOURCE = f'made by {SCRIPT}'
@@ -112,7 +116,7 @@ def distractors(dataset: OxfordHelper) -> list[str]:
     return [name for name in dataset.images if name not in named]
 
 
-def check_trunk(net, weights: str | os.PathLike) -> None:
+def check_trunk(net: 'caffe.Net', weights: str | os.PathLike) -> None:
     """Raise ValueError unless the file has all convolutions of the net."""
     found = stored_layers(weights)
     missing = [name for name, layer in zip(net._layer_names, net.layers, strict=True)
@@ -122,7 +126,8 @@ def check_trunk(net, weights: str | os.PathLike) -> None:
                          'of the net; does it belong to another trunk?')
 
 
-def measure_statistics(proto: str | os.PathLike, images: Sequence[str], seed: int, folder: str):
+def measure_statistics(proto: str | os.PathLike, images: Sequence[str], seed: int,
+                       folder: str) -> 'caffe.Net':
     """Return a trunk with random convolutions and the BatchNorm statistics of a batch of images.
 
     Parameters

@@ -7,8 +7,12 @@ minus images.MEAN, which is also in the file's metadata), `rois` (regions x 5) a
 BatchNorm and Scale are folded into the convolutions. Opset 17.
 """
 
+from collections.abc import Sequence
+from typing import NoReturn
+
 import numpy as np
 import yaml
+from caffe.proto.caffe_pb2 import LayerParameter
 
 from deep_retrieval.images import MEAN
 from deep_retrieval.model import END
@@ -26,7 +30,7 @@ DIMS = {'data': ['images', 3, 'height', 'width'], 'rois': ['regions', 5]}
 NORMALIZE_EPSILON = 1e-6        # of caffe-windows' Normalize, inside the square root
 
 
-def export(proto: str, weights: str, end: str = END):
+def export(proto: str, weights: str, end: str = END) -> 'onnx.ModelProto':
     """Return the onnx.ModelProto of a net, up to the blob `end`.
 
     Parameters
@@ -91,7 +95,7 @@ class Graph:
         self.nodes, self.constants = [], []
         self.tensors = {}       # blob -> its current tensor; in-place layers replace it
 
-    def add_layer(self, layer):
+    def add_layer(self, layer: LayerParameter) -> None:
         """Add the nodes of a layer."""
         if layer.type not in LAYERS:
             raise ValueError(f'layer {layer.name!r}: type {layer.type} cannot be exported; '
@@ -99,14 +103,14 @@ class Graph:
         bottoms = [self.tensors.get(blob, blob) for blob in layer.bottom]
         self.tensors[layer.top[0]] = LAYERS[layer.type](self, layer, *bottoms)
 
-    def add(self, kind, *inputs, output=None, **attributes):
+    def add(self, kind: str, *inputs, output: str | None = None, **attributes) -> str:
         """Add a node and return its output's name; inputs that are arrays become constants."""
         output = output or f't{len(self.nodes)}'
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         self.nodes.append(helper.make_node(kind, names, [output], **attributes))
         return output
 
-    def constant(self, values):
+    def constant(self, values: np.ndarray | Sequence) -> str:
         """Add a constant, float32 or int64, and return its name."""
         values = np.asarray(values)
         values = values.astype(np.int64 if values.dtype.kind in 'iu' else np.float32)
@@ -114,28 +118,28 @@ class Graph:
         self.constants.append(numpy_helper.from_array(values, name))
         return name
 
-    def arrays(self, layer):
+    def arrays(self, layer: LayerParameter) -> list[np.ndarray]:
         """Return the parameters of a layer."""
         return [blob.data for blob in self.net.params[layer.name]]
 
-    def rank(self, blob):
+    def rank(self, blob: str) -> int:
         """Return the number of axes of a blob."""
         return len(self.net.blobs[blob].shape)
 
 
-def refuse(layer, what):
+def refuse(layer: LayerParameter, what: str) -> NoReturn:
     """Raise a ValueError that names the layer and what cannot be exported."""
     raise ValueError(f'layer {layer.name!r}: {what} cannot be exported')
 
 
-def convolution(graph, layer, x):
+def convolution(graph: Graph, layer: LayerParameter, x: str) -> str:
     made = graph.net.layer_dict[layer.name]
     return graph.add('Conv', x, *graph.arrays(layer), kernel_shape=made.kernel,
                      strides=made.stride, pads=2 * tuple(made.pad), dilations=made.dilation,
                      group=layer.convolution_param.group)
 
 
-def batch_norm(graph, layer, x):
+def batch_norm(graph: Graph, layer: LayerParameter, x: str) -> str:
     statistics = graph.net.layer_dict[layer.name].statistics()
     mean, variance = (value.cpu().numpy().astype(float) for value in statistics)
     shape = (-1, *[1] * (graph.rank(layer.bottom[0]) - 2))
@@ -144,7 +148,7 @@ def batch_norm(graph, layer, x):
     return graph.add('Div', centred, deviation.reshape(shape))
 
 
-def scale(graph, layer, x, *factor):
+def scale(graph: Graph, layer: LayerParameter, x: str, *factor) -> str:
     if factor:
         refuse(layer, 'a second bottom')
     behind = graph.rank(layer.bottom[0]) - layer.scale_param.axis
@@ -153,12 +157,12 @@ def scale(graph, layer, x, *factor):
     return x
 
 
-def relu(graph, layer, x):
+def relu(graph: Graph, layer: LayerParameter, x: str) -> str:
     slope = layer.relu_param.negative_slope
     return graph.add('LeakyRelu', x, alpha=slope) if slope else graph.add('Relu', x)
 
 
-def pooling(graph, layer, x):
+def pooling(graph: Graph, layer: LayerParameter, x: str) -> str:
     param = layer.pooling_param
     if param.pool != param.MAX or len(layer.top) > 1:
         refuse(layer, 'pooling other than MAX with one top')
@@ -171,18 +175,18 @@ def pooling(graph, layer, x):
                      pads=2 * tuple(made.pad), ceil_mode=int(param.round_mode == param.CEIL))
 
 
-def eltwise(graph, layer, *x):
+def eltwise(graph: Graph, layer: LayerParameter, *x) -> str:
     param = layer.eltwise_param
     if any(coeff != 1 for coeff in param.coeff) or param.operation == param.PROD:
         refuse(layer, 'PROD and coeff')
     return graph.add('Max' if param.operation == param.MAX else 'Sum', *x)
 
 
-def concat(graph, layer, *x):
+def concat(graph: Graph, layer: LayerParameter, *x) -> str:
     return graph.add('Concat', *x, axis=layer.concat_param.axis)
 
 
-def roi_pooling(graph, layer, x, rois):
+def roi_pooling(graph: Graph, layer: LayerParameter, x: str, rois: str) -> str:
     param = layer.roi_pooling_param
     # corners are rounded to cells here, as in Caffe: runtimes round differently
     corners = graph.add('Slice', rois, [1], [5], [1])
@@ -193,24 +197,24 @@ def roi_pooling(graph, layer, x, rois):
                      pooled_shape=(param.pooled_h, param.pooled_w), spatial_scale=1.0)
 
 
-def normalize(graph, layer, x):
+def normalize(graph: Graph, layer: LayerParameter, x: str) -> str:
     total = graph.add('ReduceSum', graph.add('Mul', x, x), [1], keepdims=1)
     return graph.add('Div', x, graph.add('Sqrt', graph.add('Add', total, [NORMALIZE_EPSILON])))
 
 
-def python_normalize(graph, layer, x):
+def python_normalize(graph: Graph, layer: LayerParameter, x: str) -> str:
     total = graph.add('ReduceSum', graph.add('Mul', x, x), [1], keepdims=1)
     return graph.add('Div', x, graph.add('Add', graph.add('Sqrt', total), [EPSILON]))
 
 
-def reshape(graph, layer, x):
+def reshape(graph: Graph, layer: LayerParameter, x: str) -> str:
     param = layer.reshape_param
     if param.axis or param.num_axes != -1:
         refuse(layer, 'axis and num_axes')
     return graph.add('Reshape', x, list(param.shape.dim))    # 0 copies an axis in ONNX too
 
 
-def inner_product(graph, layer, x):
+def inner_product(graph: Graph, layer: LayerParameter, x: str) -> str:
     param = layer.inner_product_param
     if param.axis != 1:
         refuse(layer, 'an axis other than 1')
@@ -218,7 +222,7 @@ def inner_product(graph, layer, x):
                      transB=int(not param.transpose))
 
 
-def aggregate(graph, layer, regions, rois=None):
+def aggregate(graph: Graph, layer: LayerParameter, regions: str, rois: str | None = None) -> str:
     """Sum the rows of each image, as a product with the image-by-row membership matrix."""
     num_rois = (yaml.safe_load(layer.python_param.param_str or '{}') or {}).get('num_rois')
     if rois is None:
@@ -238,7 +242,7 @@ def aggregate(graph, layer, regions, rois=None):
     return graph.add('Reshape', total, [-1, *tail])
 
 
-def python(graph, layer, *x):
+def python(graph: Graph, layer: LayerParameter, *x) -> str:
     kinds = {'NormalizeLayer': python_normalize, 'AggregateLayer': aggregate}
     if layer.python_param.layer not in kinds:
         refuse(layer, f'the Python layer {layer.python_param.layer}')

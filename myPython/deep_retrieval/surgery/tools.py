@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from caffe.proto import caffe_pb2
 
 from deep_retrieval import store
 from deep_retrieval.surgery import branches, nets, report
@@ -87,7 +88,7 @@ class ModelTools:
         return nets.read_net(self.proto)
 
 
-def write(proto: File, path: File, net, weights: nets.Weights) -> None:
+def write(proto: File, path: File, net: caffe_pb2.NetParameter, weights: nets.Weights) -> None:
     """Write a net and its weights."""
     nets.save_weights(path, net, weights)
     nets.write_net(proto, net)

@@ -6,6 +6,7 @@ default that of the first image; `mean`, B G R; and `seed`. Batches depend only 
 are prefetched. Parallel solvers get different batches of the same epoch.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import caffe
@@ -28,13 +29,15 @@ def to_blob(images: list, mean: np.ndarray) -> np.ndarray:
     return np.stack(images).astype(np.float32).transpose(0, 3, 1, 2) - mean
 
 
-def bin_batch(folders, labels, mean, number):
+def bin_batch(folders: ClassFolders, labels: Sequence[int], mean: np.ndarray,
+              number: int) -> tuple[np.ndarray, np.ndarray]:
     """Return data and labels of a draw; `labels` has one label per class."""
     images, classes = folders.draw(number)
     return to_blob(images, mean), np.array([labels[index] for index in classes], np.float32)
 
 
-def triplet_batch(folders, batch_size, mean, number):
+def triplet_batch(folders: ClassFolders, batch_size: int, mean: np.ndarray,
+                  number: int) -> list[np.ndarray]:
     """Return anchors, positives and negatives, one of each from each of `batch_size` draws."""
     draws = [folders.draw(draw)[0]
              for draw in range(number * batch_size, (number + 1) * batch_size)]
@@ -46,15 +49,15 @@ class ClassDataLayer(ConstantLayer):
 
     num_tops = 1
 
-    def parts(self):
+    def parts(self) -> tuple[int, int]:
         """Return the numbers of images that a draw takes from its own class and from others."""
         raise NotImplementedError
 
-    def open(self, folders, mean):
+    def open(self, folders: ClassFolders, mean: np.ndarray) -> Callable:
         """Return a function from the number of a batch to one array per top."""
         raise NotImplementedError
 
-    def setup(self, bottom, top):
+    def setup(self, bottom: Sequence, top: Sequence) -> None:
         check_counts(self, bottom, top, (0,), self.num_tops)
         param = parameters(self, 'batch_size', 'cls_dir', dataset=None, mean=MEAN, seed=0)
         self.batch_size = integer(self, 'batch_size', param['batch_size'])
@@ -68,16 +71,16 @@ class ClassDataLayer(ConstantLayer):
         # the threads must not refer to the layer, which would then live as long as they read
         self._batches = ReadAhead(self.open(folders, mean), start, step)
 
-    def reshape(self, bottom, top):
+    def reshape(self, bottom: Sequence, top: Sequence) -> None:
         for blob in as_list(top):
             blob.reshape(self.batch_size, 3, *self.size)
 
-    def forward(self, bottom, top):
+    def forward(self, bottom: Sequence, top: Sequence) -> None:
         arrays = self._batches.next()
         for i in range(len(top)):       # the labels may have no top
             top[i].data[...] = arrays[i]
 
-    def skip(self, batches):
+    def skip(self, batches: int) -> None:
         """Skip this number of batches without reading them.
 
         After skip(n), a new layer returns the same batches as one that has run n forwards.
@@ -93,13 +96,13 @@ class BinDataLayer(ClassDataLayer):
 
     num_tops = 2
 
-    def parts(self):
+    def parts(self) -> tuple[int, int]:
         return self.batch_size - self.batch_size // 2, self.batch_size // 2
 
-    def open(self, folders, mean):
+    def open(self, folders: ClassFolders, mean: np.ndarray) -> Callable:
         return partial(bin_batch, folders, folders.labels(), mean)
 
-    def reshape(self, bottom, top):
+    def reshape(self, bottom: Sequence, top: Sequence) -> None:
         super().reshape(bottom, [top[0]])
         top[1].reshape(self.batch_size)
 
@@ -110,11 +113,11 @@ class BinDataWithoutLabelLayer(ClassDataLayer):
     An epoch visits every class once, in random order.
     """
 
-    def parts(self):
+    def parts(self) -> tuple[int, int]:
         own = self.batch_size // 2 + 1
         return own, self.batch_size - own
 
-    def open(self, folders, mean):
+    def open(self, folders: ClassFolders, mean: np.ndarray) -> Callable:
         # without labels, folders may have any name
         return partial(bin_batch, folders, range(len(folders.names)), mean)
 
@@ -127,8 +130,8 @@ class TripletDataLayer(ClassDataLayer):
 
     num_tops = 3
 
-    def parts(self):
+    def parts(self) -> tuple[int, int]:
         return 2, 1
 
-    def open(self, folders, mean):
+    def open(self, folders: ClassFolders, mean: np.ndarray) -> Callable:
         return partial(triplet_batch, folders, self.batch_size, mean)

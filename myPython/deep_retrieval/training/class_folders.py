@@ -16,6 +16,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -198,7 +199,7 @@ class ReadAhead:
         self._pool = ThreadPoolExecutor(READERS)
         weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
 
-    def next(self):
+    def next(self) -> Any:
         """Return the next result, waiting for it if necessary."""
         self._fill()
         batch = self._ahead[0].result()

@@ -10,13 +10,13 @@ import yaml
 class ConstantLayer(caffe.Layer):
     """Base of layers without gradients."""
 
-    def backward(self, top, propagate_down, bottom):
+    def backward(self, top: Sequence, propagate_down: Sequence[bool], bottom: Sequence) -> None:
         for i, wanted in enumerate(propagate_down):
             if wanted:
                 bottom[i].diff[...] = 0
 
 
-def as_list(blobs) -> list:
+def as_list(blobs: Sequence) -> list:
     """Return bottoms or tops as a list: those of genuine pycaffe cannot be iterated over."""
     return [blobs[i] for i in range(len(blobs))]
 
@@ -62,14 +62,15 @@ def parameters(layer: caffe.Layer, *required: str, **optional) -> dict:
     return {**optional, **values}
 
 
-def check_counts(layer: caffe.Layer, bottom, top, bottoms: Sequence[int], tops: int = 1) -> None:
+def check_counts(layer: caffe.Layer, bottom: Sequence, top: Sequence, bottoms: Sequence[int],
+                 tops: int = 1) -> None:
     """Raise ValueError unless a layer has `tops` tops, and as many bottoms as one of `bottoms`."""
     if len(bottom) not in bottoms or len(top) != tops:
         raise ValueError(f'{type(layer).__name__} takes {" or ".join(map(str, bottoms))} bottoms '
                          f'and {tops} top, not {len(bottom)} and {len(top)}')
 
 
-def integer(layer: caffe.Layer, key: str, value, least: int = 1) -> int:
+def integer(layer: caffe.Layer, key: str, value: object, least: int = 1) -> int:
     """Return `value` if it is an integer of at least `least`; otherwise raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         wanted = 'a positive integer' if least == 1 else f'an integer of at least {least}'
@@ -77,14 +78,14 @@ def integer(layer: caffe.Layer, key: str, value, least: int = 1) -> int:
     return value
 
 
-def positive(layer: caffe.Layer, key: str, value) -> float:
+def positive(layer: caffe.Layer, key: str, value: object) -> float:
     """Return `value` if it is a positive, finite number; otherwise raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
         raise ValueError(f'{type(layer).__name__}: {key} must be a positive number, not {value!r}')
     return float(value)
 
 
-def channel_mean(layer: caffe.Layer, value, channels: int = 3) -> np.ndarray:
+def channel_mean(layer: caffe.Layer, value: object, channels: int = 3) -> np.ndarray:
     """Return `value`, one number per channel, as channels x 1 x 1 float32; ValueError otherwise."""
     try:
         mean = np.array(value, np.float32)

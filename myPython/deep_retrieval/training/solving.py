@@ -8,7 +8,7 @@
 import glob
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -216,7 +216,7 @@ def check_disk(solver: Solver) -> None:
 
 
 @contextmanager
-def undone_on_error(stem: str, files: Sequence[str]):
+def undone_on_error(stem: str, files: Sequence[str]) -> Iterator[None]:
     """Restore (or remove) `files` if the block fails before it has written a snapshot.
 
     stem : snapshot_prefix
@@ -245,7 +245,7 @@ def _snapshots(stem):
 
 
 @contextmanager
-def naming(originals: dict[str, str]):
+def naming(originals: dict[str, str]) -> Iterator[None]:
     """Make errors of the engine name the user's files instead of those written here.
 
     originals : path of a file written here -> path of the user's file
@@ -260,7 +260,7 @@ def naming(originals: dict[str, str]):
 
 
 @contextmanager
-def logging_to(path: str):
+def logging_to(path: str) -> Iterator[None]:
     """Copy the engine's log to a file while the block runs."""
     caffe.copy_log(path)
     try:

@@ -9,7 +9,7 @@ is NaN, and the image is not in the list. The list has one line `NAME ROW` per i
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import caffe
 import numpy as np
@@ -112,7 +112,7 @@ def open_net(proto: str, weights: str, L: int, end: str | None = None,
     return TeacherNet(proto, weights, end or END, partial_weights)
 
 
-def convert(net, items: Sequence[Item], scales: int | Sequence[int], features_npy: str,
+def convert(net: Callable, items: Sequence[Item], scales: int | Sequence[int], features_npy: str,
             about: dict, batch_size: int = 1, skip_bad: bool = False) -> np.ndarray:
     """Write the descriptors of `items` with their manifest, and return them, N x D float32.
 

@@ -17,11 +17,15 @@ import math
 import os
 import weakref
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from caffe.database import MAP_SIZE, check_lmdb
 
 from deep_retrieval.optional import need
+
+if TYPE_CHECKING:
+    from caffe.runtime.trunk import FrozenTrunk
 
 FORMAT = b'trunk cache 2'       # stored under the key `format`
 REGION_READER = ('ROIPooling', 1)
@@ -58,7 +62,7 @@ class TrunkCache:
         self._environment = _open(self.folder)
         self._checked = weakref.WeakKeyDictionary()     # trunk -> whether it works by image
 
-    def results(self, trunk) -> list[np.ndarray] | None:
+    def results(self, trunk: 'FrozenTrunk') -> list[np.ndarray] | None:
         """Return the trunk's results for the batch in its inputs, from the cache or computed.
 
         Parameters

@@ -3,7 +3,9 @@
 import dataclasses
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +16,8 @@ PLANES = 64     # of the first stage, for which the frameworks can build a net
 HEAD = re.compile(r'(fc|head|last_linear)\.')
 
 
-def compare_trunk(made: Imported, state: Mapping[str, np.ndarray], layout, mean: Sequence[float],
-                  std: Sequence[float]) -> Imported:
+def compare_trunk(made: Imported, state: Mapping[str, np.ndarray], layout: Any,
+                  mean: Sequence[float], std: Sequence[float]) -> Imported:
     """Compare the last map with that of torchvision's or timm's net of the same tensors.
 
     Parameters
@@ -66,12 +68,13 @@ def compare_trunk(made: Imported, state: Mapping[str, np.ndarray], layout, mean:
     return checked(made, package, last_map, made.map)
 
 
-def checked(made: Imported, framework: str, source, blob: str | None = None) -> Imported:
+def checked(made: Imported, framework: str, source: Callable[[np.ndarray], np.ndarray],
+            blob: str | None = None) -> Imported:
     """Return `made` with its difference from `source`, as `difference` measures it."""
     return dataclasses.replace(made, checked=(framework, difference(made, source, blob)))
 
 
-def installed(module: str):
+def installed(module: str) -> ModuleType | None:
     """Return a module, or None where it or what it needs is not installed."""
     try:
         return importlib.import_module(module)

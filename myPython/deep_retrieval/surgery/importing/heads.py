@@ -9,6 +9,7 @@ from collections import namedtuple
 import numpy as np
 from caffe import NetSpec
 from caffe import layers as L
+from caffe.net_spec import Top
 
 from deep_retrieval.surgery.nets import Weights
 
@@ -20,12 +21,12 @@ Features = namedtuple('Features', 'top blob channels stride')
 End = namedtuple('End', 'top blob dimension')
 
 
-def python_layer(layer: str, *bottoms, **param_str):
+def python_layer(layer: str, *bottoms, **param_str) -> Top:
     """Return the top of a layer of custom_layers."""
     return L.Python(*bottoms, module='custom_layers', layer=layer, param_str=str(param_str))
 
 
-def add(n: NetSpec, name: str, top, dimension: int) -> End:
+def add(n: NetSpec, name: str, top: Top, dimension: int) -> End:
     """Name a layer, and return its End."""
     n[name] = top
     return End(n[name], name, dimension)
@@ -69,7 +70,7 @@ def rmac(n: NetSpec, weights: Weights, features: Features) -> End:
                        n['rois'])
 
 
-def regions(n: NetSpec, weights: Weights, features: Features, rois, kind: str, scale: float,
+def regions(n: NetSpec, weights: Weights, features: Features, rois: Top, kind: str, scale: float,
             power: float = POWER) -> End:
     """Pool each region, as `pool` does, and normalize.
 
@@ -85,7 +86,7 @@ def regions(n: NetSpec, weights: Weights, features: Features, rois, kind: str, s
     return normalize(n, add(n, 'pooled_rois', top, features.channels))
 
 
-def sum_regions(n: NetSpec, end: End, rois) -> End:
+def sum_regions(n: NetSpec, end: End, rois: Top) -> End:
     """Sum the vectors of each image's regions, and normalize."""
     n['pooled_rois/flat'] = L.Reshape(end.top, shape=dict(dim=[0, end.dimension, 1, 1]))
     total = python_layer('AggregateLayer', n['pooled_rois/flat'], rois)

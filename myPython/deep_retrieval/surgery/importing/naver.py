@@ -83,7 +83,8 @@ def linear(state: Mapping[str, np.ndarray], name: str, inputs: int, file: str | 
     return matrix, bias
 
 
-def find_pca(found, name: str | None, file: str | os.PathLike) -> PCA | None:
+def find_pca(found: PCA | dict[str, PCA] | None, name: str | None,
+             file: str | os.PathLike) -> PCA | None:
     """Return the PCA of this name, by default the only one, or None.
 
     Parameters

@@ -1,6 +1,8 @@
 """Kernels, strides and padding of ONNX's convolutions and pooling, in Caffe's terms."""
 
 from collections import namedtuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +10,7 @@ import numpy as np
 Geometry = namedtuple('Geometry', 'kernel strides begin end dilations')
 
 
-def geometry(node, kernel) -> Geometry:
+def geometry(node: Any, kernel: Sequence[int]) -> Geometry:
     """Return the Geometry of a node with a kernel of two sides.
 
     Padding to the same size is known for a stride of 1; for others it depends on the image's size,
@@ -36,7 +38,7 @@ def geometry(node, kernel) -> Geometry:
     return Geometry(kernel, strides, begin, end, dilations)
 
 
-def grown(node, weight: np.ndarray, place: Geometry) -> tuple[np.ndarray, tuple[int, int]]:
+def grown(node: Any, weight: np.ndarray, place: Geometry) -> tuple[np.ndarray, tuple[int, int]]:
     """Return a kernel and even padding that give the same as uneven padding.
 
     The side with less padding gets as many rows of zeros in the kernel as it lacks.
@@ -51,11 +53,11 @@ def grown(node, weight: np.ndarray, place: Geometry) -> tuple[np.ndarray, tuple[
     return np.pad(weight, rows), tuple(pads)
 
 
-def sides(pair) -> list[int]:
+def sides(pair: Sequence[int]) -> list[int]:
     """Return a pair as Caffe's repeated fields have it: one number if both are equal."""
     return sorted(set(pair)) if pair[0] == pair[1] else list(pair)
 
 
-def average_is_caffes(node, place: Geometry) -> bool:
+def average_is_caffes(node: Any, place: Geometry) -> bool:
     """Return whether the padding counts in the mean, as in Caffe, or there is none."""
     return not any(place.begin) or bool(node.attributes.get('count_include_pad'))

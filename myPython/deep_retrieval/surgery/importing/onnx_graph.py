@@ -11,10 +11,12 @@ import dataclasses
 import os
 from collections import Counter
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 from caffe import NetSpec
 from caffe import layers as L
+from caffe.net_spec import Top
 
 from deep_retrieval import store
 from deep_retrieval.optional import need
@@ -113,7 +115,7 @@ class Graph:
         self.users = Counter(name for node in model.graph.node for name in node.input)
         self.users.update(value.name for value in model.graph.output)
 
-    def refuse(self, what):
+    def refuse(self, what: str) -> NoReturn:
         """Raise a ValueError that names the file."""
         raise ValueError(f'{self.file}: {what}')
 
@@ -170,11 +172,12 @@ class Node:
         self.name = self.output if self.output not in ('data', 'rois', 'input') else (
             f'{self.output}/{self.kind}')
 
-    def refuse(self, what):
+    def refuse(self, what: str) -> NoReturn:
         """Raise a ValueError that names the operator and its output."""
         self.graph.refuse(f'{self.kind} {self.output!r}: {what}')
 
-    def constant(self, index, default=None):
+    def constant(self, index: int,
+                 default: np.ndarray | float | None = None) -> np.ndarray | float | None:
         """Return a constant input; `default` if it is left out."""
         if index >= len(self.inputs) or not self.inputs[index]:
             return default
@@ -182,7 +185,7 @@ class Node:
             self.refuse(f'its input {self.inputs[index]!r} must be a constant')
         return self.graph.values[self.inputs[index]]
 
-    def tops(self, count=None):
+    def tops(self, count: int | None = None) -> list[Top]:
         """Return the Tops of the first `count` inputs, by default of all."""
         names = self.inputs[:count]
         for name in names:
@@ -190,12 +193,13 @@ class Node:
                 self.refuse(f'its input {name!r} must not be a constant')
         return [self.graph.tops[name] for name in names]
 
-    def in_place(self):
+    def in_place(self) -> bool:
         """Return whether nothing else reads the first input."""
         name = self.inputs[0]
         return self.graph.users[name] == 1 and self.graph.blobs[name] not in ('data', 'input')
 
-    def add(self, top, weights=(), channels=None, stride=1, name=None, alias=False):
+    def add(self, top: Top, weights: Sequence[np.ndarray] = (), channels: int | None = None,
+            stride: int = 1, name: str | None = None, alias: bool = False) -> None:
         """Name a layer; its top is the node's output."""
         graph, name = self.graph, name or self.name
         if not alias:

@@ -71,7 +71,7 @@ def state_of(checkpoint: dict, file: str | os.PathLike) -> dict[str, np.ndarray]
             for name, value in state.items() if isinstance(value, np.ndarray)}
 
 
-def numbers(values, count: int, what: str) -> tuple[float, ...]:
+def numbers(values: object, count: int, what: str) -> tuple[float, ...]:
     """Return values of a checkpoint as `count` floats; ValueError names `what` they should be."""
     try:
         found = tuple(float(value) for value in values)
