@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # small nets; threads that wait for each other cost more than they bring
 torch.set_num_threads(1)
+# a job in the background of a shell is started deaf to Ctrl-C, and so is what it starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -117,9 +117,7 @@ def test_nothing_to_render(script, tmp_path):
 def test_ctrl_c_ends_in_one_line_and_leaves_nothing(script, tmp_path):
     script = ROOT / 'datasets' / script
     process = subprocess.Popen([sys.executable, script, '--output', tmp_path / 'x'], text=True,
-                               start_new_session=True, stderr=subprocess.PIPE,
-                               # a job in the background of a shell is started deaf to it
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                               start_new_session=True, stderr=subprocess.PIPE)
     while not any(path.is_file() for path in tmp_path.rglob('*')) and process.poll() is None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)       # as a terminal does: to all its processes
