@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import caffe
 import pytest
@@ -36,11 +37,9 @@ def environment():
     def variables():
         return {name: value for name, value in os.environ.items() if name != 'PYTEST_CURRENT_TEST'}
     before = variables()
-    yield
-    after = variables()
-    os.environ.update(before)
-    for name in set(after) - set(before):
-        del os.environ[name]
+    with mock.patch.dict(os.environ):
+        yield
+        after = variables()
     assert after == before
 
 

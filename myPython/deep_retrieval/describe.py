@@ -86,7 +86,7 @@ def _is_one(images):
 
 
 def _with_thresholds(features, model):
-    features.thresholds = model.thresholds      # what find_groups takes by default
+    features.thresholds = model.info.thresholds     # what find_groups takes by default
     return features
 
 

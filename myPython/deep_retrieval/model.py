@@ -208,7 +208,6 @@ class Model:
     """
 
     def __init__(self, weights, info, S, L, end, partial_weights=False):
-        self.thresholds = info.thresholds
         self.weights, self.info, self.S, self.L, self.end = str(weights), info, S, L, end
         self.net = DescriptorNet(info.net, weights, L, end, partial_weights, info.mean,
                                  info.scale, info.colour)

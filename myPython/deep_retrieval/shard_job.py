@@ -173,11 +173,11 @@ class Job:
         folder = self._folder and os.path.abspath(self._folder)
         if manifest is None or folder and not os.path.isdir(manifest.get('folder') or folder):
             feature_shards.write_manifest(self.path, self.made_from, folder)
-        self._compare(feature_shards.read_shards(self.path))
+        changed = self._compare(feature_shards.read_shards(self.path))
         shards = feature_shards.plan(self.path, self.names, self.shard_size)
         todo = {}
         for i in list(shards)[self.share[0]::self.share[1]]:
-            if self._changed(shards[i]) or self.again and shards[i].bad:
+            if i in changed or self.again and shards[i].bad:
                 feature_shards.write_plan(self.path, i, shards[i].names)
             elif feature_shards.is_done(self.path, i):
                 self._remove_journals(i)
@@ -192,7 +192,10 @@ class Job:
                 os.unlink(os.path.join(self.path, name))
 
     def _compare(self, shards):
-        """Report changes in the folder of images since the shards were made."""
+        """Report changes in the folder of images since the shards were made.
+
+        Returns the images that have changed, by the number of their shard.
+        """
         planned = {name for shard in shards.values() for name in shard.names}
         gone = planned.difference(self.names)
         if planned and len(gone) == len(planned):
@@ -201,10 +204,12 @@ class Job:
         if gone:
             logger.warning('%d images no longer exist, for example %s; their features stay until '
                            'their shards are recomputed', len(gone), min(gone))
-        changed = [name for shard in shards.values() for name in self._changed(shard)]
+        changed = {i: names for i, shard in shards.items() if (names := self._changed(shard))}
         if changed:
+            names = [name for some in changed.values() for name in some]
             logger.warning('%d images have changed since, for example %s; recomputing their shards',
-                           len(changed), min(changed))
+                           len(names), min(names))
+        return changed
 
     def _changed(self, shard):
         return [name for name, before in zip(shard.names, shard.sizes or [], strict=False)

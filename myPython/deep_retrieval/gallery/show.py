@@ -63,9 +63,9 @@ def gallery(groups: list | dict, features: Features | FeatureFolder, output: str
     entries = [pages.Entry(name, hits) for name, hits in items]
     if not entries:
         raise ValueError('there are no groups to show; a lower threshold may find some')
-    folder = images or getattr(features, 'folder', None)
-    locate = pages.in_folder(folder) if folder else _as_path
     described = getattr(features, 'folder', None)
+    folder = images or described
+    locate = pages.in_folder(folder) if folder else _as_path
     if described and store.lies_in(output, described):
         raise ValueError(f'{output}: lies in {described}, whose images are described; choose '
                          'another output folder')
