@@ -15,7 +15,6 @@ from caffe import layers as L
 
 from deep_retrieval.surgery.importing import frameworks, heads
 from deep_retrieval.surgery.importing.imported import Imported
-from deep_retrieval.surgery.importing.naver import linear
 from deep_retrieval.surgery.importing.reading import numbers, state_of
 from deep_retrieval.surgery.importing.resnet import Layout, build_trunk, finish, start
 from deep_retrieval.surgery.importing.unpickling import read_checkpoint
@@ -68,12 +67,13 @@ def import_cirtorch(file: str | os.PathLike, whitening: str | None = None,
         features = build_trunk(n, weights, state, std, file, ignored=IGNORED)
     last = features
     if meta.get('local_whitening'):
-        last = _whiten_map(n, weights, features, *linear(state, 'lwhiten', features.channels, file))
+        last = _whiten_map(n, weights, features,
+                           *heads.linear(state, 'lwhiten', features.channels, file))
     end = _pool(n, weights, state, last, pooling, meta, file)
     found = _find_whitening(meta.get('Lw'), whitening, multires, file)
     if meta.get('whitening'):
-        end = heads.project(n, weights, end, 'whiten', *linear(state, 'whiten', end.dimension,
-                                                               file))
+        end = heads.project(n, weights, end, 'whiten', *heads.linear(state, 'whiten', end.dimension,
+                                                                     file))
         end = heads.normalize(n, end, None if found else 'descriptor')
     if found:
         end = heads.whiten(n, weights, end, 'lw', found[0], _first(found[1], dim, end, file))
@@ -113,7 +113,7 @@ def _pool(n, weights, state, features, pooling, meta, file):
                         'mac' if pooling == 'rmac' else pooling, 1, power)
     if meta.get('regional'):
         end = heads.project(n, weights, end, 'rwhiten',
-                            *linear(state, 'pool.whiten', end.dimension, file))
+                            *heads.linear(state, 'pool.whiten', end.dimension, file))
         end = heads.normalize(n, end)
     return heads.sum_regions(n, end, n['map_rois'])
 

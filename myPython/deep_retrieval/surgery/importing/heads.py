@@ -4,7 +4,9 @@ A head adds layers to a NetSpec, and parameters to `weights`. All pool the whole
 which pools the toolkit's regions.
 """
 
+import os
 from collections import namedtuple
+from collections.abc import Mapping
 
 import numpy as np
 from caffe import NetSpec
@@ -102,3 +104,16 @@ def _whole(kind):
 
 # name -> function of a NetSpec, weights and Features
 HEADS = {'rmac': rmac, 'gem': _whole('gem'), 'mac': _whole('mac'), 'spoc': _whole('spoc')}
+
+
+def linear(state: Mapping[str, np.ndarray], name: str, inputs: int, file: str | os.PathLike
+           ) -> tuple[np.ndarray, np.ndarray]:
+    """Return matrix and bias of a linear layer; ValueError if they are missing or do not fit."""
+    missing = [key for key in (f'{name}.weight', f'{name}.bias') if key not in state]
+    if missing:
+        raise ValueError(f'{file}: {" and ".join(missing)} is missing')
+    matrix, bias = state[f'{name}.weight'], state[f'{name}.bias']
+    if matrix.ndim != 2 or matrix.shape[1] != inputs or bias.shape != matrix.shape[:1]:
+        raise ValueError(f'{file}: {name} is {matrix.shape} with a bias {bias.shape}, but must '
+                         f'take {inputs} dimensions')
+    return matrix, bias

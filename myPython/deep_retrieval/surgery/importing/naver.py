@@ -9,7 +9,6 @@ second linear layer.
 """
 
 import os
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -60,7 +59,7 @@ def import_naver(file: str | os.PathLike, whitening: str | None = None, power: f
     if options.get('norm_features'):
         end = heads.normalize(n, end)
     if not options.get('without_fc'):
-        end = heads.project(n, weights, end, 'fc', *linear(state, 'fc', end.dimension, file))
+        end = heads.project(n, weights, end, 'fc', *heads.linear(state, 'fc', end.dimension, file))
     pca = find_pca(checkpoint.get('pca'), whitening, file)
     end = heads.normalize(n, end, None if pca else 'descriptor')
     if pca:
@@ -68,19 +67,6 @@ def import_naver(file: str | os.PathLike, whitening: str | None = None, power: f
         end = heads.normalize(n, end, 'descriptor')
     made = finish(n, weights, features, end, mean, f'{options["arch"]}, {os.path.basename(file)}')
     return frameworks.compare_trunk(made, state, Layout.of(state), mean, std)
-
-
-def linear(state: Mapping[str, np.ndarray], name: str, inputs: int, file: str | os.PathLike
-           ) -> tuple[np.ndarray, np.ndarray]:
-    """Return matrix and bias of a linear layer; ValueError if they are missing or do not fit."""
-    missing = [key for key in (f'{name}.weight', f'{name}.bias') if key not in state]
-    if missing:
-        raise ValueError(f'{file}: {" and ".join(missing)} is missing')
-    matrix, bias = state[f'{name}.weight'], state[f'{name}.bias']
-    if matrix.ndim != 2 or matrix.shape[1] != inputs or bias.shape != matrix.shape[:1]:
-        raise ValueError(f'{file}: {name} is {matrix.shape} with a bias {bias.shape}, but must '
-                         f'take {inputs} dimensions')
-    return matrix, bias
 
 
 def find_pca(found: PCA | dict[str, PCA] | None, name: str | None,

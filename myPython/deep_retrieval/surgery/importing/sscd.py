@@ -18,7 +18,6 @@ import torch
 from deep_retrieval import store
 from deep_retrieval.surgery.importing import frameworks, heads
 from deep_retrieval.surgery.importing.imported import Imported, normalized
-from deep_retrieval.surgery.importing.naver import linear
 from deep_retrieval.surgery.importing.reading import is_torchscript, read_tensors
 from deep_retrieval.surgery.importing.resnet import Layout, build_trunk, finish, start
 from deep_retrieval.surgery.torch_import import TORCH_MEAN, TORCH_STD
@@ -66,7 +65,7 @@ def import_sscd(file: str | os.PathLike, trust: bool = False, power: float = hea
     n, weights = start(), {}
     features = build_trunk(n, weights, state, std, file, ignored=IGNORED)
     end = heads.pool(n, weights, features, 'gem', power)
-    end = heads.project(n, weights, end, 'fc', *linear(state, 'fc', end.dimension, file))
+    end = heads.project(n, weights, end, 'fc', *heads.linear(state, 'fc', end.dimension, file))
     end = heads.normalize(n, end, 'descriptor')
     made = finish(n, weights, features, end, mean, f'SSCD, {os.path.basename(file)}')
     if script is None:
